@@ -1,0 +1,41 @@
+// layout.h: where every tensor of a graph lives.
+//
+// Persistent tensors come first, one after another; behind them each program has its transients, which share bytes when
+// their lives do not overlap. A transient is born at the node that writes it and dies after the last node that reads it.
+//
+//     [ persistent ............ | transients of micro      ]
+//     [ persistent ............ | transients of score  ]           arena = persistent + the largest
+//
+//     node      0    1    2    3    4
+//     x        [=========]
+//     h             [=========]             offset 0      x, then y
+//     y                       [====]        offset |x|    h
+//
+// Invariant: hone_layout_plan() and the arena use the same offsets; arena_bytes is exact, not an estimate.
+// Greedy by size (Pisarchyk & Lee 2020, arXiv:2001.03288), 64-byte aligned for the widest vector loads.
+#pragma once
+#include "graph/backend.h"
+
+enum { HONE_ALIGN = 64 };
+#define HONE_NOWHERE SIZE_MAX
+
+typedef struct hone_layout {
+    size_t persistent_bytes, transient_bytes[8]; // per program
+    size_t arena_bytes;
+    int64_t n_tensor;
+    size_t *offset;             // (n_tensor,) place of each tensor, HONE_NOWHERE if no program uses it
+    size_t *bytes;              // (n_tensor,)
+    size_t *workspace_offset[8]; // per program: (count,) place of each node's workspace
+    size_t *workspace_bytes[8];
+    size_t class_bytes[HONE_CLASS_COUNT]; // persistent: sum; transient: live at the peak of the largest program
+    size_t workspace_peak_bytes;          // workspace live at that peak
+    int peak_program; int64_t peak_node;
+} hone_layout;
+
+typedef struct hone_layout_options {
+    bool no_reuse;              // every transient has its own place: for tests
+} hone_layout_options;
+
+hone_status hone_layout_plan(const hone_graph *graph, const hone_backend *backend, void *self,
+                             const hone_layout_options *options, hone_layout *layout);
+void hone_layout_release(hone_layout *layout);

@@ -1,0 +1,57 @@
+// op.h: ops.def as code: ids, attributes, facts.
+#pragma once
+#include "base/error.h"
+#include "graph/tensor.h"
+
+typedef enum {
+#define OP(name, ...) HONE_OP_##name,
+#include "graph/ops.def"
+#undef OP
+    HONE_OP_COUNT
+} hone_op;
+
+enum { HONE_MAX_IN = 8, HONE_MAX_OUT = 5 };
+
+// A node's constants. One flat struct: an op reads what its row in ops.def names and ignores the rest (zero).
+typedef struct hone_attr {
+    int32_t heads, kv_heads, head_dim;  // H, G, D
+    int32_t q_col, k_col, v_col;        // attention, kv_write: first column of each part
+    int32_t window;                     // attention: 0 = unbounded
+    int32_t group_rows;                 // attention: rows come in groups of this many that share no keys (T of training); 0 = one group
+    int32_t block;                      // attention: keys a block of the table holds
+    int32_t inverse;                    // rope
+    hone_form form; hone_dtype dtype;   // pack: what to make
+    float scale;                        // attention: of scores
+    float eps;                          // norms, adamw
+    float beta1, beta2, decay;          // adamw
+    float max_norm;                     // clip_factor: 0 = never
+} hone_attr;
+
+#define HONE_INPLACE(k) (1 << 8 | (k))  // output 0 may take input k's place
+enum { HONE_CHEAP = 1 << 9 };
+
+typedef struct hone_operand_spec {
+    char name[16];
+    bool optional, update;          // `?`, `+`
+    bool any_float;                 // no dtype named
+    hone_dtype dtype;
+    char below[8];                  // i32<V>: the symbol, "" none
+    int rank;
+    char dim[HONE_MAX_RANK][16];    // expressions
+} hone_operand_spec;
+
+typedef struct hone_op_info {
+    const char *name, *inputs, *outputs, *flops, *case_symbols, *what;
+    int flags, n_in, n_out, n_case;
+    const int64_t *cases;           // (n_case, 8) values of case_symbols
+    hone_operand_spec in[HONE_MAX_IN], out[HONE_MAX_OUT];
+} hone_op_info;
+
+const hone_op_info *hone_op_get(hone_op op);
+uint64_t hone_op_table_hash(void);          // of all rows: a loaded backend must have been built against the same table
+
+// Values of the symbols of a node: bound by shapes. Used for inference, validation, FLOPs and the harness.
+typedef struct hone_symbols { char name[12]; int64_t value; } hone_symbol;
+typedef struct hone_binding { hone_symbol symbol[16]; int count; } hone_binding;
+hone_status hone_binding_set(hone_binding *binding, const char *symbol, int64_t value); // fails on a conflict
+hone_status hone_binding_eval(const hone_binding *binding, const char *expression, int64_t *value); // fails on an unbound symbol

@@ -1,0 +1,31 @@
+// pass.h: the passes that every run uses, in their order. A pass rewrites one program of the graph.
+//
+//     model builder -> grad -> recompute -> forms -> layout
+#pragma once
+#include "graph/graph.h"
+
+// Appends the backward of all nodes of graph->now. Starts at nodes that end in a loss (linear_xent: its rule hands over
+// the dx that the op computed itself). Parameters with .trained get a gradient tensor "grad.<name>" of class grad
+// (one for a fused storage, with views like the storage's own), which backward nodes accumulate into. No node is made
+// for what leads to no trained parameter: frozen weights have no dW.
+// Returns through grad_of[tid] (hone_alloc'd, n_tensor long, HONE_NONE where none): the gradient of each tensor.
+hone_status hone_pass_grad(hone_graph *graph, hone_tid **grad_of);
+
+// The gradient tensor of a parameter, or HONE_NONE ("grad.<name>").
+hone_tid hone_grad_of_param(const hone_graph *graph, hone_tid param);
+
+// Activation checkpointing (Chen et al. 2016): each output of a forward node chosen by `drop` that the backward reads is
+// recomputed: the node is cloned (with what it needs, if that is dropped as well) just before the first backward reader,
+// and backward readers read the clone's outputs. Bit-identical: the clone runs the same kernel on the same rows.
+typedef bool (*hone_drop_fn)(const hone_graph *graph, const hone_node *node, void *context);
+hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_drop_fn drop, void *context);
+bool hone_drop_cheap(const hone_graph *graph, const hone_node *node, void *unused); // HONE_CHEAP ops: always worth it
+
+// Where each weight's matrix form is made. `at_use`: a pack node before each use, dropped after it (training: a form costs
+// one read of the weight, a thousandth of the product). `living`: class state, made by program "refresh", which runs once
+// after weights changed (decode: few rows per run).
+typedef enum { HONE_FORMS_NONE, HONE_FORMS_AT_USE, HONE_FORMS_LIVING } hone_forms;
+hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms policy);
+
+// The update program: sum_squares of each gradient, clip_factor, adamw of each trained parameter (moments "moment1.<name>",
+// "moment2.<name>"). Lives in optim/adamw.c; inputs "hyper" f32[3], output "norm" f32[2].

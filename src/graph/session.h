@@ -1,0 +1,32 @@
+// session.h: the executor. A graph, a backend, one arena; programs run thousands of times without an allocation.
+#pragma once
+#include "graph/layout.h"
+
+typedef struct hone_session {
+    hone_graph *graph;                 // borrowed
+    const hone_backend *backend;
+    void *self;                        // the backend's
+    hone_layout layout;
+    uint8_t *arena;
+    hone_args *args[8];                // per program: (count,) operands resolved to pointers
+    void **handle[8];
+    bool poison;                       // tests: fill transients with NaN before birth and after death
+} hone_session;
+
+typedef struct hone_session_options {
+    const char *backend;               // "cpu" if NULL
+    hone_backend_options hardware;     // threads <= 0: hone_cpu_threads()
+    hone_layout_options layout;
+    bool poison;
+} hone_session_options;
+
+// Plans only: arena stays NULL (hone plan, and the check against available memory before a run).
+hone_status hone_session_plan(hone_session *session, hone_graph *graph, const hone_session_options *options);
+hone_status hone_session_allocate(hone_session *session);    // after plan: the arena, zeroed and resident
+hone_status hone_session_open(hone_session *session, hone_graph *graph, const hone_session_options *options); // both
+void hone_session_close(hone_session *session);
+void hone_session_run(hone_session *session, const char *program);
+void *hone_session_data(const hone_session *session, hone_tid tensor);   // place in the arena (CPU spaces)
+// Where a run of a program spends its time: seconds per op, summed over nodes; for benches and progress.
+typedef struct hone_profile { double seconds[HONE_OP_COUNT]; int64_t runs[HONE_OP_COUNT]; } hone_profile;
+void hone_session_profile(hone_session *session, const char *program, hone_profile *profile);

@@ -1,0 +1,68 @@
+// tensor.h: what a tensor is. Data is nowhere in sight: a tensor is a description; layout.h gives it a place.
+//
+// Row-major, contiguous, at most 4 dimensions, the last fastest. A dimension is a *bound*; dimension 0 may carry a live
+// count: an i32 scalar tensor that says at run time how many rows are in use (<= bound). Layout uses the bound, kernels
+// loop to the count.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { HONE_MAX_RANK = 4 };
+
+typedef enum {
+#define DTYPE(name, bytes, st, is_float) HONE_##name,
+#include "graph/dtypes.def"
+#undef DTYPE
+    HONE_DTYPE_COUNT
+} hone_dtype; // HONE_f32, HONE_bf16, ...
+
+typedef enum {
+#define CLASS(name, persistent, title) HONE_CLASS_##name,
+#include "graph/classes.def"
+#undef CLASS
+    HONE_CLASS_COUNT
+} hone_class;
+
+// How the bytes of a weight are arranged. `plain` is row-major (M, K). The others are private to a backend: only its own
+// kernels read them; the backend says how many bytes they take (backend.h: form_bytes).
+typedef enum {
+    HONE_FORM_PLAIN,
+    HONE_FORM_PACKED,    // for y = x W^T   (linear)
+    HONE_FORM_PACKED_T,  // for dx = dy W   (linear_dx)
+    HONE_FORM_COUNT
+} hone_form;
+
+typedef int32_t hone_tid; // index into hone_graph.tensor
+enum { HONE_NONE = -1 };
+
+typedef struct hone_tensor {
+    char name[80];            // "layers.3.attn.qkv", unique among persistent tensors
+    hone_dtype dtype;
+    hone_form form;
+    hone_class cls;
+    int rank;
+    int64_t dim[HONE_MAX_RANK];
+    hone_tid live;            // i32[1] tensor with the live count of dim 0, or HONE_NONE
+    hone_tid base;            // a view: this tensor is part of `base` (never itself a view), at offset_bytes; or HONE_NONE
+    int64_t offset_bytes;
+    bool trained;             // param: gets a gradient; any: lies on a path to one that does
+    bool decayed;             // param: weight decay applies (matrices)
+    int layer;                // transformer block it belongs to, -1 none: for the plan's table
+} hone_tensor;
+
+size_t hone_dtype_bytes(hone_dtype dtype);
+const char *hone_dtype_name(hone_dtype dtype);
+int64_t hone_tensor_count(const hone_tensor *tensor); // elements, by bounds
+
+static inline float hone_bf16_to_f32(uint16_t h)
+{
+    union { uint32_t u; float f; } v = { (uint32_t)h << 16 };
+    return v.f;
+}
+static inline uint16_t hone_f32_to_bf16(float f) // to nearest, ties to even; NaN stays NaN
+{
+    union { float f; uint32_t u; } v = { f };
+    if ((v.u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(v.u >> 16 | 0x40);
+    return (uint16_t)((v.u + 0x7fffu + (v.u >> 16 & 1)) >> 16);
+}
