@@ -9,9 +9,18 @@
 //   layers.N.q.b ...bias of q; .q_norm .k_norm (D)  layers.N.norm2.g/.b  layers.N.gate .up (F,C)  .down (C,F)
 //   GPT-2's MLP has .up and .down only.  norm.g/.b (C)  head (V,C) where not tied.
 // q, k, v are views of one storage layers.N.qkv (H*D+2*G*D, C), gate and up of layers.N.gate_up (2*F, C), likewise biases.
+//
+// Use:  declare -> build_micro / build_score / build_decode -> hone_session_open -> hone_model_init, or load the weights
+// and hone_model_fill_constants -> (decode: run "refresh") -> write inputs, run, read outputs.
 #pragma once
 #include "model/config.h"
 #include "graph/pass.h"
+
+// The storages of one block; HONE_NONE where the family has none.
+typedef struct hone_block {
+    hone_tid norm1_g, norm1_b, qkv, qkv_b, q_norm, k_norm, o, o_b;
+    hone_tid norm2_g, norm2_b, up, up_b, down, down_b;   // up: gate and up in one storage where the MLP is gated
+} hone_block;
 
 typedef struct hone_model {
     hone_config config;
@@ -19,26 +28,33 @@ typedef struct hone_model {
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
     hone_tid final_g, final_b;
-    struct hone_block *block;                  // (layers,) tids of each block's storages
+    hone_tid rope_freq;                        // (D/2) state, HONE_NONE without RoPE: hone_model_fill_constants writes it
+    hone_tid score_count; int64_t score_rows;  // see hone_train_io.count
+    hone_block *block;                         // (layers,)
 } hone_model;
 
 // Declares all parameters. The graph and the model live together.
 hone_status hone_model_declare(hone_model *model, hone_graph *graph, const hone_config *config);
 void hone_model_release(hone_model *model);
 
-// Inputs of micro and score for N = rows * T tokens (class input; written by the host before each run):
+// Inputs of micro and score for N = rows * T tokens (class input; written by the host before each run). Row n of sequence
+// n / T: target[n] is the id that ids[n] predicts, pos[n] its place in its document, [lo, hi) the rows it may see: with
+// documents packed, lo[n] = n - pos[n], hi[n] = n + 1.
 typedef struct hone_train_io {
     hone_tid ids, pos, lo, hi, target, weight;  // i32[N] x 5, f32[N]; lo, hi: global rows, see op attention
     hone_tid logprob;                           // f32[N] output
+    hone_tid count;                             // score: i32[1] rows in use, N unless written; micro: HONE_NONE
     int64_t N, T;
 } hone_train_io;
 // Program "micro": forward, backward (hone_pass_grad), cheap recompute, forms at use.
 hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io);
-// Program "score": same inputs (target = ids to score; weight unused) and same kernels on the same rows: logprobs bit-identical.
+// Program "score": same inputs (target = ids to score; no weight) and same kernels on the same rows: logprobs bit-identical.
 hone_status hone_model_build_score(hone_model *model, int64_t rows, int64_t T, hone_train_io *io);
 
 // Program "decode": up to N token rows a run, each with slot, position, cache row; `count` i32[1] live rows (<= N);
-// `wanted` rows R whose logits are computed, with `wanted_count` live.
+// `wanted` rows R whose logits are computed, with `wanted_count` live. Rows of one slot stand together, by position.
+// Key j of slot s lies in row table[s][j / block] * block + j % block of each layer's cache; cache_row[n] is that row for
+// (slot[n], pos[n]); lo[n] = 0, hi[n] = pos[n] + 1 (a sliding window is an attribute of the nodes).
 typedef struct hone_decode_io {
     hone_tid count, ids, pos, slot, cache_row, lo, hi;  // i32[1], i32[N] ...
     hone_tid table;                                     // i32[S, blocks]: block table, an input
@@ -46,11 +62,21 @@ typedef struct hone_decode_io {
     hone_tid logits;                                    // f32[R, V] output
     int64_t N, R, S, blocks, block, cache_rows;         // sizes
 } hone_decode_io;
-// With program "refresh" that makes the living forms; run it once after the weights are loaded.
+enum { HONE_KV_BLOCK = 32 };                            // keys a block holds
+// With program "refresh" that makes the living forms; run it once after the weights are loaded. `context` bounds the
+// length of one slot; the pool of blocks holds all slots at that length.
 hone_status hone_model_build_decode(hone_model *model, int64_t N, int64_t R, int64_t slots, int64_t context, hone_decode_io *io);
+// The same with a pool of `pool` blocks: fewer than slots * context / block, because few sequences reach `context`.
+hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R, int64_t slots, int64_t context, int64_t pool,
+                                         hone_decode_io *io);
 
-// Random initial weights (as transformers initialises the family), keyed by seed and parameter name: called after the
-// session is allocated; data(tid) gives the place.
-void hone_model_init(const hone_model *model, uint64_t seed, void *(*data)(void *context, hone_tid id), void *context);
+// After the session is allocated; data(context, tid) gives a tensor's place.
+typedef void *(*hone_place_fn)(void *context, hone_tid id);
+// Random initial weights (as transformers initialises the family), keyed by seed and parameter name; and the constants.
+void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data, void *context);
+// What is neither learned nor an input of each run: RoPE frequencies, score's count. Needed after loading weights, too.
+void hone_model_fill_constants(const hone_model *model, hone_place_fn data, void *context);
+void hone_config_rope_frequencies(const hone_config *config, float *freq); // (D/2,) as transformers computes them
+
 int64_t hone_model_count(const hone_model *model);       // parameters
 double hone_model_flops_per_token(const hone_config *config, int64_t T); // DESIGN: 6 x matmul parameters + 6 L H D T

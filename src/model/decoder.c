@@ -1,0 +1,198 @@
+// decoder.c: the three programs of a decoder, built from one description of a block, so that training, scoring and
+// decoding run the same operations on the same storages.
+//
+//     ids, pos -> embed -> [ norm1 - qkv - (qk_norm) - (rope) - attention - o + residual
+//                            norm2 - up  - activation         - down          + residual ] x L -> norm -> head
+//
+// What differs: micro and score read keys from the fused qkv rows of their own run; decode writes them to a paged cache
+// and reads that. Decode needs logits of few rows, so the last block goes on with those only behind its attention.
+#include "model/decoder.h"
+#include "base/memory.h"
+#include <math.h>
+
+typedef struct {
+    hone_model *model;
+    hone_graph *graph;
+    hone_tid pos, lo, hi;                // of this program
+    hone_tid cs;                         // RoPE's angles, HONE_NONE without
+    int64_t T;                           // rows that may share keys (training); 0 in decode
+    const hone_decode_io *decode;        // NULL in micro and score
+} builder;
+
+static hone_tid norm(builder *b, hone_tid x, hone_tid g, hone_tid bias)
+{
+    float eps = (float)b->model->config.norm_eps;
+    return bias == HONE_NONE ? hone_rmsnorm(b->graph, x, g, eps) : hone_layernorm(b->graph, x, g, bias, eps);
+}
+
+static hone_tid node1(builder *b, hone_op op, const hone_attr *attr, hone_tid x, hone_tid y, hone_tid z)
+{
+    hone_tid in[HONE_MAX_IN] = { x, y, z, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
+    return hone_graph_add(b->graph, op, attr, in, NULL)->out[0];
+}
+
+// Tokens, learned positions or RoPE's angles.
+static hone_tid build_embedding(builder *b, hone_tid ids)
+{
+    hone_model *m = b->model;
+    hone_tid addend = m->positions == HONE_NONE ? HONE_NONE : hone_embed(b->graph, b->pos, m->positions, HONE_NONE);
+    hone_tid h = hone_embed(b->graph, ids, m->embed, addend);
+    b->cs = m->rope_freq == HONE_NONE ? HONE_NONE
+          : node1(b, HONE_OP_rope_table, &(hone_attr){ 0 }, b->pos, m->rope_freq, HONE_NONE);
+    return h;
+}
+
+// (N, H*D): what the queries of qkv (N, P) see.
+static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
+{
+    const hone_config *c = &b->model->config;
+    int32_t H = (int32_t)c->heads, G = (int32_t)c->kv_heads, D = (int32_t)c->head_dim;
+    hone_attr attr = { .heads = H, .kv_heads = G, .head_dim = D, .q_col = 0, .k_col = H * D, .v_col = (H + G) * D,
+                       .window = (int32_t)c->window, .scale = (float)(1.0 / sqrt((double)D)), .eps = (float)c->norm_eps,
+                       .group_rows = (int32_t)b->T };
+    hone_block *w = &b->model->block[layer];
+    if (c->qk_norm) qkv = node1(b, HONE_OP_qk_norm, &attr, qkv, w->q_norm, w->k_norm);
+    if (b->cs != HONE_NONE) qkv = node1(b, HONE_OP_rope, &attr, qkv, b->cs, HONE_NONE);
+    hone_tid in[HONE_MAX_IN] = { qkv, qkv, b->lo, b->hi, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
+    const hone_decode_io *d = b->decode;
+    if (d) {
+        hone_tid cache = hone_graph_tensor(b->graph, HONE_CLASS_state, HONE_f32,
+                                           HONE_DIMS(d->cache_rows, (int64_t)2 * G * D), "cache.%d", layer);
+        hone_graph_add(b->graph, HONE_OP_kv_write, &attr, (hone_tid[HONE_MAX_IN]){ qkv, d->cache_row }, &cache);
+        attr.k_col = 0;
+        attr.v_col = G * D;
+        attr.block = (int32_t)d->block;
+        in[1] = cache; in[4] = d->slot; in[5] = d->table;
+    }
+    return hone_graph_add(b->graph, HONE_OP_attention, &attr, in, NULL)->out[0];
+}
+
+static hone_tid build_block(builder *b, int layer, hone_tid h)
+{
+    hone_graph *g = b->graph;
+    const hone_config *c = &b->model->config;
+    const hone_block *w = &b->model->block[layer];
+    g->layer = layer;
+    hone_tid qkv = hone_linear(g, norm(b, h, w->norm1_g, w->norm1_b), w->qkv, w->qkv_b, HONE_NONE);
+    hone_tid seen = build_attention(b, layer, qkv);
+    if (b->decode && layer == c->layers - 1) {
+        seen = node1(b, HONE_OP_gather_rows, &(hone_attr){ 0 }, seen, b->decode->wanted, HONE_NONE);
+        h = node1(b, HONE_OP_gather_rows, &(hone_attr){ 0 }, h, b->decode->wanted, HONE_NONE);
+    }
+    h = hone_linear(g, seen, w->o, w->o_b, h);
+    hone_tid up = hone_linear(g, norm(b, h, w->norm2_g, w->norm2_b), w->up, w->up_b, HONE_NONE);
+    hone_op act = c->mlp == HONE_MLP_SWIGLU ? HONE_OP_swiglu : HONE_OP_gelu;
+    return hone_linear(g, node1(b, act, &(hone_attr){ 0 }, up, HONE_NONE, HONE_NONE), w->down, w->down_b, h);
+}
+
+// The normalised hidden rows that the head reads.
+static hone_tid build_body(builder *b, hone_tid ids)
+{
+    hone_tid h = build_embedding(b, ids);
+    for (int layer = 0; layer < b->model->config.layers; layer++) h = build_block(b, layer, h);
+    b->graph->layer = -1;
+    return norm(b, h, b->model->final_g, b->model->final_b);
+}
+
+static void start_program(builder *b, hone_model *model, const char *name)
+{
+    *b = (builder){ .model = model, .graph = model->graph };
+    hone_graph_program(b->graph, name);
+    b->graph->phase = HONE_PHASE_FORWARD;
+    b->graph->layer = -1;
+}
+
+// An input of this program; live: its count of rows in use, or HONE_NONE.
+static hone_tid input(builder *b, hone_dtype dtype, hone_tid live, int64_t rows, int64_t columns, const char *name)
+{
+    hone_tid id = hone_graph_tensor(b->graph, HONE_CLASS_input, dtype, columns ? 2 : 1, (int64_t[]){ rows, columns },
+                                    "%s.%s", b->graph->now->name, name);
+    hone_at(b->graph, id)->live = live;
+    return id;
+}
+
+static void make_output(builder *b, hone_tid id, const char *name)
+{
+    hone_tensor *t = hone_at(b->graph, id);
+    t->cls = HONE_CLASS_output;
+    snprintf(t->name, sizeof t->name, "%s.%s", b->graph->now->name, name);
+}
+
+static void train_inputs(builder *b, int64_t rows, int64_t T, bool scored, hone_train_io *io)
+{
+    int64_t N = rows * T;
+    *io = (hone_train_io){ .N = N, .T = T, .count = HONE_NONE, .weight = HONE_NONE };
+    if (scored) io->count = input(b, HONE_i32, HONE_NONE, 1, 0, "count");
+    io->ids = input(b, HONE_i32, io->count, N, 0, "ids");
+    io->pos = b->pos = input(b, HONE_i32, io->count, N, 0, "pos");
+    io->lo = b->lo = input(b, HONE_i32, io->count, N, 0, "lo");
+    io->hi = b->hi = input(b, HONE_i32, io->count, N, 0, "hi");
+    io->target = input(b, HONE_i32, io->count, N, scored ? 1 : 0, "target");
+    if (!scored) io->weight = input(b, HONE_f32, HONE_NONE, N, 0, "weight");
+    b->T = T;
+}
+
+hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
+{
+    builder b;
+    start_program(&b, model, "micro");
+    train_inputs(&b, rows, T, false, io);
+    hone_tid h = build_body(&b, io->ids);
+    hone_tid in[HONE_MAX_IN] = { h, model->head, io->target, io->weight, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
+    // dW: none here, hone_pass_grad puts it in where the head is trained.
+    io->logprob = hone_graph_add(b.graph, HONE_OP_linear_xent, &(hone_attr){ 0 }, in, (hone_tid[]){ HONE_NONE })->out[0];
+    make_output(&b, io->logprob, "logprob");
+
+    hone_tid *grad_of = NULL;
+    hone_status status = hone_pass_grad(b.graph, &grad_of);
+    hone_free(grad_of);
+    if (!status) status = hone_pass_recompute(b.graph, b.graph->now, hone_drop_cheap, NULL);
+    if (!status) status = hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_AT_USE);
+    return status;
+}
+
+hone_status hone_model_build_score(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
+{
+    builder b;
+    start_program(&b, model, "score");
+    train_inputs(&b, rows, T, true, io);
+    model->score_count = io->count;
+    model->score_rows = io->N;
+    hone_tid h = build_body(&b, io->ids);
+    io->logprob = node1(&b, HONE_OP_linear_logprob, &(hone_attr){ 0 }, h, model->head, io->target);
+    make_output(&b, io->logprob, "logprob");
+    return hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_AT_USE);
+}
+
+hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R, int64_t slots, int64_t context, int64_t pool,
+                                         hone_decode_io *io)
+{
+    builder b;
+    start_program(&b, model, "decode");
+    *io = (hone_decode_io){ .N = N, .R = R, .S = slots, .block = HONE_KV_BLOCK,
+                            .blocks = (context + HONE_KV_BLOCK - 1) / HONE_KV_BLOCK, .cache_rows = pool * HONE_KV_BLOCK };
+    HONE_ASSERT(N > 0 && R > 0 && R <= N && slots > 0 && io->blocks > 0 && pool >= io->blocks,
+                "decode of %lld rows, %lld wanted, %lld slots, pool of %lld blocks", (long long)N, (long long)R,
+                (long long)slots, (long long)pool);
+    io->count = input(&b, HONE_i32, HONE_NONE, 1, 0, "count");
+    io->ids = input(&b, HONE_i32, io->count, N, 0, "ids");
+    io->pos = b.pos = input(&b, HONE_i32, io->count, N, 0, "pos");
+    io->slot = input(&b, HONE_i32, io->count, N, 0, "slot");
+    io->cache_row = input(&b, HONE_i32, io->count, N, 0, "cache_row");
+    io->lo = b.lo = input(&b, HONE_i32, io->count, N, 0, "lo");
+    io->hi = b.hi = input(&b, HONE_i32, io->count, N, 0, "hi");
+    io->table = input(&b, HONE_i32, HONE_NONE, slots, io->blocks, "table");
+    io->wanted_count = input(&b, HONE_i32, HONE_NONE, 1, 0, "wanted_count");
+    io->wanted = input(&b, HONE_i32, io->wanted_count, R, 0, "wanted");
+    b.decode = io;
+    hone_tid h = build_body(&b, io->ids);
+    io->logits = hone_linear(b.graph, h, model->head, HONE_NONE, HONE_NONE);
+    make_output(&b, io->logits, "logits");
+    return hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_LIVING);
+}
+
+hone_status hone_model_build_decode(hone_model *model, int64_t N, int64_t R, int64_t slots, int64_t context, hone_decode_io *io)
+{
+    int64_t blocks = (context + HONE_KV_BLOCK - 1) / HONE_KV_BLOCK;
+    return hone_model_build_decode_pool(model, N, R, slots, context, slots * blocks, io);
+}
