@@ -1,0 +1,127 @@
+// cpu.c: the CPU backend: picks the kernels of one instruction set at open and hands nodes to them.
+//
+// The kernels (isa/) are pure functions of their operands and a thread count; all state here is that choice. One stream,
+// host memory, nothing to prepare and nothing to wait for.
+#include "backend/backends.h"
+#include "backend/cpu/kernels.h"
+#include "base/memory.h"
+#include <stdio.h>
+#include <string.h>
+
+typedef struct cpu_backend {
+    const hone_cpu_kernels *kernels;
+    int threads;
+} cpu_backend;
+
+static hone_status cpu_open(const hone_backend_options *options, void **self)
+{
+    static const hone_cpu_kernels *const tables[HONE_ISA_COUNT] = { &hone_cpu_kernels_portable, &hone_cpu_kernels_avx2,
+                                                                   &hone_cpu_kernels_avx512 };
+    hone_isa isa = HONE_ISA_PORTABLE;
+    int threads = options->threads;
+    hone_status status = HONE_OK;
+    if (options->isa < 0) status = hone_cpu_isa(&isa);
+    else if (options->isa >= HONE_ISA_COUNT) return hone_fail("cpu backend: instruction set %d does not exist", options->isa);
+    else isa = (hone_isa)options->isa;
+    if (status == HONE_OK && isa > hone_cpu()->best)
+        status = hone_fail("cpu backend: this machine (%s) lacks %s; the best it has is %s", hone_cpu()->model,
+                           hone_isa_name[isa], hone_isa_name[hone_cpu()->best]);
+    if (status == HONE_OK && threads <= 0) status = hone_cpu_threads(&threads);
+    if (status != HONE_OK) return status;
+    cpu_backend *cpu = hone_alloc(1, sizeof *cpu);
+    if (!cpu) return HONE_FAILED;
+    *cpu = (cpu_backend){ tables[isa], threads };
+    *self = cpu;
+    return HONE_OK;
+}
+
+static void cpu_close(void *self) { hone_free(self); }
+
+static hone_status cpu_alloc(void *self, hone_space space, size_t bytes, void **pointer)
+{
+    (void)self, (void)space; // the device's memory is the host's
+    *pointer = hone_pages_alloc(bytes);
+    return *pointer ? HONE_OK : HONE_FAILED;
+}
+
+static void cpu_release(void *self, hone_space space, void *pointer, size_t bytes)
+{
+    (void)self, (void)space;
+    hone_pages_free(pointer, bytes);
+}
+
+static void cpu_copy(void *self, void *to, const void *from, size_t bytes, int stream)
+{
+    (void)self, (void)stream;
+    memcpy(to, from, bytes);
+}
+
+static size_t cpu_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
+{
+    const cpu_backend *cpu = self;
+    return cpu->kernels->form_bytes ? cpu->kernels->form_bytes(form, dtype, M, K) : 0;
+}
+
+// Floats are f32, but for the weight of a matrix product (bf16 too) and what a pack makes.
+static bool takes_bf16(hone_op op, bool output, int k)
+{
+    if (op == HONE_OP_pack) return true;
+    return !output && k == 1 && (op == HONE_OP_linear || op == HONE_OP_linear_dx);
+}
+
+static bool operand_fits(const hone_args *args, bool output, int k, const char **why_not)
+{
+    static _Thread_local char message[160];
+    const hone_operand *operand = output ? &args->out[k] : &args->in[k];
+    const hone_op_info *info = hone_op_get(args->op);
+    if (!operand->present || operand->dtype == HONE_f32 || operand->dtype == HONE_i32) return true;
+    if (operand->dtype == HONE_bf16 && takes_bf16(args->op, output, k)) return true;
+    snprintf(message, sizeof message, "the cpu backend's %s takes no %s as %s", info->name, hone_dtype_name(operand->dtype),
+             output ? info->out[k].name : info->in[k].name);
+    *why_not = message;
+    return false;
+}
+
+static bool cpu_supports(void *self, const hone_args *args, const char **why_not)
+{
+    const cpu_backend *cpu = self;
+    const hone_op_info *info = hone_op_get(args->op);
+    if (!cpu->kernels->op[args->op].run) {
+        *why_not = "the cpu backend has no such kernel";
+        return false;
+    }
+    for (int k = 0; k < info->n_in; k++)
+        if (!operand_fits(args, false, k, why_not)) return false;
+    for (int k = 0; k < info->n_out; k++)
+        if (!operand_fits(args, true, k, why_not)) return false;
+    return true;
+}
+
+static size_t cpu_workspace_bytes(void *self, const hone_args *args)
+{
+    const cpu_backend *cpu = self;
+    const hone_cpu_kernel *kernel = &cpu->kernels->op[args->op];
+    return kernel->workspace ? kernel->workspace(args, cpu->threads) : 0;
+}
+
+static void cpu_run(void *self, const hone_args *args, void *handle, int stream)
+{
+    const cpu_backend *cpu = self;
+    (void)handle, (void)stream;
+    cpu->kernels->op[args->op].run(args, cpu->threads);
+}
+
+const hone_backend hone_backend_cpu = {
+    .abi = HONE_BACKEND_ABI,
+    .op_table_hash = hone_op_table_hash,
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .copy = cpu_copy,
+    .form_bytes = cpu_form_bytes,
+    .supports = cpu_supports,
+    .workspace_bytes = cpu_workspace_bytes,
+    .run = cpu_run,
+};

@@ -1,0 +1,205 @@
+// vec.h: one vocabulary for three vector widths, so that a kernel is written once and compiled three times.
+//
+//     HONE_ISA   VW   what it stands on
+//     portable    4   GNU vector types only: any compiler, any chip
+//     avx2        8   AVX2 + FMA + F16C
+//     avx512     16   AVX-512 F, DQ, BW, VL
+//
+// vf VW floats, vi VW 32-bit integers, vm a mask of VW lanes. ISA(name) is name_portable, name_avx2 or name_avx512.
+// Reductions and v_exp have one fixed order of operations per width, so results repeat bit for bit; they differ between
+// widths by rounding. *_n variants touch the first n lanes only (0 <= n <= VW): tails read and write nothing beyond them.
+#pragma once
+#include <stdint.h>
+#include <string.h>
+#ifndef HONE_ISA
+#error "compiled once per instruction set: -DHONE_ISA=portable|avx2|avx512"
+#endif
+#define HONE_PASTE_(a, b) a##_##b
+#define HONE_PASTE(a, b) HONE_PASTE_(a, b)
+#define ISA(name) HONE_PASTE(name, HONE_ISA)
+
+#if defined(__AVX512F__)
+#define VW 16
+#include <immintrin.h>
+#elif defined(__AVX2__)
+#define VW 8
+#include <immintrin.h>
+#else
+#define VW 4
+#endif
+
+typedef float vf __attribute__((vector_size(4 * VW)));
+typedef int32_t vi __attribute__((vector_size(4 * VW)));
+#define V_INLINE static inline __attribute__((always_inline, unused))
+
+V_INLINE vf v_set(float x)
+{
+    vf v;
+    for (int i = 0; i < VW; i++) v[i] = x; // compilers see the broadcast; 0 + x would cost an addition
+    return v;
+}
+V_INLINE vi v_set_i(int32_t x) { return (vi){ 0 } + x; }
+V_INLINE vf v_zero(void) { return (vf){ 0 }; }
+V_INLINE vf v_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
+V_INLINE void v_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+V_INLINE vi v_load_i(const int32_t *p) { vi v; memcpy(&v, p, sizeof v); return v; }
+V_INLINE vi v_lanes(void) // 0, 1, 2, ...
+{
+    static const int32_t lane[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    return v_load_i(lane);
+}
+
+#if VW == 16 // -------------------------------------------------------------------------------------------------- AVX-512
+typedef __mmask16 vm;
+V_INLINE vm v_first(int64_t n) { return (vm)((1u << n) - 1u); } // lanes < n
+V_INLINE vf v_load_n(const float *p, int64_t n) { return (vf)_mm512_maskz_loadu_ps(v_first(n), p); }
+V_INLINE void v_store_n(float *p, vf v, int64_t n) { _mm512_mask_storeu_ps(p, v_first(n), (__m512)v); }
+V_INLINE vf v_select(vm m, vf yes, vf no) { return (vf)_mm512_mask_blend_ps(m, (__m512)no, (__m512)yes); }
+V_INLINE vm v_lt(vf a, vf b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
+V_INLINE vm v_and(vm a, vm b) { return (vm)(a & b); }
+V_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }  // a b + c
+V_INLINE vf v_fnma(vf a, vf b, vf c) { return (vf)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); } // c - a b
+V_INLINE vf v_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); } // b where either is NaN
+V_INLINE vf v_min(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+V_INLINE vf v_sqrt(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
+V_INLINE vf v_round(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+V_INLINE vf v_scale2(vf a, vf n) { return (vf)_mm512_scalef_ps((__m512)a, (__m512)n); } // a 2^n, n whole
+V_INLINE vi v_to_int(vf a) { return (vi)_mm512_cvtps_epi32((__m512)a); }
+V_INLINE vf v_from_bf16(const uint16_t *p)
+{
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+}
+V_INLINE __m256 v_half_sum_(vf v) { return _mm256_add_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1)); }
+V_INLINE __m256 v_half_max_(vf v) { return _mm256_max_ps(_mm512_castps512_ps256((__m512)v), _mm512_extractf32x8_ps((__m512)v, 1)); }
+#elif VW == 8 // ----------------------------------------------------------------------------------------------------- AVX2
+typedef vi vm;
+V_INLINE vm v_first(int64_t n) { return v_lanes() < v_set_i((int32_t)n); }
+V_INLINE vf v_load_n(const float *p, int64_t n) { return (vf)_mm256_maskload_ps(p, (__m256i)v_first(n)); }
+V_INLINE void v_store_n(float *p, vf v, int64_t n) { _mm256_maskstore_ps(p, (__m256i)v_first(n), (__m256)v); }
+V_INLINE vf v_select(vm m, vf yes, vf no) { return (vf)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)m); }
+V_INLINE vm v_lt(vf a, vf b) { return a < b; }
+V_INLINE vm v_and(vm a, vm b) { return a & b; }
+V_INLINE vf v_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+V_INLINE vf v_fnma(vf a, vf b, vf c) { return (vf)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+V_INLINE vf v_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+V_INLINE vf v_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+V_INLINE vf v_sqrt(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
+V_INLINE vf v_round(vf a) { return (vf)_mm256_round_ps((__m256)a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+V_INLINE vi v_to_int(vf a) { return (vi)_mm256_cvtps_epi32((__m256)a); }
+V_INLINE vf v_from_bf16(const uint16_t *p)
+{
+    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
+}
+V_INLINE __m256 v_half_sum_(vf v) { return (__m256)v; }
+V_INLINE __m256 v_half_max_(vf v) { return (__m256)v; }
+#else // ---------------------------------------------------------------------------------------------------------- portable
+typedef vi vm;
+V_INLINE vm v_first(int64_t n) { return v_lanes() < v_set_i((int32_t)n); }
+V_INLINE vf v_load_n(const float *p, int64_t n)
+{
+    vf v = v_zero();
+    for (int64_t i = 0; i < n; i++) v[i] = p[i];
+    return v;
+}
+V_INLINE void v_store_n(float *p, vf v, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) p[i] = v[i];
+}
+V_INLINE vf v_select(vm m, vf yes, vf no) { return (vf)((m & (vi)yes) | (~m & (vi)no)); }
+V_INLINE vm v_lt(vf a, vf b) { return a < b; }
+V_INLINE vm v_and(vm a, vm b) { return a & b; }
+V_INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
+V_INLINE vf v_fnma(vf a, vf b, vf c) { return c - a * b; }
+V_INLINE vf v_max(vf a, vf b) { return v_select(a > b, a, b); }
+V_INLINE vf v_min(vf a, vf b) { return v_select(a < b, a, b); }
+V_INLINE vf v_sqrt(vf a)
+{
+    for (int i = 0; i < VW; i++) a[i] = __builtin_sqrtf(a[i]);
+    return a;
+}
+V_INLINE vf v_round(vf a) // |a| < 2^22; the sum's last place is 1, so adding rounds to nearest even
+{
+    volatile float big = 12582912.0f; // 1.5 2^23; volatile: the compiler must not cancel it
+    vf b = v_set(big);
+    return (a + b) - b;
+}
+V_INLINE vi v_to_int(vf a) { return __builtin_convertvector(a, vi); } // of whole values
+V_INLINE vf v_from_bf16(const uint16_t *p)
+{
+    vi v;
+    for (int i = 0; i < VW; i++) v[i] = (int32_t)((uint32_t)p[i] << 16);
+    return (vf)v;
+}
+#endif
+
+// Lanes from <= i < to.
+V_INLINE vm v_between(int64_t from, int64_t to)
+{
+#if VW == 16
+    return (vm)(v_first(to) & ~v_first(from));
+#else
+    return v_first(to) & ~v_first(from);
+#endif
+}
+
+#if VW != 16
+// a 2^n in two steps, so that results below the normal range round once and those above overflow to infinity: |n| <= 252.
+V_INLINE vf v_scale2(vf a, vf n)
+{
+    vi whole = v_to_int(n), half = whole >> 1;
+    vf first = (vf)((half + 127) << 23), second = (vf)((whole - half + 127) << 23);
+    return a * first * second;
+}
+#endif
+
+// Sum and maximum over lanes, by halves.
+#if VW == 4
+V_INLINE float v_sum(vf v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+V_INLINE float v_top(vf v)
+{
+    float a = v[0] > v[2] ? v[0] : v[2], b = v[1] > v[3] ? v[1] : v[3];
+    return a > b ? a : b;
+}
+#else
+V_INLINE float v_sum(vf v)
+{
+    __m256 h = v_half_sum_(v);
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+V_INLINE float v_top(vf v)
+{
+    __m256 h = v_half_max_(v);
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+#endif
+
+V_INLINE vf v_from_bf16_n(const uint16_t *p, int64_t n)
+{
+    uint16_t part[VW] = { 0 };
+    memcpy(part, p, (size_t)n * sizeof *p);
+    return v_from_bf16(part);
+}
+
+// e^x within 1 ulp (test_vec.c): x = n ln 2 + r, |r| <= ln 2 / 2, e^x = 2^n e^r with a polynomial of degree 6 that is
+// exact at 0 (least relative error, 3e-9). -inf and below -104: 0. Above 88.73: inf. NaN: NaN.
+V_INLINE vf v_exp(vf x)
+{
+    x = v_min(v_set(89.0f), v_max(v_set(-104.0f), x)); // constant first: NaN passes through
+    vf n = v_round(x * v_set(1.44269504088896f));
+    vf r = v_fnma(n, v_set(0.693145751953125f), x);    // ln 2 in two parts, the first short enough that n times it is exact
+    r = v_fnma(n, v_set(1.42860682030941723e-6f), r);
+    vf p = v_set(1.381454e-3f);
+    p = v_fma(p, r, v_set(8.368745e-3f));
+    p = v_fma(p, r, v_set(4.166839e-2f));
+    p = v_fma(p, r, v_set(1.6666521e-1f));
+    p = v_fma(p, r, v_set(0.49999994f));
+    p = v_fma(p, r, v_set(1.0f));
+    p = v_fma(p, r, v_set(1.0f));
+    return v_scale2(p, n);
+}
+
+V_INLINE vf v_sigmoid(vf x) { return v_set(1.0f) / (v_set(1.0f) + v_exp(-x)); } // tanh(x) = 2 v_sigmoid(2 x) - 1
