@@ -1,0 +1,77 @@
+// head.c: from hidden rows to log-probabilities, and the loss with its gradients.
+//
+//     z = x W^T      lse = log sum_v exp(z_v)      logprob(v) = z_v - lse      p_v = exp(logprob(v))
+//     loss = -sum_n weight[n] logprob_n(target[n])      dloss/dz_v = weight (p_v - [v = target])
+//
+// Both ops get z and lse of a row from logits() below, so their log-probabilities agree bit for bit.
+#include "backend/ref/ref.h"
+
+static double logit(const hone_operand *x, int64_t n, const hone_operand *w, int64_t v, int64_t C)
+{
+    double sum = 0;
+    for (int64_t c = 0; c < C; c++) sum += get(x, n * C + c) * get(w, v * C + c);
+    return sum;
+}
+
+// z[v] of row n for all v; returns lse
+static double logits(double *z, const hone_operand *x, int64_t n, const hone_operand *w, int64_t V, int64_t C)
+{
+    double largest = (double)-INFINITY, sum = 0;
+    for (int64_t v = 0; v < V; v++) {
+        z[v] = logit(x, n, w, v, C);
+        if (z[v] > largest) largest = z[v];
+    }
+    for (int64_t v = 0; v < V; v++) sum += exp(z[v] - largest);
+    return largest + log(sum);
+}
+
+// dx[n] = weight[n] (sum_v p_v w_v - w_target),  dw_v += sum_n weight[n] (p_v - [v = target]) x_n
+// dw is summed over n for one v at a time, so that it is rounded once; that needs lse of all rows and z again.
+// Rows of weight 0 are not looked at: logprob 0, dx 0.
+//   x, dx (N, C)   w, dw (V, C)   target, weight, logprob (N,)
+void hone_ref_linear_xent(const hone_args *a)
+{
+    const hone_operand *x = &a->in[0], *w = &a->in[1], *target = &a->in[2], *weight = &a->in[3];
+    const hone_operand *logprob = &a->out[0], *dx = &a->out[1], *dw = &a->out[2];
+    int64_t N = hone_rows(x), C = x->dim[1], V = w->dim[0];
+    double *z = a->workspace, *lse = z + V, *row = lse + x->dim[0]; // (V,) (N,) (C,)
+
+    for (int64_t n = 0; n < N; n++) {
+        int32_t t = get_index(target, n);
+        bool used = get(weight, n) != 0;
+        for (int64_t c = 0; c < C; c++) row[c] = used ? -get(w, t * C + c) : 0;
+        if (used) lse[n] = logits(z, x, n, w, V, C);
+        for (int64_t v = 0; used && v < V; v++) {
+            double p = exp(z[v] - lse[n]);
+            for (int64_t c = 0; c < C; c++) row[c] += p * get(w, v * C + c);
+        }
+        put(logprob, n, used ? z[t] - lse[n] : 0);
+        for (int64_t c = 0; c < C; c++) put(dx, n * C + c, get(weight, n) * row[c]);
+    }
+    for (int64_t v = 0; dw->present && v < V; v++) {
+        for (int64_t c = 0; c < C; c++) row[c] = get(dw, v * C + c);
+        for (int64_t n = 0; n < N; n++) {
+            if (get(weight, n) == 0) continue;
+            double dz = get(weight, n) * (exp(logit(x, n, w, v, C) - lse[n]) - (get_index(target, n) == v));
+            for (int64_t c = 0; c < C; c++) row[c] += dz * get(x, n * C + c);
+        }
+        for (int64_t c = 0; c < C; c++) put(dw, v * C + c, row[c]);
+    }
+}
+
+// entropy = -sum_v p_v logprob(v)
+//   x (N, C)   w (V, C)   ids, logprob (N, J)   entropy, lse (N,)
+void hone_ref_linear_logprob(const hone_args *a)
+{
+    const hone_operand *x = &a->in[0], *w = &a->in[1], *ids = &a->in[2];
+    const hone_operand *logprob = &a->out[0], *entropy = &a->out[1], *lse = &a->out[2];
+    int64_t N = hone_rows(x), C = x->dim[1], V = w->dim[0], J = ids->dim[1];
+    double *z = a->workspace; // (V,)
+    for (int64_t n = 0; n < N; n++) {
+        double total = logits(z, x, n, w, V, C), sum = 0;
+        for (int64_t v = 0; v < V; v++) sum -= exp(z[v] - total) * (z[v] - total);
+        for (int64_t j = 0; j < J; j++) put(logprob, n * J + j, z[get_index(ids, n * J + j)] - total);
+        put(entropy, n, sum);
+        put(lse, n, total);
+    }
+}

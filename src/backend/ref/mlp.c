@@ -1,0 +1,62 @@
+// mlp.c: what happens element by element: activations of the MLP and sums.
+#include "backend/ref/ref.h"
+
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+
+// Shazeer 2020: h = silu(g) u,  silu(g) = g sigmoid(g)
+//   gu (N, 2 F): g, then u   h (N, F)
+void hone_ref_swiglu(const hone_args *a)
+{
+    const hone_operand *gu = &a->in[0], *h = &a->out[0];
+    int64_t N = hone_rows(gu), F = h->dim[1];
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t f = 0; f < F; f++) {
+            double g = get(gu, n * 2 * F + f), u = get(gu, n * 2 * F + F + f);
+            put(h, n * F + f, g * sigmoid(g) * u);
+        }
+}
+
+// sigmoid' = sigmoid (1 - sigmoid):  dg = dh u sigmoid(g) (1 + g (1 - sigmoid(g))),  du = dh silu(g)
+//   gu and dgu may be one
+void hone_ref_swiglu_back(const hone_args *a)
+{
+    const hone_operand *dh = &a->in[0], *gu = &a->in[1], *dgu = &a->out[0];
+    int64_t N = hone_rows(dh), F = dh->dim[1];
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t f = 0; f < F; f++) {
+            int64_t at_g = n * 2 * F + f, at_u = at_g + F;
+            double g = get(gu, at_g), u = get(gu, at_u), d = get(dh, n * F + f), sigma = sigmoid(g);
+            put(dgu, at_g, d * u * sigma * (1 + g * (1 - sigma)));
+            put(dgu, at_u, d * g * sigma);
+        }
+}
+
+// Hendrycks & Gimpel 2016, the tanh form: y = x/2 (1 + tanh(t)),  t = sqrt(2/pi) (x + 0.044715 x^3)
+static const double gelu_a = 0.79788456080286535588, gelu_b = 0.044715;
+
+void hone_ref_gelu(const hone_args *a)
+{
+    const hone_operand *x = &a->in[0], *y = &a->out[0];
+    for (int64_t i = 0; i < hone_rows(x) * x->dim[1]; i++) {
+        double v = get(x, i);
+        put(y, i, v / 2 * (1 + tanh(gelu_a * (v + gelu_b * v * v * v))));
+    }
+}
+
+// tanh' = 1 - tanh^2:  dx = dy ((1 + tanh(t)) / 2 + x/2 (1 - tanh^2(t)) sqrt(2/pi) (1 + 3 0.044715 x^2))
+//   x and dx may be one
+void hone_ref_gelu_back(const hone_args *a)
+{
+    const hone_operand *dy = &a->in[0], *x = &a->in[1], *dx = &a->out[0];
+    for (int64_t i = 0; i < hone_rows(dy) * x->dim[1]; i++) {
+        double v = get(x, i), t = tanh(gelu_a * (v + gelu_b * v * v * v));
+        put(dx, i, get(dy, i) * ((1 + t) / 2 + v / 2 * (1 - t * t) * gelu_a * (1 + 3 * gelu_b * v * v)));
+    }
+}
+
+// y = a + b;  a and y may be one
+void hone_ref_add(const hone_args *args)
+{
+    const hone_operand *a = &args->in[0], *b = &args->in[1], *y = &args->out[0];
+    for (int64_t i = 0; i < hone_rows(a) * a->dim[1]; i++) put(y, i, get(a, i) + get(b, i));
+}

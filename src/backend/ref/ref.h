@@ -1,0 +1,48 @@
+// ref.h: how the portable kernels see their operands.
+//
+// An operand is a numbered row of real numbers: get() loads element i as a double whatever its dtype, put() rounds a
+// double to it. So every kernel accumulates in f64, rounds each result once, and the same text serves f32, f64, bf16 and
+// f16 tensors (an f64 graph differentiates to 1e-7, see tests/graph/test_ops.c). Speed is no aim here; being right is.
+#pragma once
+#include "graph/backend.h"
+#include <math.h>
+
+// One kernel per row of ops.def: a row without a rule here does not link.
+#define OP(name, ...) void hone_ref_##name(const hone_args *a);
+#include "graph/ops.def"
+#undef OP
+
+extern const hone_backend hone_backend_ref;
+
+double hone_ref_f16_to_f64(uint16_t half);
+uint16_t hone_ref_f64_to_f16(double value); // to nearest, ties to even
+
+static inline double get(const hone_operand *x, int64_t i)
+{
+    switch (x->dtype) {
+    case HONE_f32: return ((const float *)x->data)[i];
+    case HONE_f64: return ((const double *)x->data)[i];
+    case HONE_bf16: return hone_bf16_to_f32(((const uint16_t *)x->data)[i]);
+    case HONE_f16: return hone_ref_f16_to_f64(((const uint16_t *)x->data)[i]);
+    default: HONE_ASSERT(false, "dtype %d holds no real numbers", x->dtype);
+    }
+}
+
+static inline void put(const hone_operand *x, int64_t i, double value)
+{
+    switch (x->dtype) {
+    case HONE_f32: ((float *)x->data)[i] = (float)value; break;
+    case HONE_f64: ((double *)x->data)[i] = value; break;
+    case HONE_bf16: ((uint16_t *)x->data)[i] = hone_f32_to_bf16((float)value); break;
+    case HONE_f16: ((uint16_t *)x->data)[i] = hone_ref_f64_to_f16(value); break;
+    default: HONE_ASSERT(false, "dtype %d holds no real numbers", x->dtype);
+    }
+}
+
+// An optional operand: `otherwise` where it is absent.
+static inline double get_or(const hone_operand *x, int64_t i, double otherwise)
+{
+    return x->present ? get(x, i) : otherwise;
+}
+
+static inline int32_t get_index(const hone_operand *x, int64_t i) { return ((const int32_t *)x->data)[i]; }
