@@ -31,6 +31,9 @@ typedef struct hone_args {    // one node as a kernel sees it; made once per pro
 
 static inline int64_t hone_rows(const hone_operand *o) { return o->live ? (int64_t)*o->live : o->dim[0]; }
 
+// Shapes, dtypes and presence of a node's operands, not their places.
+void hone_args_describe(const hone_graph *graph, const hone_node *node, hone_args *args);
+
 typedef enum { HONE_SPACE_DEVICE, HONE_SPACE_HOST, HONE_SPACE_COUNT } hone_space;
 typedef struct hone_backend_options { int threads; int isa; /* hone_isa; -1 = best */ } hone_backend_options;
 

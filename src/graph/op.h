@@ -33,7 +33,7 @@ enum { HONE_CHEAP = 1 << 9 };
 typedef struct hone_operand_spec {
     char name[16];
     bool optional, update;          // `?`, `+`
-    bool any_float;                 // no dtype named
+    bool any_float;                 // no dtype named; (f32 means f32, or f64 in an f64 graph)
     hone_dtype dtype;
     char below[8];                  // i32<V>: the symbol, "" none
     int rank;
@@ -42,6 +42,7 @@ typedef struct hone_operand_spec {
 
 typedef struct hone_op_info {
     const char *name, *inputs, *outputs, *flops, *case_symbols, *what;
+    bool has_grad;
     int flags, n_in, n_out, n_case;
     const int64_t *cases;           // (n_case, 8) values of case_symbols
     hone_operand_spec in[HONE_MAX_IN], out[HONE_MAX_OUT];

@@ -1,0 +1,69 @@
+// forms.c: where each weight's matrix form is made (see pass.h). The pass only rewrites operands: a linear that read the
+// storage W reads pack(W) instead; which bytes a form has is the backend's affair.
+#include "graph/pass.h"
+#include "base/memory.h"
+#include <stdio.h>
+#include <string.h>
+
+// The form that input 1 of a node wants, or HONE_FORM_PLAIN.
+static hone_form wanted_form(const hone_node *node)
+{
+    return node->op == HONE_OP_linear ? HONE_FORM_PACKED : node->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : HONE_FORM_PLAIN;
+}
+
+static bool has_form(const hone_graph *graph, const hone_node *node)
+{
+    const hone_tensor *w = node->n_in > 1 && node->in[1] != HONE_NONE ? hone_at(graph, node->in[1]) : NULL;
+    return wanted_form(node) != HONE_FORM_PLAIN && w && w->cls == HONE_CLASS_param && w->form == HONE_FORM_PLAIN;
+}
+
+static hone_tid make_form(hone_graph *graph, hone_tid w, hone_form form)
+{
+    return hone_pack(graph, w, form, hone_at(graph, w)->dtype == HONE_f64 ? HONE_f64 : HONE_f32);
+}
+
+// A living form is state: one per weight and kind, found by name, made anew by program "refresh".
+static hone_tid living_form(hone_graph *graph, hone_tid w, hone_form form)
+{
+    char name[80];
+    snprintf(name, sizeof name, "form%d.%.70s", (int)form, hone_at(graph, w)->name);
+    hone_tid found = hone_graph_find(graph, name);
+    if (found != HONE_NONE) return found;
+    hone_tid made = make_form(graph, w, form);
+    hone_tensor *tensor = hone_at(graph, made);
+    tensor->cls = HONE_CLASS_state;
+    memcpy(tensor->name, name, sizeof name);
+    return made;
+}
+
+hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms policy)
+{
+    if (policy == HONE_FORMS_NONE) return HONE_OK;
+    hone_program before = *program, *now = graph->now;
+    const hone_phase phase = graph->phase;
+    const int layer = graph->layer;
+    if (policy == HONE_FORMS_AT_USE) {
+        program->node = NULL;
+        program->count = program->capacity = 0;
+    }
+    graph->now = policy == HONE_FORMS_AT_USE ? program : hone_graph_program(graph, "refresh");
+    hone_status status = HONE_FAILED;
+    for (int64_t n = 0; n < before.count; n++) {
+        hone_node node = before.node[n];
+        graph->phase = node.phase;
+        graph->layer = node.layer;
+        if (has_form(graph, &node))
+            node.in[1] = policy == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node))
+                                                     : living_form(graph, node.in[1], wanted_form(&node));
+        if (policy == HONE_FORMS_LIVING) { before.node[n] = node; continue; }
+        if (hone_grow(&program->node, program->count, &program->capacity, sizeof node)) goto out;
+        program->node[program->count++] = node;
+    }
+    status = graph->failed ? hone_fail("out of memory while weight forms were planned") : HONE_OK;
+out:
+    if (policy == HONE_FORMS_AT_USE) hone_free(before.node);
+    graph->now = now;
+    graph->phase = phase;
+    graph->layer = layer;
+    return status;
+}

@@ -1,0 +1,183 @@
+// session.c: resolves every operand to a pointer once, then walks the list.
+#include "graph/session.h"
+#include "base/cpu.h"
+#include "base/memory.h"
+#include <inttypes.h>
+#include <string.h>
+
+static int find_program(const hone_session *session, const char *name)
+{
+    for (int i = 0; i < session->graph->n_program; i++)
+        if (!strcmp(session->graph->program[i].name, name)) return i;
+    hone_assert_failed(__FILE__, __LINE__, "program exists", "no program %s in this graph", name);
+}
+
+// A node that the backend declines is named here, at plan time, never in a run.
+static hone_status check_supported(const hone_session *session, const hone_program *program)
+{
+    for (int64_t n = 0; n < program->count; n++) {
+        hone_args args;
+        const char *why = "";
+        hone_args_describe(session->graph, &program->node[n], &args);
+        if (session->backend->supports(session->self, &args, &why)) continue;
+        char text[256];
+        hone_node_print(session->graph, &program->node[n], text, sizeof text);
+        return hone_fail("backend %s cannot run node %" PRId64 " of %s, %s: %s", session->backend->name, n, program->name, text, why);
+    }
+    return HONE_OK;
+}
+
+hone_status hone_session_plan(hone_session *session, hone_graph *graph, const hone_session_options *options)
+{
+    static const hone_session_options defaults;
+    if (!options) options = &defaults;
+    hone_backend_options hardware = options->hardware;
+    *session = (hone_session){ .graph = graph, .poison = options->poison };
+    if (graph->failed) return hone_fail("out of memory while the graph was built");
+    if (hardware.threads <= 0 && hone_cpu_threads(&hardware.threads)) return HONE_FAILED;
+    if (hone_backend_find(options->backend ? options->backend : "cpu", &session->backend)) return HONE_FAILED;
+    if (session->backend->open(&hardware, &session->self)) return HONE_FAILED;
+    for (int i = 0; i < graph->n_program; i++)
+        if (check_supported(session, &graph->program[i])) goto fail;
+    if (hone_layout_plan(graph, session->backend, session->self, &options->layout, &session->layout)) goto fail;
+    return HONE_OK;
+fail:
+    hone_session_close(session);
+    return HONE_FAILED;
+}
+
+static void *place(const hone_session *session, hone_tid id)
+{
+    size_t offset = session->layout.offset[id];
+    return offset == HONE_NOWHERE ? NULL : session->arena + offset;
+}
+
+static void resolve(const hone_session *session, const hone_tid *ids, int n, hone_operand *operand)
+{
+    for (int i = 0; i < n; i++) {
+        if (ids[i] == HONE_NONE) continue;
+        hone_tid live = hone_at(session->graph, ids[i])->live;
+        operand[i].data = place(session, ids[i]);
+        operand[i].live = live == HONE_NONE ? NULL : place(session, live);
+        HONE_ASSERT(operand[i].data, "%s has no place", hone_at(session->graph, ids[i])->name);
+    }
+}
+
+static hone_status resolve_program(hone_session *session, int which)
+{
+    const hone_program *program = &session->graph->program[which];
+    session->args[which] = hone_alloc((size_t)program->count + 1, sizeof(hone_args));
+    session->handle[which] = hone_alloc((size_t)program->count + 1, sizeof(void *));
+    if (!session->args[which] || !session->handle[which]) return HONE_FAILED;
+    for (int64_t n = 0; n < program->count; n++) {
+        const hone_node *node = &program->node[n];
+        hone_args *args = &session->args[which][n];
+        hone_args_describe(session->graph, node, args);
+        resolve(session, node->in, node->n_in, args->in);
+        resolve(session, node->out, node->n_out, args->out);
+        args->workspace_bytes = session->layout.workspace_bytes[which][n];
+        if (args->workspace_bytes) args->workspace = session->arena + session->layout.workspace_offset[which][n];
+        if (session->backend->prepare && session->backend->prepare(session->self, args, &session->handle[which][n])) return HONE_FAILED;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_session_allocate(hone_session *session)
+{
+    void *arena;
+    if (session->backend->alloc(session->self, HONE_SPACE_DEVICE, session->layout.arena_bytes, &arena)) return HONE_FAILED;
+    session->arena = arena;
+    for (int i = 0; i < session->graph->n_program; i++)
+        if (resolve_program(session, i)) return HONE_FAILED;
+    return HONE_OK;
+}
+
+hone_status hone_session_open(hone_session *session, hone_graph *graph, const hone_session_options *options)
+{
+    if (hone_session_plan(session, graph, options)) return HONE_FAILED;
+    if (hone_session_allocate(session)) {
+        hone_session_close(session);
+        return HONE_FAILED;
+    }
+    return HONE_OK;
+}
+
+void hone_session_close(hone_session *session)
+{
+    for (int i = 0; i < 8; i++) {
+        hone_free(session->args[i]);
+        hone_free(session->handle[i]);
+    }
+    if (session->arena) session->backend->release(session->self, HONE_SPACE_DEVICE, session->arena, session->layout.arena_bytes);
+    if (session->self) session->backend->close(session->self);
+    hone_layout_release(&session->layout);
+    *session = (hone_session){ 0 };
+}
+
+void *hone_session_data(const hone_session *session, hone_tid tensor)
+{
+    void *data = place(session, tensor);
+    HONE_ASSERT(data, "%s has no place in this session", hone_at(session->graph, tensor)->name);
+    return data;
+}
+
+// Poisoned runs: bytes that no tensor may rely on are NaN (0xff in f32, f64, bf16) before its first write and after its
+// last read, so that reading too early or too late shows in the result.
+static void poison_after(const hone_session *session, int which, int64_t n)
+{
+    const hone_program *program = &session->graph->program[which];
+    const hone_node *node = &program->node[n];
+    for (int i = 0; i < node->n_in + node->n_out; i++) {
+        hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+        if (id == HONE_NONE) continue;
+        size_t offset = session->layout.offset[id], bytes = session->layout.bytes[id];
+        if (offset < session->layout.persistent_bytes) continue;
+        bool used_later = false; // by itself or by a tensor that works in its place
+        for (int64_t later = n + 1; later < program->count && !used_later; later++) {
+            const hone_node *other = &program->node[later];
+            for (int k = 0; k < other->n_in + other->n_out; k++) {
+                hone_tid t = k < other->n_in ? other->in[k] : other->out[k - other->n_in];
+                used_later |= t == id;
+            }
+        }
+        for (int k = 0; k < node->n_out; k++) // its place went over to an output
+            used_later |= node->out[k] != HONE_NONE && node->out[k] != id && session->layout.offset[node->out[k]] == offset;
+        if (!used_later) memset(session->arena + offset, 0xff, bytes);
+    }
+    if (session->args[which][n].workspace) memset(session->args[which][n].workspace, 0xff, session->args[which][n].workspace_bytes);
+}
+
+static void run_poisoned(hone_session *session, int which)
+{
+    memset(session->arena + session->layout.persistent_bytes, 0xff, session->layout.arena_bytes - session->layout.persistent_bytes);
+    for (int64_t n = 0; n < session->graph->program[which].count; n++) {
+        session->backend->run(session->self, &session->args[which][n], session->handle[which][n], 0);
+        poison_after(session, which, n);
+    }
+}
+
+void hone_session_run(hone_session *session, const char *name)
+{
+    int which = find_program(session, name);
+    if (session->poison) {
+        run_poisoned(session, which);
+        return;
+    }
+    const hone_program *program = &session->graph->program[which];
+    for (int64_t n = 0; n < program->count; n++)
+        session->backend->run(session->self, &session->args[which][n], session->handle[which][n], program->node[n].stream);
+    if (session->backend->synchronize) session->backend->synchronize(session->self);
+}
+
+void hone_session_profile(hone_session *session, const char *name, hone_profile *profile)
+{
+    int which = find_program(session, name);
+    const hone_program *program = &session->graph->program[which];
+    for (int64_t n = 0; n < program->count; n++) {
+        double start = hone_clock_s();
+        session->backend->run(session->self, &session->args[which][n], session->handle[which][n], program->node[n].stream);
+        if (session->backend->synchronize) session->backend->synchronize(session->self);
+        profile->seconds[program->node[n].op] += hone_clock_s() - start;
+        profile->runs[program->node[n].op]++;
+    }
+}
