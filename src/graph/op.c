@@ -145,7 +145,7 @@ hone_status hone_binding_eval(const hone_binding *binding, const char *expressio
         int64_t product = 1;
         for (;;) {
             char factor[12];
-            int64_t f;
+            int64_t f = 0;
             at = copy_until(factor, sizeof factor, at, "+*");
             if (eval_factor(binding, factor, &f)) return HONE_FAILED;
             product *= f;
