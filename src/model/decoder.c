@@ -132,7 +132,7 @@ static void train_inputs(builder *b, int64_t rows, int64_t T, bool scored, hone_
     b->T = T;
 }
 
-hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
+void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
 {
     builder b;
     start_program(&b, model, "micro");
@@ -142,12 +142,15 @@ hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, h
     // dW: none here, hone_pass_grad puts it in where the head is trained.
     io->logprob = hone_graph_add(b.graph, HONE_OP_linear_xent, &(hone_attr){ 0 }, in, (hone_tid[]){ HONE_NONE })->out[0];
     make_output(&b, io->logprob, "logprob");
+}
 
-    hone_tid *grad_of = NULL;
-    hone_status status = hone_pass_grad(b.graph, &grad_of);
-    hone_free(grad_of);
-    if (!status) status = hone_pass_recompute(b.graph, b.graph->now, hone_drop_cheap, NULL);
-    if (!status) status = hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_AT_USE);
+hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
+{
+    hone_graph *graph = model->graph;
+    hone_model_build_forward(model, rows, T, io);
+    hone_status status = hone_pass_grad(graph, NULL);
+    if (!status) status = hone_pass_recompute(graph, graph->now, hone_drop_cheap, NULL);
+    if (!status) status = hone_pass_forms(graph, graph->now, HONE_FORMS_AT_USE);
     return status;
 }
 

@@ -46,6 +46,8 @@ typedef struct hone_train_io {
     hone_tid count;                             // score: i32[1] rows in use, N unless written; micro: HONE_NONE
     int64_t N, T;
 } hone_train_io;
+// Program "micro", its forward alone: what passes start from.
+void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_train_io *io);
 // Program "micro": forward, backward (hone_pass_grad), cheap recompute, forms at use.
 hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io);
 // Program "score": same inputs (target = ids to score; no weight) and same kernels on the same rows: logprobs bit-identical.
