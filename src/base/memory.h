@@ -28,4 +28,5 @@ void hone_pages_free(void *pages, size_t bytes);
 
 int64_t hone_memory_resident_bytes(void);       // VmRSS of this process
 int64_t hone_memory_peak_bytes(void);           // VmHWM of this process
+int64_t hone_memory_total_bytes(void);          // MemTotal of this machine
 int64_t hone_memory_available_bytes(void);      // MemAvailable, bounded by the cgroup's limit

@@ -8,6 +8,8 @@ typedef enum {            // purpose: one stream each; append only, the numbers 
     HONE_RNG_INIT = 1, HONE_RNG_ORDER = 2, HONE_RNG_SAMPLE = 3, HONE_RNG_SPLIT = 4, HONE_RNG_DROPOUT = 5, HONE_RNG_TEST = 6
 } hone_rng_purpose;
 
+// The bare generator: replaces the counter by its four random words.
+void hone_rng_philox(uint32_t counter[4], uint32_t key0, uint32_t key1);
 // out: four independent u32 for (seed, purpose, stream, index).
 void hone_rng_block(uint64_t seed, hone_rng_purpose purpose, uint32_t stream, uint64_t index, uint32_t out[4]);
 double hone_rng_uniform(uint64_t seed, hone_rng_purpose purpose, uint32_t stream, uint64_t index); // [0, 1), 53 bits

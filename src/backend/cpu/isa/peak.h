@@ -1,0 +1,7 @@
+// peak.h: the multiply-add loop of plan/peak.c, once per instruction set.
+#pragma once
+#include <stdint.h>
+
+double hone_peak_loop_portable(int64_t turns, double *flops);
+double hone_peak_loop_avx2(int64_t turns, double *flops);
+double hone_peak_loop_avx512(int64_t turns, double *flops);

@@ -1,0 +1,7 @@
+// peak.h: what this machine can do at most, measured: the denominator of every "share of peak" and the planner's time.
+// Each call takes 0.1 to 0.4 s and is the best of several short runs, because other load only ever slows a run down.
+#pragma once
+#include "base/cpu.h"
+
+double hone_peak_flops(int threads, hone_isa isa);   // f32 multiply-adds in registers, 2 FLOP each: FLOP/s
+double hone_peak_bandwidth(int threads);             // triad a = b + s c over arrays beyond the caches: bytes/s
