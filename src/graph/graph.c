@@ -114,10 +114,12 @@ static hone_status bind_operand(const hone_tensor *tensor, const hone_operand_sp
     if (missing < 0 || missing > 1)
         return hone_fail("%s has %d dimensions, not %d", tensor->name, tensor->rank, spec->rank);
     for (int i = 0; i < spec->rank; i++) {
-        int64_t have = operand_dim(tensor, spec, i), want;
+        int64_t have = operand_dim(tensor, spec, i), want = have;
         bool lone = !strpbrk(spec->dim[i], "+*0123456789");
         if (lone == expressions) continue;
-        if (lone ? hone_binding_set(binding, spec->dim[i], have) : hone_binding_eval(binding, spec->dim[i], &want)) {
+        hone_status status = lone ? hone_binding_set(binding, spec->dim[i], have) : hone_binding_eval(binding, spec->dim[i], &want);
+        if (status && !lone && !hone_binding_solve(binding, spec->dim[i], have)) continue;
+        if (status) {
             hone_fail_context("%s as %s", tensor->name, spec->name);
             return HONE_FAILED;
         }

@@ -157,3 +157,23 @@ hone_status hone_binding_eval(const hone_binding *binding, const char *expressio
         at++;
     }
 }
+
+hone_status hone_binding_solve(hone_binding *binding, const char *expression, int64_t value)
+{
+    char unknown[12] = "";
+    int64_t known = 1;
+    for (const char *at = expression;; at++) {
+        char factor[12];
+        int64_t f = 1;
+        at = copy_until(factor, sizeof factor, at, "+*");
+        if (*at == '+') return hone_fail("%s is not one product", expression);
+        if (eval_factor(binding, factor, &f)) {
+            if (*unknown) return hone_fail("%s has two unbound symbols", expression);
+            snprintf(unknown, sizeof unknown, "%s", factor);
+        }
+        known *= f;
+        if (!*at) break;
+    }
+    if (!*unknown || known < 1 || value % known) return hone_fail("%lld is not a value of %s", (long long)value, expression);
+    return hone_binding_set(binding, unknown, value / known);
+}

@@ -56,3 +56,5 @@ typedef struct hone_symbols { char name[12]; int64_t value; } hone_symbol;
 typedef struct hone_binding { hone_symbol symbol[16]; int count; } hone_binding;
 hone_status hone_binding_set(hone_binding *binding, const char *symbol, int64_t value); // fails on a conflict
 hone_status hone_binding_eval(const hone_binding *binding, const char *expression, int64_t *value); // fails on an unbound symbol
+// Binds the one unbound symbol of a product ("2*F") from its value.
+hone_status hone_binding_solve(hone_binding *binding, const char *expression, int64_t value);
