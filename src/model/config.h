@@ -1,5 +1,8 @@
 // config.h: the sizes and switches of a decoder, read from and written to a Hugging Face config.json.
-// One struct serves every family; what differs between families is a row of families.def (switches, key names, weights).
+// One struct serves every family; what differs between families is in families.def (keys, switches, weight names).
+//
+// Invariant of a config that hone_config_check() passed: sizes are positive and bounded (no product of two of them
+// overflows int64 bytes), H % G == 0, D even where RoPE turns pairs, and the family's config.json can say all of it.
 #pragma once
 #include "base/json.h"
 #include "graph/graph.h"
@@ -8,36 +11,70 @@ typedef enum { HONE_NORM_RMS, HONE_NORM_LAYER } hone_norm;
 typedef enum { HONE_MLP_SWIGLU, HONE_MLP_GELU } hone_mlp;
 typedef enum { HONE_ROPE_NONE, HONE_ROPE_PLAIN, HONE_ROPE_LINEAR, HONE_ROPE_LLAMA3 } hone_rope; // NONE: learned positions
 
+enum { HONE_MAX_EOS = 8 };
+
 typedef struct hone_config {
     const struct hone_family *family;
     int64_t vocab, width, mlp_width, layers, heads, kv_heads, head_dim, max_positions; // V C F L H G D
     hone_norm norm; hone_mlp mlp; hone_rope rope;
     double norm_eps, rope_theta, init_std;
     double rope_factor, rope_low, rope_high; int64_t rope_original;   // linear and llama3 scaling
-    int64_t window;                 // sliding window in tokens, 0 none
+    int64_t window, window_from;    // sliding window in tokens (0 none) of layers >= window_from; see hone_config_window
     bool tied, qkv_bias, out_bias, mlp_bias, qk_norm;
-    int64_t bos, eos[8], n_eos;     // -1 / 0: none
+    bool init_scaled;               // o and down start with init_std / sqrt(2 L) (Radford et al. 2019)
+    bool heads_divide_width;        // transformers refuses C % H != 0 in this family, even with head_dim given
+    int64_t bos, eos[HONE_MAX_EOS], n_eos;     // -1 / 0: none
     int64_t pad;
 } hone_config;
+
+// Tokens that a query of this layer sees, itself included; 0: all before it.
+static inline int64_t hone_config_window(const hone_config *config, int64_t layer)
+{
+    return layer >= config->window_from ? config->window : 0;
+}
+
+// One key of config.json <-> one field. Kinds: families.def.
+typedef enum {
+    HONE_KEY_SIZE, HONE_KEY_REAL, HONE_KEY_FLAG, HONE_KEY_TOKEN, HONE_KEY_TOKENS, HONE_KEY_ROPE, HONE_KEY_WINDOW,
+    HONE_KEY_LAYER_WINDOW, HONE_KEY_FIXED, HONE_KEY_NOTE
+} hone_key_kind;
+
+typedef struct hone_key_row {
+    hone_key_kind kind;
+    const char *key;
+    size_t field;                   // offset in hone_config
+    double fallback;                // where the key is absent; HONE_KEY_REQUIRED, HONE_KEY_DERIVED
+    const char *text;               // FIXED: JSON list of accepted values; NOTE: the value to write
+} hone_key_row;
+#define HONE_KEY_REQUIRED (-1e300)
+#define HONE_KEY_DERIVED 1e300
 
 // One parameter <-> one tensor of the Hugging Face folder.
 typedef struct hone_weight_row {
     const char *file_name;          // "model.layers.{layer}.self_attn.q_proj.weight"; {layer} as in hone's name
-    const char *param;              // hone's logical parameter, "layers.{layer}.q"
+    const char *param;              // hone's logical parameter, "layers.{layer}.q"; NULL: known and ignored
     int32_t part, parts;            // GPT-2's c_attn holds q, k, v: part 0, 1, 2 of 3 equal column blocks; else 0 of 1
     bool transposed;                // GPT-2's Conv1D stores (in, out)
-    const char *when;               // switch that must be on for the row to exist: "", "qkv_bias", "qk_norm", "untied", "rope", ...
+    const char *when;               // switch that must be on for the row to exist: hone_config_has()
 } hone_weight_row;
 
 typedef struct hone_family {
     const char *model_type, *architecture;   // "llama", "LlamaForCausalLM"
+    const char *prefix;                      // of the base model's names: some files leave it out
+    const hone_key_row *key; int n_key;
     const hone_weight_row *row; int n_row;
-    hone_status (*read)(hone_config *config, const json_t *json, const char *path);   // keys -> config; checks sizes
-    hone_status (*write)(const hone_config *config, json_t *json);                    // and back
+    hone_config switches;                    // what the family is before any key is read
 } hone_family;
 
 const hone_family *hone_family_find(const char *model_type);   // NULL if unknown
+const hone_family *hone_family_at(int index);                  // NULL behind the last
+
 hone_status hone_config_load(hone_config *config, const char *path); // config.json; unknown family and bad sizes named
 hone_status hone_config_save(const hone_config *config, const char *path);
-hone_status hone_config_check(const hone_config *config, const char *where); // sizes positive, H % G == 0, D even ...
-// Logical parameter shape: rows, columns (1 row for vectors).
+hone_status hone_config_check(const hone_config *config, const char *where); // every error in the file's own key names
+// The same without a file: a recipe's model keys are read by this table too. `where` starts each message.
+hone_status hone_config_read(hone_config *config, const json_t *json, const char *where);
+hone_status hone_config_write(const hone_config *config, const char *where, json_t **json);   // json_decref() it
+
+// A weight row's switch: "", "qkv_bias", "out_bias", "mlp_bias", "qk_norm", "untied".
+bool hone_config_has(const hone_config *config, const char *when);
