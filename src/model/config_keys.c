@@ -2,6 +2,7 @@
 //
 // Absent and null differ: an absent token id has the family's default, as transformers reads it; null says "none".
 #include "model/config_keys.h"
+#include "base/memory.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -82,7 +83,7 @@ static hone_status read_fixed(const hone_config *config, const hone_key_row *row
     if (found) return HONE_OK;
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     status = hone_fail("%s: %s is %.80s; for %s hone has %s", where, row->key, text ? text : "?", config->family->model_type, row->text);
-    free(text);
+    hone_free(text);
     return status;
 }
 
@@ -98,7 +99,8 @@ static hone_status read_rope(hone_config *config, const json_t *json, const char
     const json_t *values = json_object_get(json, name);
     if (!values || json_is_null(values) || (json_is_object(values) && json_object_size(values) == 0))
         values = json_object_get(json, name = "rope_parameters");
-    if (values && !json_is_null(values) && !json_is_object(values)) return hone_fail("%s: %s must be an object or null", where, name);
+    if (json_is_null(values)) values = NULL;
+    if (values && !json_is_object(values)) return hone_fail("%s: %s must be an object or null", where, name);
     const char *key, *type = "default";
     json_t *value;
     json_object_foreach((json_t *)values, key, value)
@@ -112,11 +114,11 @@ static hone_status read_rope(hone_config *config, const json_t *json, const char
     hone_status status;
     config->rope_theta = 10000.0;
     if ((status = hone_json_real(json, "rope_theta", where, false, &config->rope_theta)) ||
-        (status = hone_json_real(json, "partial_rotary_factor", where, false, &partial)) ||
-        (status = hone_json_real(values, "rope_theta", inside, false, &config->rope_theta)) ||
-        (status = hone_json_real(values, "partial_rotary_factor", inside, false, &partial)) ||
-        (status = hone_json_text(values, "type", inside, false, &type)) ||
-        (status = hone_json_text(values, "rope_type", inside, false, &type))) return status;
+        (status = hone_json_real(json, "partial_rotary_factor", where, false, &partial))) return status;
+    if (values && ((status = hone_json_real(values, "rope_theta", inside, false, &config->rope_theta)) ||
+                   (status = hone_json_real(values, "partial_rotary_factor", inside, false, &partial)) ||
+                   (status = hone_json_text(values, "type", inside, false, &type)) ||
+                   (status = hone_json_text(values, "rope_type", inside, false, &type)))) return status;
     if (partial != 1.0) return hone_fail("%s: partial_rotary_factor is %g; hone turns whole heads only (1.0)", where, partial);
 
     config->rope = HONE_ROPE_NONE;

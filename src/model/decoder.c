@@ -48,7 +48,7 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
     const hone_config *c = &b->model->config;
     int32_t H = (int32_t)c->heads, G = (int32_t)c->kv_heads, D = (int32_t)c->head_dim;
     hone_attr attr = { .heads = H, .kv_heads = G, .head_dim = D, .q_col = 0, .k_col = H * D, .v_col = (H + G) * D,
-                       .window = (int32_t)c->window, .scale = (float)(1.0 / sqrt((double)D)), .eps = (float)c->norm_eps,
+                       .window = (int32_t)hone_config_window(c, layer), .scale = (float)(1.0 / sqrt((double)D)), .eps = (float)c->norm_eps,
                        .group_rows = (int32_t)b->T };
     hone_block *w = &b->model->block[layer];
     if (c->qk_norm) qkv = node1(b, HONE_OP_qk_norm, &attr, qkv, w->q_norm, w->k_norm);

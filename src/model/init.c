@@ -38,13 +38,13 @@ static bool ends_with(const char *name, const char *end)
     return n >= e && !strcmp(name + n - e, end);
 }
 
-// GPT-2 (Radford et al. 2019, section 2.3) scales what is added to the residual stream by 1 / sqrt(2 L); families with
-// layernorm keep that, the others do not.
+// GPT-2 (Radford et al. 2019, section 2.3) scales what is added to the residual stream by 1 / sqrt(2 L); the others do
+// not.
 static float std_of(const hone_config *config, const char *name)
 {
     bool residual = ends_with(name, ".o") || ends_with(name, ".down");
     double std = config->init_std;
-    return (float)(residual && config->norm == HONE_NORM_LAYER ? std / sqrt(2.0 * (double)config->layers) : std);
+    return (float)(residual && config->init_scaled ? std / sqrt(2.0 * (double)config->layers) : std);
 }
 
 void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data, void *context)

@@ -125,6 +125,10 @@ double hone_model_flops_per_token(const hone_config *config, int64_t T)
     double C = (double)config->width, HD = (double)(config->heads * config->head_dim);
     double GD = (double)(config->kv_heads * config->head_dim), F = (double)config->mlp_width;
     double block = C * (HD + 2 * GD) + HD * C + (config->mlp == HONE_MLP_SWIGLU ? 3 : 2) * C * F;
-    double w = (double)config->window, keys = w > 0 && w < (double)T ? w - w * w / (2 * (double)T) : (double)T / 2;
-    return 6 * ((double)config->layers * block + (double)config->vocab * C) + (double)config->layers * 12 * HD * keys;
+    double attention = 0;
+    for (int64_t l = 0; l < config->layers; l++) {
+        double w = (double)hone_config_window(config, l), keys = w > 0 && w < (double)T ? w - w * w / (2 * (double)T) : (double)T / 2;
+        attention += 12 * HD * keys;
+    }
+    return 6 * ((double)config->layers * block + (double)config->vocab * C) + attention;
 }
