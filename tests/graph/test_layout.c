@@ -1,0 +1,266 @@
+// test_layout.c: the layout is right. A validator written apart from the allocator checks every pair of places that share
+// bytes against happens-before; programs run with no reuse and with poisoned memory give the same bits; after the second
+// run nothing asks the system for memory.
+#include "support/rig.h"
+#include "base/memory.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+// --- interposed allocators ------------------------------------------------------------------------------------------------
+
+static volatile int64_t allocations; // calls of malloc, calloc, realloc, mmap by anything in this process
+
+#if defined(__SANITIZE_ADDRESS__)
+#define INTERPOSED 0
+#else
+#define INTERPOSED 1
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
+void *malloc(size_t size) { allocations++; return __libc_malloc(size); }
+void *calloc(size_t count, size_t size) { allocations++; return __libc_calloc(count, size); }
+void *realloc(void *old, size_t size) { allocations++; return __libc_realloc(old, size); }
+void *mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset)
+{
+    allocations++;
+    return (void *)syscall(SYS_mmap, at, length, protection, flags, fd, offset);
+}
+#endif
+
+// --- the validator ----------------------------------------------------------------------------------------------------------
+
+typedef struct { uint64_t *bits; int64_t n, words; } relation; // (n, n): before[a][b] = node a has finished when b starts
+
+static bool is_before(const relation *r, int64_t a, int64_t b) { return r->bits[b * r->words + a / 64] >> (a % 64) & 1; }
+
+static void set_before(relation *r, int64_t a, int64_t b)
+{
+    for (int64_t w = 0; w < r->words; w++) r->bits[b * r->words + w] |= r->bits[a * r->words + w];
+    r->bits[b * r->words + a / 64] |= 1ull << (a % 64);
+}
+
+static hone_tid storage(const hone_graph *graph, hone_tid id)
+{
+    return hone_at(graph, id)->base == HONE_NONE ? id : hone_at(graph, id)->base;
+}
+
+static bool touches(const hone_graph *graph, const hone_node *node, hone_tid id, bool write_only)
+{
+    for (int i = 0; i < node->n_out; i++)
+        if (node->out[i] != HONE_NONE && storage(graph, node->out[i]) == id) return true;
+    for (int i = 0; i < node->n_in && !write_only; i++)
+        if (node->in[i] != HONE_NONE && storage(graph, node->in[i]) == id) return true;
+    return false;
+}
+
+// Order within a stream, and from a writer to whoever touches the tensor later (the executor waits for events there).
+static relation happens_before(const hone_graph *graph, const hone_program *program)
+{
+    relation r = { .n = program->count, .words = (program->count + 63) / 64 };
+    r.bits = hone_alloc((size_t)(r.n * r.words), sizeof *r.bits);
+    for (int64_t b = 0; b < r.n; b++)
+        for (int64_t a = b - 1; a >= 0; a--) {
+            bool edge = program->node[a].stream == program->node[b].stream;
+            for (int i = 0; i < program->node[a].n_out && !edge; i++)
+                edge = program->node[a].out[i] != HONE_NONE && touches(graph, &program->node[b], storage(graph, program->node[a].out[i]), false);
+            if (edge && !is_before(&r, a, b)) set_before(&r, a, b);
+        }
+    return r;
+}
+
+typedef struct { size_t begin, end; hone_tid id; int64_t node; } range; // a tensor's place, or a node's workspace (id NONE)
+
+static bool used_at(const hone_graph *graph, const hone_program *program, const range *x, int64_t n)
+{
+    return x->id == HONE_NONE ? n == x->node : touches(graph, &program->node[n], x->id, false);
+}
+
+// Every use of x has finished before any use of y starts; the one exception is a node that works in place.
+static bool over_before(const hone_graph *graph, const hone_program *program, const relation *r, const range *x, const range *y)
+{
+    for (int64_t a = 0; a < program->count; a++) {
+        if (!used_at(graph, program, x, a)) continue;
+        for (int64_t b = 0; b < program->count; b++) {
+            if (!used_at(graph, program, y, b) || is_before(r, a, b)) continue;
+            const hone_node *node = &program->node[a];
+            int flags = hone_op_get(node->op)->flags;
+            bool in_place = a == b && x->id != HONE_NONE && y->id != HONE_NONE && flags & 1 << 8 && node->in[flags & 0xff] == x->id
+                         && node->out[0] == y->id && x->begin == y->begin && x->end == y->end;
+            if (!in_place) return false;
+        }
+    }
+    return true;
+}
+
+static void check_places(const hone_graph *graph, const hone_layout *layout, int which)
+{
+    const hone_program *program = &graph->program[which];
+    relation before = happens_before(graph, program);
+    range *place = hone_alloc((size_t)(graph->n_tensor + program->count), sizeof *place);
+    int64_t n_place = 0;
+    for (hone_tid id = 0; id < graph->n_tensor; id++) {
+        bool used = false;
+        for (int64_t n = 0; n < program->count; n++) used |= hone_at(graph, id)->base == HONE_NONE && touches(graph, &program->node[n], id, false);
+        if (!used) continue;
+        assert_true(layout->offset[id] != HONE_NOWHERE);
+        assert_int_equal(layout->offset[id] % HONE_ALIGN, 0);
+        place[n_place++] = (range){ layout->offset[id], layout->offset[id] + layout->bytes[id], id, -1 };
+    }
+    for (int64_t n = 0; n < program->count; n++)
+        if (layout->workspace_bytes[which][n])
+            place[n_place++] = (range){ layout->workspace_offset[which][n], layout->workspace_offset[which][n] + layout->workspace_bytes[which][n], HONE_NONE, n };
+    for (int64_t i = 0; i < n_place; i++) {
+        assert_true(place[i].end <= layout->arena_bytes);
+        for (int64_t j = i + 1; j < n_place; j++) {
+            if (place[i].end <= place[j].begin || place[j].end <= place[i].begin) continue;
+            if (!over_before(graph, program, &before, &place[i], &place[j]) && !over_before(graph, program, &before, &place[j], &place[i]))
+                fail_msg("%s: %s and %s share bytes while both live", program->name,
+                         place[i].id == HONE_NONE ? "a workspace" : hone_at(graph, place[i].id)->name,
+                         place[j].id == HONE_NONE ? "a workspace" : hone_at(graph, place[j].id)->name);
+        }
+    }
+    hone_free(place);
+    hone_free(before.bits);
+}
+
+// --- tests ------------------------------------------------------------------------------------------------------------------
+
+// Micro, score and decode of one model in one graph: everything that shares the arena.
+static void all_programs(rig *r, int kind, hone_train_io *score, hone_decode_io *decode)
+{
+    hone_config config = rig_config(kind);
+    rig_micro(r, &config, 2, 37);
+    assert_int_equal(hone_model_build_score(&r->model, 2, 37, score), HONE_OK);
+    assert_int_equal(hone_model_build_decode(&r->model, 8, 4, 4, 64, decode), HONE_OK);
+}
+
+static void test_no_two_living_tensors_share_bytes(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        rig r;
+        hone_train_io score;
+        hone_decode_io decode;
+        all_programs(&r, kind, &score, &decode);
+        rig_start(&r, NULL);
+        for (int which = 0; which < r.graph->n_program; which++) check_places(r.graph, &r.session.layout, which);
+        rig_close(&r);
+    }
+}
+
+static void test_the_validator_finds_a_clash(void **state)
+{
+    (void)state;
+    rig r;
+    hone_config config = rig_config(1);
+    rig_micro(&r, &config, 2, 37);
+    rig_start(&r, NULL);
+    const hone_program *program = &r.graph->program[0];
+    relation before = happens_before(r.graph, program);
+    // The last block's gate|up rows live until the backward; its attention rows until later. Putting one on the other must show.
+    hone_tid a = HONE_NONE, b = HONE_NONE;
+    for (int64_t n = 0; n < program->count; n++) {
+        if (program->node[n].phase != HONE_PHASE_FORWARD || program->node[n].layer != 1) continue;
+        if (program->node[n].op == HONE_OP_attention) a = program->node[n].out[0];
+        if (program->node[n].op == HONE_OP_swiglu) b = program->node[n].in[0];
+    }
+    range x = { 0, 64, a, -1 }, y = { 0, 64, b, -1 };
+    assert_false(over_before(r.graph, program, &before, &x, &y));
+    assert_false(over_before(r.graph, program, &before, &y, &x));
+    hone_free(before.bits);
+    rig_close(&r);
+}
+
+static uint64_t run_with(int kind, const hone_session_options *options)
+{
+    rig r;
+    hone_train_io score;
+    hone_decode_io decode;
+    all_programs(&r, kind, &score, &decode);
+    rig_start(&r, options);
+    rig_fill(&r, &r.io, 7);
+    rig_fill(&r, &score, 7);
+    hone_session_run(&r.session, "score");
+    hone_session_run(&r.session, "micro");
+    uint64_t hash = rig_hash(&r);
+    hone_session_run(&r.session, "micro"); // a second one, on accumulated gradients
+    hash ^= rig_hash(&r) << 1;
+    rig_close(&r);
+    return hash;
+}
+
+static void test_no_reuse_and_poison_change_no_bit(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        uint64_t plain = run_with(kind, NULL);
+        assert_int_equal(plain, run_with(kind, &(hone_session_options){ .layout = { .no_reuse = true } }));
+        assert_int_equal(plain, run_with(kind, &(hone_session_options){ .poison = true }));
+        assert_int_equal(plain, run_with(kind, &(hone_session_options){ .poison = true, .layout = { .no_reuse = true } }));
+    }
+}
+
+static void test_the_arena_is_no_larger_than_planned_and_smaller_than_without_reuse(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        rig tight, loose;
+        hone_train_io score;
+        hone_decode_io decode;
+        all_programs(&tight, kind, &score, &decode);
+        all_programs(&loose, kind, &score, &decode);
+        rig_start(&tight, NULL);
+        rig_start(&loose, &(hone_session_options){ .layout = { .no_reuse = true } });
+        assert_true(tight.session.layout.arena_bytes < loose.session.layout.arena_bytes * 3 / 4);
+        // No layout can be smaller than what lives at the peak; greedy by size stays within a quarter of it.
+        size_t alive = tight.session.layout.workspace_peak_bytes;
+        for (int cls = 0; cls < HONE_CLASS_COUNT; cls++) alive += tight.session.layout.class_bytes[cls];
+        assert_true(alive <= tight.session.layout.arena_bytes);
+        assert_true(tight.session.layout.arena_bytes <= alive * 5 / 4);
+        rig_close(&tight);
+        rig_close(&loose);
+    }
+}
+
+static void test_nothing_is_allocated_after_the_second_run(void **state)
+{
+    (void)state;
+    if (!INTERPOSED) { print_message("skipped: the sanitizer owns malloc\n"); skip(); }
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        rig r;
+        hone_train_io score;
+        hone_decode_io decode;
+        all_programs(&r, kind, &score, &decode);
+        rig_start(&r, NULL);
+        rig_fill(&r, &r.io, 7);
+        rig_fill(&r, &score, 7);
+        for (int run = 0; run < 5; run++) {
+            int64_t before = allocations;
+            hone_session_run(&r.session, "micro");
+            hone_session_run(&r.session, "score");
+            hone_session_run(&r.session, "refresh");
+            if (run >= 2) assert_int_equal(allocations, before);
+        }
+        int64_t before = allocations;
+        hone_free(hone_alloc(1, 1));
+        assert_int_not_equal(allocations, before); // the counter counts
+        rig_close(&r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_two_living_tensors_share_bytes),
+        cmocka_unit_test(test_the_validator_finds_a_clash),
+        cmocka_unit_test(test_no_reuse_and_poison_change_no_bit),
+        cmocka_unit_test(test_the_arena_is_no_larger_than_planned_and_smaller_than_without_reuse),
+        cmocka_unit_test(test_nothing_is_allocated_after_the_second_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
