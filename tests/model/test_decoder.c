@@ -12,7 +12,7 @@
 static const hone_config gpt2 = {
     .vocab = 50257, .width = 768, .mlp_width = 3072, .layers = 12, .heads = 12, .kv_heads = 12, .head_dim = 64,
     .max_positions = 1024, .norm = HONE_NORM_LAYER, .mlp = HONE_MLP_GELU, .rope = HONE_ROPE_NONE, .norm_eps = 1e-5,
-    .init_std = 0.02, .tied = true, .qkv_bias = true, .out_bias = true, .mlp_bias = true, .bos = 50256, .pad = -1,
+    .init_std = 0.02, .tied = true, .qkv_bias = true, .out_bias = true, .mlp_bias = true, .init_scaled = true, .bos = 50256, .pad = -1,
 };
 #define LLAMA(V, C, F, L, H, G, D) .vocab = V, .width = C, .mlp_width = F, .layers = L, .heads = H, .kv_heads = G, \
     .head_dim = D, .max_positions = 2048, .rope = HONE_ROPE_PLAIN, .rope_theta = 10000, .norm_eps = 1e-5, .init_std = 0.02, .pad = -1
