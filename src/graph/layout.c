@@ -49,6 +49,7 @@ static size_t tensor_bytes(const hone_tensor *tensor, const hone_backend *backen
 // Shapes, dtypes and presence of a node's operands; places come with the session.
 void hone_args_describe(const hone_graph *graph, const hone_node *node, hone_args *args)
 {
+    const hone_op_info *info = hone_op_get(node->op);
     *args = (hone_args){ .op = node->op, .attr = node->attr };
     for (int side = 0; side < 2; side++) {
         const hone_tid *ids = side ? node->out : node->in;
@@ -58,6 +59,12 @@ void hone_args_describe(const hone_graph *graph, const hone_node *node, hone_arg
             const hone_tensor *tensor = hone_at(graph, ids[i]);
             operand[i] = (hone_operand){ .rank = tensor->rank, .dtype = tensor->dtype, .form = tensor->form, .present = true };
             memcpy(operand[i].dim, tensor->dim, sizeof tensor->dim);
+            const hone_operand_spec *spec = side ? &info->out[i] : &info->in[i];
+            if (tensor->rank + 1 == spec->rank) { // a vector where a matrix is wanted: one row, as in hone_node_bind
+                operand[i].rank = spec->rank;
+                operand[i].dim[0] = 1;
+                memcpy(operand[i].dim + 1, tensor->dim, (size_t)tensor->rank * sizeof *tensor->dim);
+            }
         }
     }
     if (node->op == HONE_OP_attention) args->same_kv = node->in[0] == node->in[1];

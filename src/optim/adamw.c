@@ -1,0 +1,67 @@
+// adamw.c: builds program "update" (see adamw.h).
+#include "optim/adamw.h"
+#include "base/memory.h"
+#include <math.h>
+
+// A moment of a storage, zero before the first step (the arena is), with views like the storage's.
+static hone_tid declare_moment(hone_graph *graph, hone_tid param, int which)
+{
+    hone_tensor storage = *hone_at(graph, param);
+    graph->layer = storage.layer;
+    hone_tid made = hone_graph_tensor(graph, HONE_CLASS_moment, storage.dtype == HONE_f64 ? HONE_f64 : HONE_f32, storage.rank,
+                                      storage.dim, "moment%d.%.70s", which, storage.name);
+    int64_t row_bytes = hone_tensor_count(&storage) / storage.dim[0] * (int64_t)hone_dtype_bytes(storage.dtype);
+    for (hone_tid id = 0, n = (hone_tid)graph->n_tensor; id < n; id++) {
+        hone_tensor view = *hone_at(graph, id);
+        if (view.base == param)
+            hone_graph_view(graph, made, view.offset_bytes / row_bytes, view.dim[0], "moment%d.%.70s", which, view.name);
+    }
+    return made;
+}
+
+static bool is_trained_storage(const hone_graph *graph, hone_tid id)
+{
+    const hone_tensor *t = hone_at(graph, id);
+    return t->cls == HONE_CLASS_param && t->base == HONE_NONE && hone_grad_of_param(graph, id) != HONE_NONE;
+}
+
+hone_status hone_optim_build_update(hone_graph *graph, const hone_adamw_options *options, hone_update_io *io)
+{
+    *io = (hone_update_io){ 0 };
+    hone_tid n = (hone_tid)graph->n_tensor;
+    hone_tid *storage = hone_alloc((size_t)n, sizeof *storage);
+    if (!storage) return HONE_FAILED;
+    for (hone_tid id = 0; id < n; id++)
+        if (is_trained_storage(graph, id)) storage[io->n_storage++] = id;
+    HONE_ASSERT(io->n_storage > 0, "no gradients in the graph: program micro comes first");
+
+    hone_graph_program(graph, "update");
+    graph->phase = HONE_PHASE_UPDATE;
+    graph->layer = -1;
+    io->hyper = hone_graph_tensor(graph, HONE_CLASS_input, HONE_f32, HONE_DIMS(3), "update.hyper");
+    hone_tid parts = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(io->n_storage), "update.parts");
+    for (int64_t i = 0; i < io->n_storage; i++) {
+        hone_tid part = hone_graph_view(graph, parts, i, 1, "update.part.%lld", (long long)i);
+        hone_graph_add(graph, HONE_OP_sum_squares, NULL, (hone_tid[]){ hone_grad_of_param(graph, storage[i]) }, &part);
+    }
+    io->norm = hone_graph_tensor(graph, HONE_CLASS_output, HONE_f32, HONE_DIMS(2), "update.norm");
+    hone_graph_add(graph, HONE_OP_clip_factor, &(hone_attr){ .max_norm = (float)options->max_grad_norm }, (hone_tid[]){ parts }, &io->norm);
+    for (int64_t i = 0; i < io->n_storage; i++) {
+        hone_attr attr = { .beta1 = (float)options->beta1, .beta2 = (float)options->beta2, .eps = (float)options->epsilon };
+        if (hone_at(graph, storage[i])->decayed) attr.decay = (float)options->weight_decay;
+        hone_tid moment1 = declare_moment(graph, storage[i], 1), moment2 = declare_moment(graph, storage[i], 2);
+        hone_graph_add(graph, HONE_OP_adamw, &attr, (hone_tid[]){ io->hyper, io->norm },
+                       (hone_tid[]){ storage[i], hone_grad_of_param(graph, storage[i]), moment1, moment2 });
+    }
+    graph->layer = -1;
+    hone_free(storage);
+    return graph->failed ? hone_fail("out of memory while the update was built") : HONE_OK;
+}
+
+// In f64: 1 - beta^t is a small difference in the first steps.
+void hone_adamw_hyper(const hone_adamw_options *options, double rate, int64_t t, float hyper[3])
+{
+    hyper[0] = (float)rate;
+    hyper[1] = (float)(1 - pow(options->beta1, (double)t));
+    hyper[2] = (float)(1 - pow(options->beta2, (double)t));
+}
