@@ -1,0 +1,101 @@
+// test_program.c: the program as a user meets it: help, version, unknown verbs, exit codes, doctor.
+#include "support/cmocka_all.h"
+#include "base/json.h"
+#include "support/program.h"
+
+static hone_test_run run;
+
+static void test_help_lists_every_verb_and_each_has_its_own_help(void **state)
+{
+    (void)state;
+    static const char *const verbs[] = {
+#define VERB(name, what) #name,
+#include "cli/verbs.def"
+#undef VERB
+    };
+    hone_test_hone(&run, "--help");
+    assert_int_equal(run.code, 0);
+    char all[sizeof run.out];
+    memcpy(all, run.out, sizeof all);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        assert_non_null(strstr(all, verbs[i]));
+        hone_test_hone(&run, "%s --help", verbs[i]);
+        assert_int_equal(run.code, 0);
+        if (!strstr(run.out, "xample")) fail_msg("hone %s --help shows no example", verbs[i]);
+        assert_string_equal(run.err, "");
+    }
+}
+
+static void test_version_is_printed(void **state)
+{
+    (void)state;
+    hone_test_hone(&run, "--version");
+    assert_int_equal(run.code, 0);
+    assert_string_equal(run.out, "hone " HONE_VERSION "\n");
+}
+
+static void test_wrong_command_lines_exit_with_2_and_name_the_nearest(void **state)
+{
+    (void)state;
+    hone_test_hone(&run, "doktor");
+    assert_int_equal(run.code, 2);
+    assert_non_null(strstr(run.err, "hone: doktor is not a verb; did you mean doctor?"));
+    assert_string_equal(run.out, "");
+    hone_test_hone(&run, "qqqqqqqqqq");
+    assert_int_equal(run.code, 2);
+    hone_test_hone(&run, " ");
+    assert_int_equal(run.code, 2);
+    hone_test_hone(&run, "doctor --jsn");
+    assert_int_equal(run.code, 2);
+    assert_non_null(strstr(run.err, "--json"));
+    hone_test_hone(&run, "doctor here");
+    assert_int_equal(run.code, 2);
+}
+
+static void test_full_output_device_is_an_error(void **state)
+{
+    (void)state;
+    hone_test_hone(&run, "--version > /dev/null; ('%s/hone' --help > /dev/full)", HONE_BINARY_DIR);
+    assert_int_equal(run.code, 1);
+    assert_non_null(strstr(run.err, "standard output"));
+}
+
+static void test_doctor_reports_a_peak_that_grows_with_the_instruction_set(void **state)
+{
+    (void)state;
+    hone_test_hone(&run, "doctor --json");
+    assert_int_equal(run.code, 0);
+    json_t *report;
+    assert_int_equal(hone_json_parse("doctor", run.out, strlen(run.out), &report), HONE_OK);
+    json_t *peaks = json_object_get(report, "f32_peaks");
+    double last = 0;
+    for (size_t i = 0; i < json_array_size(peaks); i++) {
+        double one = 0, all = 0;
+        assert_int_equal(hone_json_real(json_array_get(peaks, i), "one_thread_flops", "peak", true, &one), HONE_OK);
+        assert_int_equal(hone_json_real(json_array_get(peaks, i), "all_threads_flops", "peak", true, &all), HONE_OK);
+        assert_true(one > 1e9 && one < 1e12);  // a core: 1 to 1,000 GFLOP/s
+        assert_true(all > 0.5 * one);          // threads never cost half, whatever else runs here
+        assert_true(one > 0.8 * last);         // wider is not slower (noise of a shared machine apart)
+        last = one;
+    }
+    double bandwidth = 0;
+    assert_int_equal(hone_json_real(report, "bandwidth_bytes_per_s", "report", true, &bandwidth), HONE_OK);
+    assert_true(bandwidth > 1e8 && bandwidth < 1e13);
+    json_decref(report);
+    hone_test_hone(&run, "doctor");
+    assert_int_equal(run.code, 0);
+    static const char *const parts[] = { "processor", "cores", "caches", "instructions", "kernels", "memory", "GFLOP/s", "GB/s", "zstd" };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_non_null(strstr(run.out, parts[i]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help_lists_every_verb_and_each_has_its_own_help),
+        cmocka_unit_test(test_version_is_printed),
+        cmocka_unit_test(test_wrong_command_lines_exit_with_2_and_name_the_nearest),
+        cmocka_unit_test(test_full_output_device_is_an_error),
+        cmocka_unit_test(test_doctor_reports_a_peak_that_grows_with_the_instruction_set),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
