@@ -175,7 +175,7 @@ static int distance(const char *a, const char *b)
 }
 
 // Being short for a longer name also counts ("batch_size" for "per_device_train_batch_size"), if nothing is nearer.
-const char *hone_nearest(const char *text, const char *const *name, int64_t count)
+const char *hone_key_nearest(const char *text, const char *const *name, int64_t count)
 {
     const char *best = NULL;
     int least = (int)strlen(text) / 3 + 1;

@@ -92,4 +92,4 @@ hone_status hone_recipe_print_keys(hone_buffer *out);                        // 
 hone_status hone_recipe_schema(json_t **out);                                // and as JSON schema, for editors
 
 // Of the names, the one nearest to `text` (edit distance <= a third of its length, at least 1), or NULL.
-const char *hone_nearest(const char *text, const char *const *name, int64_t count);
+const char *hone_key_nearest(const char *text, const char *const *name, int64_t count);

@@ -77,7 +77,7 @@ static hone_status set_enum(hone_recipe *recipe, const hone_key *key, const char
     }
     hone_buffer choices = { 0 };
     if (hone_key_choices(key, ", ", &choices) != HONE_OK) return HONE_FAILED;
-    const char *near = hone_nearest(text, name, count);
+    const char *near = hone_key_nearest(text, name, count);
     hone_fail("%s: '%s' is not one of %s%s%s%s", key->name, text, choices.data, near ? "; did you mean " : "", near ? near : "",
               near ? "?" : "");
     hone_buffer_release(&choices);

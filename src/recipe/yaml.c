@@ -67,7 +67,7 @@ static hone_status unknown_key(const char *name)
 {
     const char *all[HONE_KEY_COUNT];
     for (int k = 0; k < HONE_KEY_COUNT; k++) all[k] = hone_key_table[k].name;
-    const char *near = hone_nearest(name, all, HONE_KEY_COUNT);
+    const char *near = hone_key_nearest(name, all, HONE_KEY_COUNT);
     if (near) return hone_fail("%s is not a key; did you mean %s?", name, near);
     return hone_fail("%s is not a key; `hone pretrain --keys` lists them all", name);
 }
@@ -92,7 +92,7 @@ hone_status hone_recipe_fail_member(const hone_recipe *recipe, hone_key_id key, 
     int64_t count = 0;
     json_t *unused;
     json_object_foreach((json_t *)(uintptr_t)known, each, unused) if (count < 256) name[count++] = each;
-    const char *near = hone_nearest(member, name, count);
+    const char *near = hone_key_nearest(member, name, count);
     hone_fail("%s is not a key of %s%s%s%s", member, of, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     const hone_entry *entry = find_entry(recipe, key, member);
     return entry ? fail_at(recipe, &entry->name) : HONE_FAILED;
