@@ -1,0 +1,201 @@
+// decode.c: decoders: what bytes a token stands for. Worked out once for each token while loading, so that decoding is
+// copying. What depends on the place in the text (a space that only the first token loses) is kept as numbers.
+#include "text/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct hone_decoder_kind {
+    const char *type;
+    hone_status (*read)(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where);
+    hone_status (*apply)(const hone_decoder *self, const char *text, size_t size, hone_buffer *out); // NULL: nothing per token
+};
+
+static hone_status read_nothing(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where)
+{
+    (void)tokenizer; (void)self; (void)json; (void)where;
+    return HONE_OK;
+}
+
+static hone_status apply_byte_level(const hone_decoder *self, const char *text, size_t size, hone_buffer *out)
+{
+    (void)self;
+    bool all;
+    return hone_bytes_from_chars(text, size, out, &all);
+}
+
+static hone_status apply_byte_fallback(const hone_decoder *self, const char *text, size_t size, hone_buffer *out)
+{
+    (void)self;
+    char digits[3] = { 0 }, *rest = digits;
+    if (size == 6 && memcmp(text, "<0x", 3) == 0 && text[5] == '>') {
+        memcpy(digits, text + 3, 2);
+        uint8_t byte = (uint8_t)strtoul(digits, &rest, 16);
+        if (rest == digits + 2) return hone_buffer_append(out, &byte, 1);
+    }
+    return hone_buffer_append(out, text, size);
+}
+
+static hone_status read_replace(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where)
+{
+    (void)tokenizer;
+    const char *from = NULL, *to = NULL;
+    const json_t *pattern = json_object_get(json, "pattern");
+    if (json_object_get(pattern, "Regex")) return hone_fail("%s: decoder \"Replace\" with a regular expression is not supported", where);
+    hone_status status = hone_json_text(pattern, "String", where, true, &from);
+    if (!status) status = hone_json_text(json, "content", where, true, &to);
+    if (status) return status;
+    if (!*from) return hone_fail("%s: decoder \"Replace\" of an empty string", where);
+    self->from = hone_strdup(from);
+    self->to = hone_strdup(to);
+    self->from_size = strlen(from);
+    self->to_size = strlen(to);
+    return self->from && self->to ? HONE_OK : HONE_FAILED;
+}
+
+static hone_status apply_replace(const hone_decoder *self, const char *text, size_t size, hone_buffer *out)
+{
+    const char *end = text + size, *hit;
+    for (; (hit = memmem(text, (size_t)(end - text), self->from, self->from_size)); text = hit + self->from_size) {
+        hone_status status = hone_buffer_append(out, text, (size_t)(hit - text));
+        if (!status) status = hone_buffer_append(out, self->to, self->to_size);
+        if (status) return status;
+    }
+    return hone_buffer_append(out, text, (size_t)(end - text));
+}
+
+static hone_status read_metaspace(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where)
+{
+    const char *replacement = "\xe2\x96\x81", *scheme = NULL;
+    bool add = true;
+    hone_status status = hone_json_text(json, "replacement", where, false, &replacement);
+    if (!status) status = hone_json_text(json, "prepend_scheme", where, false, &scheme);
+    if (!status) status = hone_json_bool(json, "add_prefix_space", where, false, &add);
+    if (status) return status;
+    tokenizer->metaspace_first = scheme ? strcmp(scheme, "never") != 0 : add;
+    self->from = hone_strdup(replacement);
+    self->to = hone_strdup(" ");
+    self->from_size = strlen(replacement);
+    self->to_size = 1;
+    return self->from && self->to ? HONE_OK : HONE_FAILED;
+}
+
+static hone_status read_strip(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where)
+{
+    const char *content = NULL;
+    int64_t stop = 0;
+    hone_status status = hone_json_text(json, "content", where, true, &content);
+    if (!status) status = hone_json_int(json, "start", where, true, &self->start);
+    if (!status) status = hone_json_int(json, "stop", where, true, &stop);
+    if (status) return status;
+    bool fused = tokenizer->n_decoder > 1 && strcmp(tokenizer->decoder[tokenizer->n_decoder - 2].type, "Fuse") == 0;
+    if (strcmp(content, " ") || stop != 0 || self->start < 0 || !fused)
+        return hone_fail("%s: decoder \"Strip\" is supported for spaces at the start, behind \"Fuse\", only", where);
+    tokenizer->strip = self->start;
+    return HONE_OK;
+}
+
+static const struct hone_decoder_kind kinds[] = {
+    { "ByteFallback", read_nothing, apply_byte_fallback },
+    { "ByteLevel", read_nothing, apply_byte_level },
+    { "Fuse", read_nothing, NULL },
+    { "Metaspace", read_metaspace, apply_replace },
+    { "Replace", read_replace, apply_replace },
+    { "Strip", read_strip, NULL },
+};
+static const char *const known[] = { "ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip" };
+
+hone_status hone_decoder_read(hone_tokenizer *tokenizer, const json_t *json, const char *where)
+{
+    if (!json || json_is_null(json)) return HONE_OK;
+    const char *type = NULL;
+    hone_status status = hone_json_text(json, "type", where, true, &type);
+    if (status) return status;
+    if (strcmp(type, "Sequence") == 0) {
+        size_t i;
+        json_t *part;
+        json_array_foreach(json_object_get(json, "decoders"), i, part)
+            if ((status = hone_decoder_read(tokenizer, part, where))) return status;
+        return HONE_OK;
+    }
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        if (strcmp(kinds[k].type, type) != 0) continue;
+        if (tokenizer->n_decoder == HONE_MAX_COMPONENTS) return hone_fail("%s: more than %d decoders", where, HONE_MAX_COMPONENTS);
+        hone_decoder *self = &tokenizer->decoder[tokenizer->n_decoder++];
+        self->kind = &kinds[k];
+        self->type = kinds[k].type;
+        return kinds[k].read(tokenizer, self, json, where);
+    }
+    return hone_refuse(where, "decoder", type, known, sizeof known / sizeof *known);
+}
+
+// Runs one token's content through the decoders.
+static hone_status plain_of_token(hone_tokenizer *tokenizer, int32_t id, hone_buffer stage[2])
+{
+    hone_vocab *vocab = &tokenizer->vocab;
+    hone_token *token = &vocab->token[id];
+    stage[0].size = 0;
+    hone_status status = hone_buffer_append(&stage[0], hone_vocab_content(vocab, id), token->size);
+    int now = 0;
+    for (int d = 0; !status && d < tokenizer->n_decoder; d++) {
+        const hone_decoder *self = &tokenizer->decoder[d];
+        if (!self->kind->apply) continue;
+        stage[!now].size = 0;
+        status = self->kind->apply(self, stage[now].data, stage[now].size, &stage[!now]);
+        now = !now;
+    }
+    if (status) return status;
+    if (stage[now].size == token->size && memcmp(stage[now].data, hone_vocab_content(vocab, id), token->size) == 0) {
+        token->plain = token->offset;
+        token->plain_size = token->size;
+        return HONE_OK;
+    }
+    token->plain = (uint32_t)vocab->bytes.size;
+    token->plain_size = (uint32_t)stage[now].size;
+    return hone_buffer_append(&vocab->bytes, stage[now].data, stage[now].size);
+}
+
+hone_status hone_decoder_prepare(hone_tokenizer *tokenizer)
+{
+    hone_buffer stage[2] = { 0 };
+    hone_status status = HONE_OK;
+    tokenizer->join_with_space = tokenizer->n_decoder == 0;
+    for (int64_t id = 0; !status && id < tokenizer->vocab.count; id++)
+        if (tokenizer->vocab.token[id].exists) status = plain_of_token(tokenizer, (int32_t)id, stage);
+    hone_buffer_release(&stage[0]);
+    hone_buffer_release(&stage[1]);
+    return status;
+}
+
+// Metaspace drops every mark of the first token, also one inside it.
+static hone_status append_first_metaspace(const hone_tokenizer *tokenizer, int32_t id, hone_buffer *out)
+{
+    hone_decoder drop = tokenizer->decoder[tokenizer->n_decoder - 1];
+    drop.to_size = 0;
+    return apply_replace(&drop, hone_vocab_content(&tokenizer->vocab, id), tokenizer->vocab.token[id].size, out);
+}
+
+hone_status hone_tokenizer_decode_next(const hone_tokenizer *tokenizer, hone_decode_state *state, int32_t id, bool skip_special, hone_buffer *out)
+{
+    if (id < 0 || id >= tokenizer->vocab.count || !tokenizer->vocab.token[id].exists)
+        return hone_fail("id %d is not in the tokenizer's vocabulary of %lld", id, (long long)tokenizer->vocab.count);
+    const hone_token *token = &tokenizer->vocab.token[id];
+    if (skip_special && token->special) return HONE_OK;
+    const char *text = tokenizer->vocab.bytes.data + token->plain;
+    size_t size = token->plain_size;
+    bool first = !state->started;
+    state->started = true;
+    if (first && tokenizer->metaspace_first) return append_first_metaspace(tokenizer, id, out);
+    while (size && state->stripped < tokenizer->strip && *text == ' ') { text++; size--; state->stripped++; }
+    if (size) state->stripped = (int)tokenizer->strip; // something else came first: what follows stays
+    if (!first && tokenizer->join_with_space && hone_buffer_append(out, " ", 1)) return HONE_FAILED;
+    return hone_buffer_append(out, text, size);
+}
+
+hone_status hone_tokenizer_decode(const hone_tokenizer *tokenizer, const int32_t *ids, int64_t count, bool skip_special, hone_buffer *out)
+{
+    hone_decode_state state = { 0 };
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; !status && i < count; i++) status = hone_tokenizer_decode_next(tokenizer, &state, ids[i], skip_special, out);
+    return status;
+}

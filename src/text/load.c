@@ -1,0 +1,411 @@
+// load.c: a tokenizer from its files, and back to them.
+//
+// GPT-2's vocab.json + merges.txt is turned into the tokenizer.json that says the same, then both go one way.
+#include "text/parts.h"
+#include "base/file.h"
+
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+hone_status hone_refuse(const char *where, const char *part, const char *type, const char *const *known, int n_known)
+{
+    hone_buffer list = { 0 };
+    for (int k = 0; k < n_known; k++)
+        if (hone_buffer_print(&list, "%s%s", k ? ", " : "", known[k])) break;
+    hone_fail("%s: the %s \"%s\" is not supported (supported are %s)", where, part, type, list.data ? list.data : "");
+    hone_buffer_release(&list);
+    return HONE_FAILED;
+}
+
+// --- tokenizer.json
+
+static hone_status read_vocab(hone_tokenizer *tokenizer, json_t *model, const char *where)
+{
+    json_t *vocab = json_object_get(model, "vocab"), *id;
+    const char *content;
+    if (!json_is_object(vocab) || json_object_size(vocab) == 0) return hone_fail("%s: model.vocab is missing or no table of tokens", where);
+    json_object_foreach(vocab, content, id) {
+        if (!json_is_integer(id)) return hone_fail("%s: the id of token \"%s\" is no integer", where, content);
+        hone_status status = hone_vocab_add(&tokenizer->vocab, json_integer_value(id), content, strlen(content), where);
+        if (status) return status;
+    }
+    return HONE_OK;
+}
+
+static hone_status add_merge(hone_tokenizer *tokenizer, int64_t rank, const char *left, size_t left_size, const char *right, size_t right_size,
+                             hone_buffer *joined, const char *where)
+{
+    const hone_vocab *vocab = &tokenizer->vocab;
+    joined->size = 0;
+    if (hone_buffer_append(joined, left, left_size) || hone_buffer_append(joined, right, right_size)) return HONE_FAILED;
+    int32_t a = hone_vocab_find(vocab, left, left_size), b = hone_vocab_find(vocab, right, right_size), ab = hone_vocab_find(vocab, joined->data, joined->size);
+    if (a < 0 || b < 0 || ab < 0) {
+        bool both = a >= 0 && b >= 0;
+        const char *missing = a < 0 ? left : b < 0 ? right : joined->data;
+        return hone_fail("%s: merge %" PRId64 " (\"%.*s\" and \"%.*s\"): %s\"%.*s\" is not in the vocabulary", where, rank, (int)left_size, left,
+                         (int)right_size, right, both ? "their union " : "", (int)(a < 0 ? left_size : b < 0 ? right_size : joined->size), missing);
+    }
+    hone_merges_add(&tokenizer->merges, (uint32_t)a, (uint32_t)b, (uint32_t)rank, (uint32_t)ab);
+    uint32_t triple[2] = { (uint32_t)a, (uint32_t)b };
+    return hone_buffer_append(&tokenizer->identity, triple, sizeof triple);
+}
+
+static hone_status read_merges(hone_tokenizer *tokenizer, json_t *model, const char *where)
+{
+    json_t *merges = json_object_get(model, "merges"), *merge;
+    size_t rank;
+    hone_buffer joined = { 0 };
+    if (!json_is_array(merges)) return hone_fail("%s: model.merges is missing or no list", where);
+    hone_status status = hone_merges_reserve(&tokenizer->merges, (int64_t)json_array_size(merges));
+    json_array_foreach(merges, rank, merge) {
+        if (status) break;
+        const json_t *a = json_array_get(merge, 0), *b = json_array_get(merge, 1);
+        if (json_is_array(merge) && json_array_size(merge) == 2 && json_is_string(a) && json_is_string(b)) {
+            status = add_merge(tokenizer, (int64_t)rank, json_string_value(a), json_string_length(a), json_string_value(b), json_string_length(b), &joined, where);
+            continue;
+        }
+        const char *text = json_string_value(merge), *space = text ? strchr(text, ' ') : NULL;
+        if (!space || space == text || !space[1] || strchr(space + 1, ' '))
+            status = hone_fail("%s: merge %zu is neither \"a b\" nor [\"a\", \"b\"]", where, rank);
+        else
+            status = add_merge(tokenizer, (int64_t)rank, text, (size_t)(space - text), space + 1, strlen(space + 1), &joined, where);
+    }
+    hone_buffer_release(&joined);
+    return status;
+}
+
+static hone_status read_model(hone_tokenizer *tokenizer, json_t *model, const char *where)
+{
+    static const char *const known[] = { "BPE" };
+    static const char *const affixes[] = { "continuing_subword_prefix", "end_of_word_suffix" };
+    const char *type = "BPE", *unk = NULL, *affix = NULL;
+    double dropout = 0.0;
+    if (!json_is_object(model)) return hone_fail("%s: it has no \"model\"", where);
+    hone_status status = hone_json_text(model, "type", where, false, &type); // older files leave it out
+    if (status) return status;
+    if (strcmp(type, "BPE") != 0) return hone_refuse(where, "model", type, known, 1);
+    for (int i = 0; i < 2; i++) {
+        if ((status = hone_json_text(model, affixes[i], where, false, &affix))) return status;
+        if (affix && *affix) return hone_fail("%s: model.%s \"%s\" is not supported (only empty)", where, affixes[i], affix);
+    }
+    status = hone_json_real(model, "dropout", where, false, &dropout);
+    if (!status && dropout != 0.0) status = hone_fail("%s: model.dropout %g is not supported (only none)", where, dropout);
+    if (!status) status = hone_json_bool(model, "fuse_unk", where, false, &tokenizer->fuse_unk);
+    if (!status) status = hone_json_bool(model, "byte_fallback", where, false, &tokenizer->byte_fallback);
+    if (!status) status = hone_json_bool(model, "ignore_merges", where, false, &tokenizer->ignore_merges);
+    if (!status) status = hone_json_text(model, "unk_token", where, false, &unk);
+    if (!status) status = read_vocab(tokenizer, model, where);
+    if (!status) status = read_merges(tokenizer, model, where);
+    if (status) return status;
+    if (unk) {
+        tokenizer->unk = hone_vocab_find(&tokenizer->vocab, unk, strlen(unk));
+        if (tokenizer->unk < 0) return hone_fail("%s: model.unk_token \"%s\" is not in the vocabulary", where, unk);
+    }
+    return hone_buffer_print(&tokenizer->identity, "BPE %d %d %d %d;", tokenizer->fuse_unk, tokenizer->byte_fallback, tokenizer->ignore_merges, tokenizer->unk);
+}
+
+typedef struct { int32_t id; bool normalized; hone_added_flags flags; } added_row;
+
+static hone_status read_added_row(hone_tokenizer *tokenizer, const json_t *json, const char *where, added_row *row)
+{
+    const char *content = NULL;
+    int64_t id = 0;
+    bool special = false;
+    hone_status status = hone_json_text(json, "content", where, true, &content);
+    if (!status) status = hone_json_int(json, "id", where, true, &id);
+    if (!status) status = hone_json_bool(json, "special", where, false, &special);
+    row->normalized = !special; // where the file does not say
+    if (!status) status = hone_json_bool(json, "normalized", where, false, &row->normalized);
+    if (!status) status = hone_json_bool(json, "single_word", where, false, &row->flags.single_word);
+    if (!status) status = hone_json_bool(json, "lstrip", where, false, &row->flags.lstrip);
+    if (!status) status = hone_json_bool(json, "rstrip", where, false, &row->flags.rstrip);
+    if (status) return status;
+    size_t size = strlen(content);
+    int32_t found = hone_vocab_find(&tokenizer->vocab, content, size);
+    if (found >= 0 && found != id)
+        return hone_fail("%s: added token \"%s\" has id %" PRId64 ", but %d in the vocabulary", where, content, id, found);
+    if (found < 0 && (status = hone_vocab_add(&tokenizer->vocab, id, content, size, where))) return status;
+    hone_token *token = &tokenizer->vocab.token[id];
+    token->added = true;
+    token->special = special;
+    row->id = (int32_t)id;
+    return hone_buffer_print(&tokenizer->identity, "added %" PRId64 " %d %d %d %d;", id, row->normalized, row->flags.single_word, row->flags.lstrip, row->flags.rstrip);
+}
+
+static hone_status read_added(hone_tokenizer *tokenizer, const json_t *list, const char *where)
+{
+    size_t n = json_array_size(list), i;
+    json_t *json;
+    hone_encoder encoder = { .tokenizer = tokenizer }; // for the normalizers
+    added_row *row = hone_alloc(n + 1, sizeof *row);
+    hone_status status = row ? HONE_OK : HONE_FAILED;
+    json_array_foreach(list, i, json)
+        if (!status) status = read_added_row(tokenizer, json, where, &row[i]);
+    if (!status && !(tokenizer->added_flags = hone_alloc((size_t)tokenizer->vocab.count, sizeof *tokenizer->added_flags))) status = HONE_FAILED;
+    for (i = 0; !status && i < n; i++) {
+        const char *content = hone_vocab_content(&tokenizer->vocab, row[i].id);
+        size_t size = tokenizer->vocab.token[row[i].id].size;
+        tokenizer->added_flags[row[i].id] = row[i].flags;
+        if (row[i].normalized) status = hone_normalize(&encoder, content, size, &content, &size);
+        if (!status) status = hone_added_insert(row[i].normalized ? &tokenizer->normalized : &tokenizer->raw, content, size, row[i].id);
+    }
+    for (i = 0; i < 2; i++) hone_buffer_release(&encoder.normal[i]);
+    hone_free(encoder.scratch);
+    hone_free(row);
+    return status;
+}
+
+// The identity covers everything that ids depend on: components, merges, flags (written while reading) and the tokens.
+static hone_status finish_identity(hone_tokenizer *tokenizer)
+{
+    const hone_vocab *vocab = &tokenizer->vocab;
+    for (int64_t id = 0; id < vocab->count; id++) {
+        const hone_token *token = &vocab->token[id];
+        if (token->exists && hone_buffer_print(&tokenizer->identity, "%" PRId64 " %u:%.*s\n", id, token->size, (int)token->size, hone_vocab_content(vocab, (int32_t)id)))
+            return HONE_FAILED;
+    }
+    tokenizer->identity_hash = hone_hash64(tokenizer->identity.data, tokenizer->identity.size);
+    if (tokenizer->identity_hash == 0) tokenizer->identity_hash = 1; // 0 means unknown elsewhere
+    hone_buffer_release(&tokenizer->identity);
+    return HONE_OK;
+}
+
+static hone_status build(hone_tokenizer *tokenizer, json_t *json, const char *where)
+{
+    hone_status status = hone_normalizer_read(tokenizer, json_object_get(json, "normalizer"), where);
+    if (!status) status = hone_pretokenizer_read(tokenizer, json_object_get(json, "pre_tokenizer"), where);
+    if (!status) status = read_model(tokenizer, json_object_get(json, "model"), where);
+    if (!status) status = read_added(tokenizer, json_object_get(json, "added_tokens"), where);
+    if (!status) status = hone_post_read(tokenizer, json_object_get(json, "post_processor"), where);
+    if (!status) status = hone_decoder_read(tokenizer, json_object_get(json, "decoder"), where);
+    if (!status) status = hone_decoder_prepare(tokenizer);
+    if (!status) status = hone_bpe_prepare(tokenizer, where);
+    return status ? status : finish_identity(tokenizer);
+}
+
+// --- vocab.json + merges.txt
+
+static hone_status read_merges_file(const char *path, json_t *merges)
+{
+    char *text = NULL;
+    size_t size;
+    hone_status status = hone_file_read(path, &text, &size);
+    int64_t line = 0;
+    for (char *at = text, *next; !status && at && *at; at = next) {
+        char *end = strchr(at, '\n');
+        next = end ? end + 1 : at + strlen(at);
+        if (end) *end = 0;
+        size_t length = strlen(at);
+        if (length && at[length - 1] == '\r') at[length - 1] = 0;
+        line++;
+        if (!*at || (line == 1 && strncmp(at, "#version", 8) == 0)) continue;
+        char *space = strchr(at, ' ');
+        if (!space || space == at || !space[1] || strchr(space + 1, ' '))
+            status = hone_fail("%s:%" PRId64 ": not a merge: two tokens with one space between them are expected", path, line);
+        else if (json_array_append_new(merges, json_string(at)))
+            status = hone_fail("%s:%" PRId64 ": not valid UTF-8", path, line);
+    }
+    hone_free(text);
+    return status;
+}
+
+static hone_status load_gpt2(const char *folder, json_t **out)
+{
+    char *vocab_path = hone_path_join(folder, "vocab.json"), *merges_path = hone_path_join(folder, "merges.txt");
+    json_t *vocab = NULL, *merges = json_array(), *added = json_array(), *end;
+    hone_status status = vocab_path && merges_path ? hone_json_load(vocab_path, &vocab) : HONE_FAILED;
+    if (!status && !json_is_object(vocab)) status = hone_fail("%s: not a table of tokens and ids", vocab_path);
+    if (!status && !hone_file_exists(merges_path)) status = hone_fail("%s: missing; it belongs to %s", merges_path, vocab_path);
+    if (!status) status = read_merges_file(merges_path, merges);
+    if (status) goto out;
+    if ((end = json_object_get(vocab, "<|endoftext|>")))
+        json_array_append_new(added, json_pack("{s:O, s:s, s:b, s:b, s:b, s:b, s:b}", "id", end, "content", "<|endoftext|>", "single_word", 0,
+                                               "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+    const char *byte_level = "{s:s, s:b, s:b, s:b}";
+    json_t *part[3];
+    for (int i = 0; i < 3; i++) part[i] = json_pack(byte_level, "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1);
+    *out = json_pack("{s:s, s:n, s:n, s:O, s:n, s:o, s:o, s:o, s:{s:s, s:n, s:n, s:s, s:s, s:b, s:b, s:O, s:O}}", "version", "1.0", "truncation", "padding",
+                     "added_tokens", added, "normalizer", "pre_tokenizer", part[0], "post_processor", part[1], "decoder", part[2], "model", "type", "BPE",
+                     "dropout", "unk_token", "continuing_subword_prefix", "", "end_of_word_suffix", "", "fuse_unk", 0, "byte_fallback", 0,
+                     "vocab", vocab, "merges", merges);
+    if (!*out) status = hone_fail("%s: out of memory", vocab_path);
+out:
+    json_decref(vocab);
+    json_decref(merges);
+    json_decref(added);
+    hone_free(vocab_path);
+    hone_free(merges_path);
+    return status;
+}
+
+// --- files and folders
+
+static bool exists_in(const char *folder, const char *name)
+{
+    char *path = hone_path_join(folder, name);
+    bool there = path && hone_file_exists(path);
+    hone_free(path);
+    return there;
+}
+
+static hone_status load_source(hone_tokenizer *tokenizer, const char *path, json_t **json)
+{
+    hone_status status = hone_file_read(path, &tokenizer->source, &tokenizer->source_size);
+    return status ? status : hone_json_parse(path, tokenizer->source, tokenizer->source_size, json);
+}
+
+// Finds what `path` means; *folder is where tokenizer_config.json would lie.
+static hone_status load_json(hone_tokenizer *tokenizer, const char *path, char **folder, char **where, json_t **json)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (hone_dir_exists(path)) {
+        *folder = hone_strdup(path);
+        *where = *folder ? hone_path_join(path, exists_in(path, "tokenizer.json") ? "tokenizer.json" : "vocab.json") : NULL;
+        if (!*where) return HONE_FAILED;
+        if (!hone_file_exists(*where)) return hone_fail("%s: no tokenizer there (neither tokenizer.json nor vocab.json with merges.txt)", path);
+        name = strrchr(*where, '/') + 1;
+    } else {
+        *folder = slash ? hone_format("%.*s", (int)(slash > path ? slash - path : 1), path) : hone_strdup(".");
+        *where = *folder ? hone_strdup(path) : NULL;
+        if (!*where) return HONE_FAILED;
+    }
+    if (strcmp(name, "vocab.json") != 0) return load_source(tokenizer, *where, json);
+    hone_status status = load_gpt2(*folder, json);
+    if (status) return status;
+    char *text = json_dumps(*json, JSON_INDENT(1));
+    if (!text) return hone_fail("%s: out of memory", path);
+    tokenizer->source_size = strlen(text);
+    tokenizer->source = hone_strdup(text);
+    hone_free(text);
+    return tokenizer->source ? HONE_OK : HONE_FAILED;
+}
+
+hone_status hone_tokenizer_load(const char *path, hone_tokenizer **out)
+{
+    json_t *json = NULL;
+    char *folder = NULL, *where = NULL;
+    hone_tokenizer *tokenizer = hone_alloc(1, sizeof *tokenizer);
+    if (!tokenizer) return HONE_FAILED;
+    tokenizer->unk = -1;
+    pthread_mutex_init(&tokenizer->lock, NULL);
+    hone_status status = load_json(tokenizer, path, &folder, &where, &json);
+    if (!status) status = build(tokenizer, json, where);
+    if (!status) status = hone_special_read(tokenizer, folder);
+    json_decref(json);
+    malloc_trim(0); // a large vocabulary's JSON tree takes 100 MB for a moment: hand it back
+    hone_free(folder);
+    hone_free(where);
+    if (status) hone_tokenizer_free(tokenizer);
+    else *out = tokenizer;
+    return status;
+}
+
+void hone_tokenizer_free(hone_tokenizer *tokenizer)
+{
+    if (!tokenizer) return;
+    for (hone_encoder *next; tokenizer->idle; tokenizer->idle = next) {
+        next = tokenizer->idle->next;
+        hone_encoder_free(tokenizer->idle);
+    }
+    for (int i = 0; i < tokenizer->n_normalizer; i++) { hone_free(tokenizer->normalizer[i].from); hone_free(tokenizer->normalizer[i].to); }
+    for (int i = 0; i < tokenizer->n_pretokenizer; i++) hone_regex_free(tokenizer->pretokenizer[i].regex);
+    for (int i = 0; i < tokenizer->n_decoder; i++) { hone_free(tokenizer->decoder[i].from); hone_free(tokenizer->decoder[i].to); }
+    hone_added_release(&tokenizer->raw);
+    hone_added_release(&tokenizer->normalized);
+    hone_free(tokenizer->added_flags);
+    hone_free(tokenizer->prefix);
+    hone_free(tokenizer->suffix);
+    hone_free(tokenizer->merges.slot);
+    hone_vocab_release(&tokenizer->vocab);
+    hone_buffer_release(&tokenizer->identity);
+    hone_free(tokenizer->source);
+    hone_free(tokenizer->config);
+    pthread_mutex_destroy(&tokenizer->lock);
+    hone_free(tokenizer);
+}
+
+static json_t *token_name(const hone_tokenizer *tokenizer, int32_t id)
+{
+    return id < 0 ? json_null() : json_stringn(hone_vocab_content(&tokenizer->vocab, id), tokenizer->vocab.token[id].size);
+}
+
+// Where there was no tokenizer_config.json: the least that AutoTokenizer needs.
+static hone_status save_config(const hone_tokenizer *tokenizer, const char *path)
+{
+    if (tokenizer->config) return hone_file_write(path, tokenizer->config, tokenizer->config_size);
+    json_t *config = json_pack("{s:s, s:o, s:o, s:o, s:o, s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "bos_token", token_name(tokenizer, tokenizer->special.bos),
+                               "eos_token", token_name(tokenizer, tokenizer->special.eos), "pad_token", token_name(tokenizer, tokenizer->special.pad),
+                               "unk_token", token_name(tokenizer, tokenizer->special.unk), "clean_up_tokenization_spaces", 0);
+    hone_status status = config ? hone_json_save(path, config) : hone_fail("%s: out of memory", path);
+    json_decref(config);
+    return status;
+}
+
+hone_status hone_tokenizer_save(const hone_tokenizer *tokenizer, const char *folder)
+{
+    char *path = hone_path_join(folder, "tokenizer.json"), *config = hone_path_join(folder, "tokenizer_config.json");
+    hone_status status = path && config ? hone_file_write(path, tokenizer->source, tokenizer->source_size) : HONE_FAILED;
+    if (!status) status = save_config(tokenizer, config);
+    hone_free(path);
+    hone_free(config);
+    return status;
+}
+
+// --- questions
+
+const hone_special_ids *hone_tokenizer_special(const hone_tokenizer *tokenizer) { return &tokenizer->special; }
+int64_t hone_tokenizer_vocab(const hone_tokenizer *tokenizer) { return tokenizer->vocab.count; }
+uint64_t hone_tokenizer_identity(const hone_tokenizer *tokenizer) { return tokenizer->identity_hash; }
+int32_t hone_tokenizer_find(const hone_tokenizer *tokenizer, const char *token) { return hone_vocab_find(&tokenizer->vocab, token, strlen(token)); }
+
+static const hone_token *token_at(const hone_tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && id < tokenizer->vocab.count && tokenizer->vocab.token[id].exists ? &tokenizer->vocab.token[id] : NULL;
+}
+
+const char *hone_tokenizer_token(const hone_tokenizer *tokenizer, int32_t id, size_t *size)
+{
+    const hone_token *token = token_at(tokenizer, id);
+    *size = token ? token->size : 0;
+    return token ? tokenizer->vocab.bytes.data + token->offset : NULL;
+}
+
+const char *hone_tokenizer_token_bytes(const hone_tokenizer *tokenizer, int32_t id, size_t *size)
+{
+    const hone_token *token = token_at(tokenizer, id);
+    *size = token ? token->plain_size : 0;
+    return token ? tokenizer->vocab.bytes.data + token->plain : NULL;
+}
+
+bool hone_tokenizer_is_special(const hone_tokenizer *tokenizer, int32_t id)
+{
+    const hone_token *token = token_at(tokenizer, id);
+    return token && token->special;
+}
+
+hone_status hone_tokenizer_describe(const hone_tokenizer *tokenizer, hone_buffer *text)
+{
+    const hone_special_ids *special = &tokenizer->special;
+    const struct { const char *name; int32_t id; } named[] = { { "bos", special->bos }, { "eos", special->eos }, { "pad", special->pad }, { "unknown", special->unk } };
+    int64_t added = 0;
+    for (int64_t id = 0; id < tokenizer->vocab.count; id++) added += tokenizer->vocab.token[id].added;
+    hone_status status = hone_buffer_print(text, "  model          BPE, %s, %" PRId64 " ids (%" PRId64 " added), %" PRId64 " merges\n", tokenizer->byte_level ? "byte level"
+        : tokenizer->byte_fallback ? "characters with byte fallback" : "characters", tokenizer->vocab.count, added, tokenizer->merges.count);
+    if (!status) status = hone_buffer_print(text, "  normalizers   ");
+    for (int i = 0; !status && i < tokenizer->n_normalizer; i++) status = hone_buffer_print(text, " %s", tokenizer->normalizer[i].type);
+    if (!status) status = hone_buffer_print(text, "%s\n  pre-tokenizers", tokenizer->n_normalizer ? "" : " none");
+    for (int i = 0; !status && i < tokenizer->n_pretokenizer; i++) status = hone_buffer_print(text, " %s", tokenizer->pretokenizer[i].type);
+    if (!status) status = hone_buffer_print(text, "%s\n  decoders      ", tokenizer->n_pretokenizer ? "" : " none");
+    for (int i = 0; !status && i < tokenizer->n_decoder; i++) status = hone_buffer_print(text, " %s", tokenizer->decoder[i].type);
+    if (!status) status = hone_buffer_print(text, "%s\n  special       ", tokenizer->n_decoder ? "" : " none");
+    for (int i = 0; !status && i < 4; i++) {
+        size_t size;
+        const char *token = hone_tokenizer_token(tokenizer, named[i].id, &size);
+        if (token) status = hone_buffer_print(text, " %s %.*s = %d", named[i].name, (int)size, token, named[i].id);
+    }
+    if (!status) status = hone_buffer_print(text, "\n  identity       %016" PRIx64 "\n", tokenizer->identity_hash);
+    return status;
+}
