@@ -1,0 +1,267 @@
+// attention.h: what attention and its gradient share: lanes of queries, tiles of keys, and two register kernels.
+//
+// The queries of a run of rows that share keys, times the H / G heads that share a kv head, are numbered u = row (H/G) + head.
+// A block is up to LANES consecutive u; each is one lane, so everything a query owns lies along vectors:
+//
+//     qt (D, LANES)   the block's scaled queries, transposed once
+//     s  (keys, LANES)  scores of a tile of KEYS keys: s[j] = sum_d k[j][d] qt[d]      rows of k broadcast, straight from memory
+//     ot (D, LANES)   ot[d] += sum_j v[j][d] p[j]                                      rows of v likewise
+//
+// Neither K nor V is packed or transposed (one kernel for plain and paged keys: rows come by pointer), the softmax runs down
+// columns without a horizontal step, and a lane's arithmetic is the same whatever lies in the other lanes. Tiles begin at
+// multiples of KEYS in key index. A masked key adds exactly nothing (p = 0), so that skipping it, or a whole tile, or a whole
+// vector of lanes, changes no bit: a row's result depends on its own query, keys and range only.
+#pragma once
+#include "backend/cpu/isa/kernel.h"
+#include <math.h>
+
+// LANES: NU vectors at a time fill the registers (NU x 4 sums); a block is one or two such groups.
+#if VW == 16
+enum { NU = 4, LANES = 64 };
+#elif VW == 8
+enum { NU = 3, LANES = 48 };
+#else
+enum { NU = 2, LANES = 32 };
+#endif
+enum { KEYS = 64, SUB = 16, VECS = LANES / VW };
+
+// Unrolls a loop of constant length whose body indexes register arrays.
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+typedef struct attention { // one call
+    const float *q, *kv;
+    int64_t P, Q;                    // row strides
+    int64_t q_col, k_col, v_col, H, G, D, r, N; // r = H / G
+    const int32_t *lo, *hi, *slot, *table;
+    int64_t table_stride, key_block, window;
+    float scale;
+} attention;
+
+typedef struct query_block { int32_t row0, u0, lanes; } query_block; // lanes u0 .. u0 + lanes - 1 of the run that starts at row0
+
+typedef struct segment { int from, to, v0, v1; } segment; // keys (in the tile) x vectors of lanes that are not all masked
+
+typedef struct lane_block { // a query block, spread out; lies in a thread's scratch
+    int lanes;
+    int64_t first, last;             // keys that some lane sees
+    float *qt;                       // (D, LANES)
+    int64_t row[LANES], head[LANES];
+    int32_t lo[LANES], hi[LANES];    // a lane without keys: lo INT32_MAX, hi 0
+    int64_t see_from[VECS], see_to[VECS];   // per vector: keys that some lane sees,
+    int64_t all_from[VECS], all_to[VECS];   // ... and keys that every lane sees
+} lane_block;
+
+V_INLINE attention attention_of(const hone_args *args, const hone_operand *q, const hone_operand *kv, const int32_t *lo, const int32_t *hi)
+{
+    const hone_attr *a = &args->attr;
+    return (attention){ .q = q->data, .kv = kv->data, .P = q->dim[1], .Q = kv->dim[1], .q_col = a->q_col, .k_col = a->k_col,
+                        .v_col = a->v_col, .H = a->heads, .G = a->kv_heads, .D = a->head_dim, .r = a->heads / a->kv_heads,
+                        .N = hone_rows(q), .lo = lo, .hi = hi, .window = a->window, .scale = a->scale };
+}
+
+// Splits rows into runs that share keys (a group of rows, or rows of one slot) and runs into blocks. Returns their number.
+V_INLINE int64_t list_blocks(const attention *a, int64_t group_rows, query_block *block)
+{
+    int64_t count = 0;
+    for (int64_t row = 0, end; row < a->N; row = end) {
+        end = group_rows > 0 ? at_most(a->N, row + group_rows) : a->N;
+        if (a->slot)
+            for (int64_t n = row + 1; n < end; n++)
+                if (a->slot[n] != a->slot[row]) end = n;
+        for (int64_t u = 0; u < (end - row) * a->r; u += LANES)
+            block[count++] = (query_block){ (int32_t)row, (int32_t)u, (int32_t)at_most(LANES, (end - row) * a->r - u) };
+    }
+    return count;
+}
+
+V_INLINE int64_t most_blocks(const hone_args *args, bool slots)
+{
+    const int64_t N = args->out[0].dim[0], group = args->attr.group_rows, r = args->attr.heads / args->attr.kv_heads;
+    const int64_t runs = slots ? N : group > 0 ? divide_up(N, group) : 1;
+    return N * r / LANES + runs;
+}
+
+V_INLINE const float *key_row(const attention *a, const lane_block *b, int64_t j)
+{
+    if (!a->slot) return a->kv + j * a->Q;
+    const int32_t *table = a->table + a->slot[b->row[0]] * a->table_stride;
+    return a->kv + (table[j / a->key_block] * a->key_block + j % a->key_block) * a->Q;
+}
+
+// to[d][lane] = rows[lane][d] * scale for `lanes` rows; the lanes behind them 0
+V_INLINE void transpose_in(float *to, const float *const *rows, int lanes, int64_t D, float scale)
+{
+    for (int l = 0; l < LANES; l += VW)
+        for (int64_t d = 0; d < D; d += VW) {
+            vf t[VW];
+            const int64_t n = at_most(VW, D - d);
+            UNROLL for (int i = 0; i < VW; i++) t[i] = l + i < lanes ? v_load_n(rows[l + i] + d, n) * v_set(scale) : v_zero();
+            v_transpose(t);
+            for (int64_t i = 0; i < n; i++) v_store(to + (d + i) * LANES + l, t[i]);
+        }
+}
+
+// rows[lane][d] = from[d][lane] * factor[lane]
+V_INLINE void transpose_out(float *const *rows, const float *from, const float *factor, int lanes, int64_t D)
+{
+    for (int l = 0; l < lanes; l += VW)
+        for (int64_t d = 0; d < D; d += VW) {
+            vf t[VW];
+            const int64_t n = at_most(VW, D - d);
+            for (int64_t i = 0; i < VW; i++) t[i] = i < n ? v_load(from + (d + i) * LANES + l) * v_load(factor + l) : v_zero();
+            v_transpose(t);
+            for (int i = 0; i < VW && l + i < lanes; i++) v_store_n(rows[l + i] + d, t[i], n);
+        }
+}
+
+V_INLINE void open_block(const attention *a, const query_block *block, int64_t g, lane_block *b)
+{
+    const float *rows[LANES];
+    b->lanes = block->lanes;
+    b->first = INT64_MAX, b->last = 0;
+    for (int l = 0; l < LANES; l++) {
+        const int64_t u = block->u0 + (l < b->lanes ? l : b->lanes - 1); // lanes behind the last repeat it: they widen nothing
+        const int64_t row = b->row[l] = block->row0 + u / a->r, head = b->head[l] = g * a->r + u % a->r;
+        int32_t lo = a->lo[row], hi = a->hi[row];
+        if (a->window > 0 && hi - a->window > lo) lo = (int32_t)(hi - a->window);
+        const bool empty = lo >= hi;
+        b->lo[l] = empty ? INT32_MAX : lo, b->hi[l] = empty ? 0 : hi;
+        rows[l] = a->q + row * a->P + a->q_col + head * a->D;
+    }
+    for (int v = 0; v < VECS; v++) {
+        int64_t from = INT64_MAX, to = 0, all_from = 0, all_to = INT64_MAX;
+        for (int l = v * VW; l < (v + 1) * VW; l++) {
+            from = at_most(from, b->lo[l]), to = at_least(to, b->hi[l]);
+            all_from = at_least(all_from, b->lo[l]), all_to = at_most(all_to, b->hi[l]);
+        }
+        b->see_from[v] = from, b->see_to[v] = to, b->all_from[v] = all_from, b->all_to[v] = all_to;
+        b->first = at_most(b->first, from), b->last = at_least(b->last, to);
+    }
+    transpose_in(b->qt, rows, b->lanes, a->D, a->scale);
+}
+
+// The parts of the tile that starts at key `tile` where something is visible: sub-tiles of SUB keys, joined where they see
+// the same vectors of lanes. Returns their number.
+V_INLINE int list_segments(const lane_block *b, int64_t tile, segment out[KEYS / SUB])
+{
+    int count = 0;
+    for (int64_t at = tile; at < tile + KEYS; at += SUB) {
+        int v0 = VECS, v1 = 0;
+        for (int v = 0; v < VECS; v++)
+            if (v * VW < b->lanes && b->see_from[v] < at + SUB && b->see_to[v] > at) {
+                if (v < v0) v0 = v;
+                v1 = v + 1;
+            }
+        if (v0 >= v1) continue;
+        const int from = (int)(at_least(at, b->first) - tile), to = (int)(at_most(at + SUB, b->last) - tile);
+        segment *last = count ? &out[count - 1] : NULL;
+        if (last && last->to == from && last->v0 == v0 && last->v1 == v1) last->to = to;
+        else out[count++] = (segment){ from, to, v0, v1 };
+    }
+    return count;
+}
+
+// s[j][lane] = sum_d rows[j][d] xt[d][lane] for J rows and U vectors of lanes; the sum over d runs in order
+V_INLINE void dot_tile(int J, int U, float *s, const float *const *rows, const float *xt, int64_t D)
+{
+    vf sum[8][4];
+    const float *row[8];
+    UNROLL for (int j = 0; j < J; j++) {
+        row[j] = rows[j];
+        UNROLL for (int u = 0; u < U; u++) sum[j][u] = v_zero();
+    }
+    for (int64_t d = 0; d < D; d++) {
+        vf x[4];
+        UNROLL for (int u = 0; u < U; u++) x[u] = v_load(xt + d * LANES + u * VW);
+        UNROLL for (int j = 0; j < J; j++) {
+            const vf k = v_set(row[j][d]);
+            UNROLL for (int u = 0; u < U; u++) sum[j][u] = v_fma(k, x[u], sum[j][u]);
+        }
+    }
+    UNROLL for (int j = 0; j < J; j++)
+        UNROLL for (int u = 0; u < U; u++) v_store(s + j * LANES + u * VW, sum[j][u]);
+}
+
+// The same for a segment. Reads rows[from] .. rows[round_up(to)]: those behind the last must be readable; s has room for them.
+V_INLINE void dot_segment(segment g, float *s, const float *const *rows, const float *xt, int64_t D)
+{
+    for (int v = g.v0; v < g.v1;) {
+        const int U = (int)at_most(NU, g.v1 - v);
+        for (int j = g.from; j < g.to;) {
+            float *at = s + j * LANES + v * VW;
+            const float *x = xt + v * VW;
+            switch (U) {
+            case 1: dot_tile(8, 1, at, rows + j, x, D); j += 8; break;
+            case 2: dot_tile(VW == 16 ? 8 : 4, 2, at, rows + j, x, D); j += VW == 16 ? 8 : 4; break;
+            case 3: dot_tile(4, 3, at, rows + j, x, D); j += 4; break;
+            default: dot_tile(4, 4, at, rows + j, x, D); j += 4; break;
+            }
+        }
+        v += U;
+    }
+}
+
+// ot[d][lane] += sum_j rows[j][d] p[j][lane] for I columns d and U vectors; the sum over j runs in order
+V_INLINE void mix_tile(int I, int U, float *ot, const float *const *rows, const float *p, int64_t d, int keys)
+{
+    vf sum[8][4];
+    UNROLL for (int i = 0; i < I; i++)
+        UNROLL for (int u = 0; u < U; u++) sum[i][u] = v_load(ot + (d + i) * LANES + u * VW);
+    for (int j = 0; j < keys; j++) {
+        vf x[4];
+        const float *row = rows[j] + d;
+        UNROLL for (int u = 0; u < U; u++) x[u] = v_load(p + j * LANES + u * VW);
+        UNROLL for (int i = 0; i < I; i++) {
+            const vf k = v_set(row[i]);
+            UNROLL for (int u = 0; u < U; u++) sum[i][u] = v_fma(k, x[u], sum[i][u]);
+        }
+    }
+    UNROLL for (int i = 0; i < I; i++)
+        UNROLL for (int u = 0; u < U; u++) v_store(ot + (d + i) * LANES + u * VW, sum[i][u]);
+}
+
+V_INLINE void mix_segment(segment g, float *ot, const float *const *rows, const float *p, int64_t D)
+{
+    const int keys = g.to - g.from;
+    rows += g.from;
+    for (int v = g.v0; v < g.v1;) {
+        const int U = (int)at_most(NU, g.v1 - v);
+        const float *x = p + g.from * LANES + v * VW;
+        float *y = ot + v * VW;
+        int64_t d = 0;
+        switch (U) {
+        case 1:
+            for (; d + 8 <= D; d += 8) mix_tile(8, 1, y, rows, x, d, keys);
+            for (; d < D; d++) mix_tile(1, 1, y, rows, x, d, keys);
+            break;
+        case 2:
+            for (; d + 4 <= D; d += 4) mix_tile(4, 2, y, rows, x, d, keys);
+            for (; d < D; d++) mix_tile(1, 2, y, rows, x, d, keys);
+            break;
+        case 3:
+            for (; d + 4 <= D; d += 4) mix_tile(4, 3, y, rows, x, d, keys);
+            for (; d < D; d++) mix_tile(1, 3, y, rows, x, d, keys);
+            break;
+        default:
+            for (; d + 4 <= D; d += 4) mix_tile(4, 4, y, rows, x, d, keys);
+            for (; d < D; d++) mix_tile(1, 4, y, rows, x, d, keys);
+        }
+        v += U;
+    }
+}
+
+// Lanes of vector v that see key j; all of them where `whole`.
+V_INLINE bool sees_whole(const lane_block *b, int v, int64_t from, int64_t to) { return b->all_from[v] <= from && to <= b->all_to[v]; }
+V_INLINE vm sees(const lane_block *b, int v, int64_t j)
+{
+    const vi at = v_set_i((int32_t)j), lo = v_load_i(b->lo + v * VW), hi = v_load_i(b->hi + v * VW);
+#if VW == 16
+    return _mm512_cmpge_epi32_mask((__m512i)at, (__m512i)lo) & _mm512_cmplt_epi32_mask((__m512i)at, (__m512i)hi);
+#else
+    return (at >= lo) & (at < hi);
+#endif
+}

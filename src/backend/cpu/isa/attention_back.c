@@ -1,0 +1,201 @@
+// attention_back.c: the gradient of attention in one sweep; see attention.h for the lay-out.
+//
+// With scores s = (scale q) . k, p = exp(s - lse), delta = do . o:
+//
+//     dp = v do      ds = p (dp - delta)      dv += p do      dk += ds (scale q)      dq = scale sum_j ds k
+//
+// A task is one kv head of one run of rows: it alone writes that head's columns of dk and dv for the run's keys and adds to
+// them block by block in order, straight in the output, so the sums do not depend on the number of threads. Scores are
+// computed again (one product of five) rather than kept.
+#include "backend/cpu/isa/attention.h"
+
+typedef struct scratch { // one thread's
+    lane_block b;
+    float lse[LANES], delta[LANES];
+    const float *k[KEYS + 8], *v[KEYS + 8];
+    float *dk[KEYS + 8], *dv[KEYS + 8];
+    float *dot, *dqt;      // (D, LANES): do and dq, lanes along vectors
+    float *p, *ds;         // (KEYS + 8, LANES)
+    float *q_row, *do_row; // (LANES, width): scaled q and do as rows, zero behind D and behind the last lane
+} scratch;
+
+typedef struct gradient { // one call
+    attention a;
+    const float *o, *d_o, *lse;
+    float *dq, *dkv;       // dkv NULL: not wanted
+    int64_t dkv_stride, width;
+} gradient;
+
+static size_t scratch_bytes(int64_t D)
+{
+    const int64_t width = round_up(D, VW);
+    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + (3 * D + 2 * (KEYS + 8) + 2 * width) * LANES * (int64_t)sizeof(float));
+}
+
+static scratch *scratch_at(void *place, int64_t D)
+{
+    scratch *t = place;
+    float *data = (float *)((char *)place + round_up((int64_t)sizeof(scratch), 64));
+    t->b.qt = data, t->dot = data + D * LANES, t->dqt = data + 2 * D * LANES;
+    t->p = data + 3 * D * LANES, t->ds = t->p + (KEYS + 8) * LANES;
+    t->q_row = t->ds + (KEYS + 8) * LANES, t->do_row = t->q_row + LANES * round_up(D, VW);
+    return t;
+}
+
+// out[j][c] += sum over lanes of w[j][lane] x[lane][c] for J keys and C vectors of columns; `tail` columns in the last vector
+V_INLINE void gather_tile(int J, int C, float *const *out, const float *w, const float *x, int64_t width, int64_t c0, int64_t tail,
+                          int lane0, int lane1)
+{
+    vf sum[4][4];
+    UNROLL for (int j = 0; j < J; j++)
+        UNROLL for (int c = 0; c < C; c++) sum[j][c] = v_load_n(out[j] + c0 + c * VW, c == C - 1 ? tail : VW);
+    for (int l = lane0; l < lane1; l++) {
+        vf y[4];
+        UNROLL for (int c = 0; c < C; c++) y[c] = v_load(x + l * width + c0 + c * VW);
+        UNROLL for (int j = 0; j < J; j++) {
+            const vf a = v_set(w[j * LANES + l]);
+            UNROLL for (int c = 0; c < C; c++) sum[j][c] = v_fma(a, y[c], sum[j][c]);
+        }
+    }
+    UNROLL for (int j = 0; j < J; j++)
+        UNROLL for (int c = 0; c < C; c++) v_store_n(out[j] + c0 + c * VW, sum[j][c], c == C - 1 ? tail : VW);
+}
+
+V_INLINE void gather_keys(int J, segment g, float *const *out, const float *w, const float *x, int64_t D, int64_t width)
+{
+    const int lane0 = g.v0 * VW, lane1 = g.v1 * VW;
+    for (int64_t c = 0; c < D;) {
+        const int64_t left = divide_up(D - c, VW), C = at_most(NU, left), tail = at_most(VW, D - c - (C - 1) * VW);
+        switch (C) {
+        case 1: gather_tile(J, 1, out, w, x, width, c, tail, lane0, lane1); break;
+        case 2: gather_tile(J, 2, out, w, x, width, c, tail, lane0, lane1); break;
+        case 3: gather_tile(J, 3, out, w, x, width, c, tail, lane0, lane1); break;
+        default: gather_tile(J, 4, out, w, x, width, c, tail, lane0, lane1);
+        }
+        c += C * VW;
+    }
+}
+
+static void gather_segment(segment g, float *const *out, const float *w, const float *x, int64_t D, int64_t width)
+{
+    int j = g.from;
+    for (; j + 4 <= g.to; j += 4) gather_keys(4, g, out + j, w + j * LANES, x, D, width);
+    for (; j < g.to; j++) gather_keys(1, g, out + j, w + j * LANES, x, D, width);
+}
+
+static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
+{
+    const attention *a = &c->a;
+    segment seg[KEYS / SUB];
+    const int segments = list_segments(&t->b, tile, seg);
+    if (!segments) return;
+    const int from = seg[0].from, to = seg[segments - 1].to;
+    for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
+        const int64_t row = tile + (j < to ? j : to - 1);
+        t->k[j] = a->kv + row * a->Q + a->k_col + g * a->D;
+        t->v[j] = a->kv + row * a->Q + a->v_col + g * a->D;
+        if (!c->dkv) continue;
+        t->dk[j] = c->dkv + row * c->dkv_stride + a->k_col + g * a->D;
+        t->dv[j] = c->dkv + row * c->dkv_stride + a->v_col + g * a->D;
+    }
+    for (int i = 0; i < segments; i++) {
+        const segment s = seg[i];
+        dot_segment(s, t->p, t->k, t->b.qt, a->D);
+        dot_segment(s, t->ds, t->v, t->dot, a->D);
+        for (int v = s.v0; v < s.v1; v++) {
+            const vf lse = v_load(t->lse + v * VW), delta = v_load(t->delta + v * VW);
+            const bool whole = sees_whole(&t->b, v, tile + s.from, tile + s.to);
+            for (int j = s.from; j < s.to; j++) {
+                float *p_at = t->p + j * LANES + v * VW, *ds_at = t->ds + j * LANES + v * VW;
+                vf p = v_exp(v_load(p_at) - lse);
+                if (!whole) p = v_select(sees(&t->b, v, tile + j), p, v_zero());
+                v_store(p_at, p);
+                v_store(ds_at, p * (v_load(ds_at) - delta));
+            }
+        }
+        if (c->dkv) {
+            gather_segment(s, t->dv, t->p, t->do_row, a->D, c->width);
+            gather_segment(s, t->dk, t->ds, t->q_row, a->D, c->width);
+        }
+        mix_segment(s, t->dqt, t->k, t->ds, a->D);
+    }
+}
+
+static void run_block(const gradient *c, const query_block *block, int64_t g, scratch *t)
+{
+    const attention *a = &c->a;
+    const float *d_o[LANES];
+    float *dq[LANES], scale[LANES];
+    open_block(a, block, g, &t->b);
+    for (int l = 0; l < LANES; l++) {
+        const int64_t at = t->b.row[l] * a->H + t->b.head[l];
+        const float *q = a->q + t->b.row[l] * a->P + a->q_col + t->b.head[l] * a->D, *o = c->o + at * a->D;
+        float *q_row = t->q_row + l * c->width, *do_row = t->do_row + l * c->width;
+        const bool used = l < t->b.lanes;
+        d_o[l] = c->d_o + at * a->D;
+        dq[l] = c->dq + t->b.row[l] * a->P + a->q_col + t->b.head[l] * a->D;
+        vf delta = v_zero();
+        for (int64_t d = 0; d < c->width; d += VW) {
+            const int64_t n = used ? at_most(VW, a->D - d) : 0;
+            const vf grad = v_load_n(d_o[l] + d, n);
+            delta = v_fma(grad, v_load_n(o + d, n), delta);
+            v_store(do_row + d, grad);
+            v_store(q_row + d, v_load_n(q + d, n) * v_set(a->scale));
+        }
+        scale[l] = a->scale;
+        t->delta[l] = v_sum(delta);
+        t->lse[l] = used ? c->lse[at] : INFINITY; // lanes behind the last: p = exp(-inf)
+    }
+    transpose_in(t->dot, d_o, t->b.lanes, a->D, 1.0f);
+    memset(t->dqt, 0, (size_t)(a->D * LANES) * sizeof(float));
+    for (int64_t tile = t->b.first / KEYS * KEYS; tile < t->b.last; tile += KEYS) run_tile(c, t, g, tile);
+    transpose_out(dq, t->dqt, scale, t->b.lanes, a->D);
+}
+
+size_t ISA(hone_cpu_attention_back_workspace)(const hone_args *args, int threads)
+{
+    return (size_t)threads * scratch_bytes(args->attr.head_dim);
+}
+
+static void clear_rows(float *to, int64_t stride, int64_t col, int64_t width, int64_t row, int64_t end)
+{
+    for (; row < end; row++) memset(to + row * stride + col, 0, (size_t)width * sizeof *to);
+}
+
+void ISA(hone_cpu_attention_back)(const hone_args *args, int threads)
+{
+    gradient c = { .a = attention_of(args, &args->in[1], &args->in[2], i32_in(args, 5), i32_in(args, 6)),
+                   .o = f32_in(args, 3), .d_o = f32_in(args, 0), .lse = f32_in(args, 4), .dq = f32_out(args, 0) };
+    const attention *a = &c.a;
+    const int64_t R = hone_rows(&args->in[2]), group = args->attr.group_rows > 0 ? args->attr.group_rows : at_least(a->N, 1);
+    const int64_t runs = divide_up(a->N, group), query_end = a->q_col + a->H * a->D;
+    c.width = round_up(a->D, VW);
+    c.dkv = args->same_kv ? c.dq : f32_out(args, 1);
+    c.dkv_stride = args->same_kv ? a->P : a->Q;
+#pragma omp parallel num_threads(worth(threads, a->N * a->G * 16384))
+    {
+        scratch *t = scratch_at((char *)args->workspace + (size_t)omp_get_thread_num() * scratch_bytes(a->D), a->D);
+        if (args->same_kv) {
+#pragma omp for schedule(static)
+            for (int64_t n = 0; n < a->N; n++) {
+                clear_rows(c.dq, a->P, a->k_col, a->G * a->D, n, n + 1);
+                clear_rows(c.dq, a->P, a->v_col, a->G * a->D, n, n + 1);
+            }
+        } else {
+#pragma omp for schedule(static)
+            for (int64_t n = 0; n < at_least(a->N, R); n++) { // columns of q's tensor that are no query have gradient 0
+                if (n < a->N) clear_rows(c.dq, a->P, 0, a->q_col, n, n + 1);
+                if (n < a->N) clear_rows(c.dq, a->P, query_end, a->P - query_end, n, n + 1);
+                if (n < R && c.dkv) clear_rows(c.dkv, a->Q, 0, a->Q, n, n + 1);
+            }
+        }
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < runs * a->G; i++) {
+            const int64_t row = i / a->G * group, lanes = (at_most(a->N, row + group) - row) * a->r;
+            for (int64_t u = 0; u < lanes; u += LANES) {
+                const query_block block = { (int32_t)row, (int32_t)u, (int32_t)at_most(LANES, lanes - u) };
+                run_block(&c, &block, i % a->G, t);
+            }
+        }
+    }
+}
