@@ -74,8 +74,15 @@ V_INLINE __m256 v_half_max_(vf v) { return _mm256_max_ps(_mm512_castps512_ps256(
 #elif VW == 8 // ----------------------------------------------------------------------------------------------------- AVX2
 typedef vi vm;
 V_INLINE vm v_first(int64_t n) { return v_lanes() < v_set_i((int32_t)n); }
-V_INLINE vf v_load_n(const float *p, int64_t n) { return (vf)_mm256_maskload_ps(p, (__m256i)v_first(n)); }
-V_INLINE void v_store_n(float *p, vf v, int64_t n) { _mm256_maskstore_ps(p, (__m256i)v_first(n), (__m256)v); }
+V_INLINE vf v_load_n(const float *p, int64_t n) // the branch is cheaper than a masked access for whole vectors
+{
+    return n >= VW ? v_load(p) : (vf)_mm256_maskload_ps(p, (__m256i)v_first(n));
+}
+V_INLINE void v_store_n(float *p, vf v, int64_t n)
+{
+    if (n >= VW) v_store(p, v);
+    else _mm256_maskstore_ps(p, (__m256i)v_first(n), (__m256)v);
+}
 V_INLINE vf v_select(vm m, vf yes, vf no) { return (vf)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)m); }
 V_INLINE vm v_lt(vf a, vf b) { return a < b; }
 V_INLINE vm v_and(vm a, vm b) { return a & b; }
@@ -97,13 +104,15 @@ typedef vi vm;
 V_INLINE vm v_first(int64_t n) { return v_lanes() < v_set_i((int32_t)n); }
 V_INLINE vf v_load_n(const float *p, int64_t n)
 {
+    if (n >= VW) return v_load(p);
     vf v = v_zero();
     for (int64_t i = 0; i < n; i++) v[i] = p[i];
     return v;
 }
 V_INLINE void v_store_n(float *p, vf v, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) p[i] = v[i];
+    if (n >= VW) v_store(p, v);
+    else for (int64_t i = 0; i < n; i++) p[i] = v[i];
 }
 V_INLINE vf v_select(vm m, vf yes, vf no) { return (vf)((m & (vi)yes) | (~m & (vi)no)); }
 V_INLINE vm v_lt(vf a, vf b) { return a < b; }
@@ -176,6 +185,52 @@ V_INLINE float v_top(vf v)
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_shuffle_ps(q, q, 1)));
 }
 #endif
+
+// Transposes VW vectors in place: stage h swaps the h x h blocks off the diagonal of each 2h x 2h block.
+#if VW == 16
+#define V_SWAP(a, b, h)                                                                                                          \
+    do {                                                                                                                         \
+        const vf x_ = (a), y_ = (b);                                                                                             \
+        (a) = __builtin_shufflevector(x_, y_, V_LOW(0, h), V_LOW(1, h), V_LOW(2, h), V_LOW(3, h), V_LOW(4, h), V_LOW(5, h),      \
+                                      V_LOW(6, h), V_LOW(7, h), V_LOW(8, h), V_LOW(9, h), V_LOW(10, h), V_LOW(11, h),            \
+                                      V_LOW(12, h), V_LOW(13, h), V_LOW(14, h), V_LOW(15, h));                                   \
+        (b) = __builtin_shufflevector(x_, y_, V_HIGH(0, h), V_HIGH(1, h), V_HIGH(2, h), V_HIGH(3, h), V_HIGH(4, h),              \
+                                      V_HIGH(5, h), V_HIGH(6, h), V_HIGH(7, h), V_HIGH(8, h), V_HIGH(9, h), V_HIGH(10, h),       \
+                                      V_HIGH(11, h), V_HIGH(12, h), V_HIGH(13, h), V_HIGH(14, h), V_HIGH(15, h));                \
+    } while (0)
+#elif VW == 8
+#define V_SWAP(a, b, h)                                                                                                          \
+    do {                                                                                                                         \
+        const vf x_ = (a), y_ = (b);                                                                                             \
+        (a) = __builtin_shufflevector(x_, y_, V_LOW(0, h), V_LOW(1, h), V_LOW(2, h), V_LOW(3, h), V_LOW(4, h), V_LOW(5, h),      \
+                                      V_LOW(6, h), V_LOW(7, h));                                                                 \
+        (b) = __builtin_shufflevector(x_, y_, V_HIGH(0, h), V_HIGH(1, h), V_HIGH(2, h), V_HIGH(3, h), V_HIGH(4, h),              \
+                                      V_HIGH(5, h), V_HIGH(6, h), V_HIGH(7, h));                                                 \
+    } while (0)
+#else
+#define V_SWAP(a, b, h)                                                                                                          \
+    do {                                                                                                                         \
+        const vf x_ = (a), y_ = (b);                                                                                             \
+        (a) = __builtin_shufflevector(x_, y_, V_LOW(0, h), V_LOW(1, h), V_LOW(2, h), V_LOW(3, h));                               \
+        (b) = __builtin_shufflevector(x_, y_, V_HIGH(0, h), V_HIGH(1, h), V_HIGH(2, h), V_HIGH(3, h));                           \
+    } while (0)
+#endif
+#define V_LOW(l, h) ((l) & (h) ? VW + (l) - (h) : (l))
+#define V_HIGH(l, h) ((l) & (h) ? VW + (l) : (l) + (h))
+#define V_STAGE(r, h)                                                       \
+    for (int i_ = 0; i_ < VW; i_++)                                         \
+        if (!(i_ & (h))) V_SWAP((r)[i_], (r)[i_ + (h)], h)
+V_INLINE void v_transpose(vf r[VW])
+{
+#if VW == 16
+    V_STAGE(r, 8);
+#endif
+#if VW >= 8
+    V_STAGE(r, 4);
+#endif
+    V_STAGE(r, 2);
+    V_STAGE(r, 1);
+}
 
 V_INLINE vf v_from_bf16_n(const uint16_t *p, int64_t n)
 {
