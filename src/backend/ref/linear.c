@@ -52,5 +52,5 @@ void hone_ref_linear_dw(const hone_args *a)
 void hone_ref_pack(const hone_args *a)
 {
     const hone_operand *w = &a->in[0], *f = &a->out[0];
-    for (int64_t i = 0; i < w->dim[0] * w->dim[1]; i++) put(f, i, get(w, i));
+    for (int64_t i = 0; i < count(w); i++) put(f, i, get(w, i));
 }

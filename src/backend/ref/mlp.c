@@ -37,7 +37,7 @@ static const double gelu_a = 0.79788456080286535588, gelu_b = 0.044715;
 void hone_ref_gelu(const hone_args *a)
 {
     const hone_operand *x = &a->in[0], *y = &a->out[0];
-    for (int64_t i = 0; i < hone_rows(x) * x->dim[1]; i++) {
+    for (int64_t i = 0; i < count(x); i++) {
         double v = get(x, i);
         put(y, i, v / 2 * (1 + tanh(gelu_a * (v + gelu_b * v * v * v))));
     }
@@ -48,7 +48,7 @@ void hone_ref_gelu(const hone_args *a)
 void hone_ref_gelu_back(const hone_args *a)
 {
     const hone_operand *dy = &a->in[0], *x = &a->in[1], *dx = &a->out[0];
-    for (int64_t i = 0; i < hone_rows(dy) * x->dim[1]; i++) {
+    for (int64_t i = 0; i < count(dy); i++) {
         double v = get(x, i), t = tanh(gelu_a * (v + gelu_b * v * v * v));
         put(dx, i, get(dy, i) * ((1 + t) / 2 + v / 2 * (1 - t * t) * gelu_a * (1 + 3 * gelu_b * v * v)));
     }
@@ -58,5 +58,5 @@ void hone_ref_gelu_back(const hone_args *a)
 void hone_ref_add(const hone_args *args)
 {
     const hone_operand *a = &args->in[0], *b = &args->in[1], *y = &args->out[0];
-    for (int64_t i = 0; i < hone_rows(a) * a->dim[1]; i++) put(y, i, get(a, i) + get(b, i));
+    for (int64_t i = 0; i < count(a); i++) put(y, i, get(a, i) + get(b, i));
 }

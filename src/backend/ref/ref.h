@@ -46,3 +46,11 @@ static inline double get_or(const hone_operand *x, int64_t i, double otherwise)
 }
 
 static inline int32_t get_index(const hone_operand *x, int64_t i) { return ((const int32_t *)x->data)[i]; }
+
+// Elements of an operand of any rank (a vector serves where the table says [A,B]).
+static inline int64_t count(const hone_operand *x)
+{
+    int64_t n = hone_rows(x);
+    for (int r = 1; r < x->rank; r++) n *= x->dim[r];
+    return n;
+}

@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""bench/run.py: hone's figures as ratios against PyTorch or the measured peak, both sides in one run.
+
+    make bench                 all rows
+    make bench ONLY=gemm       rows whose name contains `gemm`
+    bench/run.py --quick       one pair instead of three
+
+Prints a table and writes build/bench.json: the machine, and a list of {name, value, bar, holds, hone, peer, what}.
+A row is one entry of ROWS: name, what, bar, direction and a function that returns (value, hone's figure, the peer's).
+The peer is ../shared/bench/peer.py, the better of eager and --compile (found once, then raced in pairs: hone, peer,
+hone, peer ...; value = median of the pairs' ratios). Python with torch: HONE_PYTHON, else build/venv/bin/python.
+Rows whose needs are absent are printed as skipped, with the reason.
+"""
+import argparse, functools, glob, json, os, platform, statistics, subprocess, sys, tempfile, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SHARED = os.path.join(ROOT, "..", "shared")
+BUILD = os.path.join(ROOT, "build")
+HONE = os.path.join(BUILD, "hone")
+WORK = os.path.join(BUILD, "bench")
+THREADS = 2
+
+TRAIN = {  # shape: rows, T, steps of one measurement (the first three are warm-up), vocabulary
+    "gpt2-124m": (4, 512, 7, 50257),
+    "llama-15m": (16, 256, 9, 8192),
+}
+
+
+class Skip(Exception):
+    pass
+
+
+def python():
+    for path in (os.environ.get("HONE_PYTHON"), os.path.join(BUILD, "venv", "bin", "python")):
+        if path and os.path.exists(path):
+            return path
+    raise Skip("no Python with torch (tools/setup_python.sh makes build/venv)")
+
+
+def peer(*args):
+    script = os.path.join(SHARED, "bench", "peer.py")
+    if not os.path.exists(script):
+        raise Skip("no ../shared/bench/peer.py")
+    out = subprocess.run([python(), script, *map(str, args)], capture_output=True, text=True)
+    if out.returncode:
+        raise RuntimeError(f"peer {args}: {out.stderr[-2000:]}")
+    return json.loads(out.stdout.strip().splitlines()[-1])
+
+
+def run(*args):
+    env = dict(os.environ, HONE_THREADS=str(THREADS))
+    out = subprocess.run(list(map(str, args)), capture_output=True, text=True, env=env)
+    if out.returncode:
+        raise RuntimeError(f"{' '.join(map(str, args))}: {out.stderr[-2000:]}")
+    return out
+
+
+@functools.cache
+def fixture(shape):
+    """The same start for both sides: a random Hugging Face folder with a tokenizer, a raw token file of real text."""
+    folder, tokens = os.path.join(WORK, shape), os.path.join(WORK, shape + ".u16")
+    texts = sorted(glob.glob(os.path.join(SHARED, "data", "text", "novels", "[A-Z]*_*.txt")))
+    if not texts:
+        raise Skip("no ../shared/data")
+    if not os.path.exists(tokens):
+        os.makedirs(WORK, exist_ok=True)
+        peer("init", "--shape", shape, "--out", folder)
+        tokenizer = os.path.join(folder, "tokenizer.json")
+        peer("bpe", "--vocab", TRAIN[shape][3], "--out", tokenizer, "--text", *texts)
+        peer("tokens", "--tokenizer", tokenizer, "--eot", 0, "--out", tokens, "--text", *texts)
+    return folder, tokens
+
+
+def hone_train(shape, steps, **keys):
+    """Trains from the fixture; returns tokens/s (median after warm-up), VmHWM in MiB, losses."""
+    folder, tokens = fixture(shape)
+    rows, T, _, _ = TRAIN[shape]
+    with tempfile.TemporaryDirectory(dir=WORK) as out:
+        recipe = dict(model_name_or_path=folder, dataset=tokens, order="sequential", neat_packing=False, cutoff_len=T,
+                      per_device_train_batch_size=rows, max_steps=steps, learning_rate=6e-4, warmup_steps=10,
+                      lr_scheduler_type="constant", weight_decay=0.1, adam_beta2=0.95, max_grad_norm=1.0,
+                      logging_steps=1, threads=THREADS, output_dir=os.path.join(out, "run"), **keys)
+        path = os.path.join(out, "recipe.yaml")
+        with open(path, "w") as f:
+            json.dump(recipe, f)  # JSON is YAML
+        run(HONE, "pretrain", path)
+        with open(os.path.join(out, "run", "log.jsonl")) as f:
+            log = [json.loads(line) for line in f]
+    step = [r for r in log if r.get("event") == "step"]
+    end = [r for r in log if r.get("event") == "end"][-1]
+    seconds = [r["step_seconds"] for r in step]
+    return dict(tokens_per_second=rows * T / statistics.median(seconds[min(3, len(seconds) - 1):]),
+                peak_mib=end["peak_resident_bytes"] / 2**20, losses=[r["loss"] for r in step])
+
+
+def peer_train(shape, steps, compiled, *more):
+    folder, tokens = fixture(shape)
+    rows, T, _, _ = TRAIN[shape]
+    return peer("pretrain", "--model", folder, "--tokens", tokens, "--batch", rows, "--seq", T, "--steps", steps,
+                "--threads", THREADS, *(["--compile"] if compiled else []), *more)
+
+
+@functools.cache
+def training(shape, pairs):
+    """Both sides' figures, pair by pair. A save is under way while hone trains, as the memory rows demand."""
+    steps = TRAIN[shape][2]
+    eager, compiled = peer_train(shape, steps, False), peer_train(shape, steps, True)
+    best = compiled["tokens_per_second"] > eager["tokens_per_second"]
+    theirs, ours = [compiled if best else eager], []
+    for i in range(pairs):
+        ours.append(hone_train(shape, steps, save_steps=2))
+        if i + 1 < pairs:
+            theirs.append(peer_train(shape, steps, best))
+    return ours, theirs
+
+
+def median_ratio(ours, theirs, key):
+    return (statistics.median(a[key] / b[key] for a, b in zip(ours, theirs)),
+            statistics.median(a[key] for a in ours), statistics.median(b[key] for b in theirs))
+
+
+def speed(shape):
+    return lambda pairs: median_ratio(*training(shape, pairs), "tokens_per_second")
+
+
+def memory(shape):
+    def row(pairs):
+        ours, theirs = training(shape, pairs)
+        worst, best = max(o["peak_mib"] for o in ours), min(t["peak_mib"] for t in theirs)
+        return worst / best, worst, best
+    return row
+
+
+@functools.cache
+def gemm():
+    program = os.path.join(BUILD, "bench_gemm")
+    if not os.path.exists(program):
+        raise Skip("no build/bench_gemm")
+    rows = [json.loads(line) for line in run(program, "--json").stdout.splitlines() if line.startswith("{")]
+    return [r for r in rows if "flops" in r]
+
+
+def gemm_weighted(pairs):
+    share = sum(r["flops"] for r in gemm()) / sum(r["flops"] / r["share"] for r in gemm())
+    peak = gemm()[0]["peak_gflops"]
+    return share, share * peak, peak
+
+
+def gemm_worst(pairs):
+    worst = min(gemm(), key=lambda r: r["share"])
+    return worst["share"], worst["gflops"], worst["peak_gflops"]
+
+
+def generation(batch):
+    def row(pairs):
+        folder, _ = fixture("gpt2-124m")
+        length, new = 32, 64
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl", dir=WORK) as f:
+            for b in range(batch):
+                f.write(json.dumps(dict(ids=[(b * 7919 + i * 104729) % 50257 for i in range(length)])) + "\n")
+            f.flush()
+            ours, theirs = [], []
+            for _ in range(pairs):
+                out = run(HONE, "generate", folder, "--input", f.name, "--max-new-tokens", new, "--batch", batch, "--json")
+                stats = json.loads(out.stderr.strip().splitlines()[-1])
+                ours.append(dict(rate=batch * new / stats["seconds"]))
+                theirs.append(dict(rate=peer("generate", "--model", folder, "--prompt-len", length, "--new", new, "--batch", batch,
+                                             "--steps", 3, "--threads", THREADS)["tokens_per_second"]))
+        return median_ratio(ours, theirs, "rate")
+    return row
+
+
+def wall(*args):
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        run(*args)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def help_time(pairs):
+    seconds = wall(HONE, "--help")
+    return seconds, seconds, 0.02
+
+
+def first_token(pairs):
+    folder, _ = fixture("llama-15m")
+    seconds = wall(HONE, "generate", folder, "--prompt", "It was", "--max-new-tokens", 1)
+    return seconds, seconds, 0.3
+
+
+ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
+    ("train-speed-gpt2-124m", "training tokens/s, 4 x 512, f32, against the peer", 1.4, +1, speed("gpt2-124m")),
+    ("train-memory-gpt2-124m", "peak resident MiB, a save under way, against the peer", 0.7, -1, memory("gpt2-124m")),
+    ("train-speed-llama-15m", "training tokens/s, 16 x 256, f32, against the peer", 1.5, +1, speed("llama-15m")),
+    ("train-memory-llama-15m", "peak resident MiB, a save under way, against the peer", 0.6, -1, memory("llama-15m")),
+    ("gemm-weighted", "f32 GFLOP/s over the training shapes, share of the FMA peak", 0.85, +1, gemm_weighted),
+    ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst),
+    ("generate-1", "greedy tokens/s, GPT-2 124M, batch 1, against the peer", 2.0, +1, generation(1)),
+    ("generate-32", "greedy tokens/s, GPT-2 124M, batch 32, against the peer", 2.0, +1, generation(32)),
+    ("help", "seconds of `hone --help`", 0.02, -1, help_time),
+    ("first-token", "seconds of `hone generate` to the first token, 15M", 0.3, -1, first_token),
+]
+
+
+def machine():
+    out = subprocess.run([HONE, "doctor", "--json"], capture_output=True, text=True)
+    return json.loads(out.stdout) if out.returncode == 0 else dict(processor=platform.processor())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--quick", action="store_true", help="one pair instead of three")
+    parser.add_argument("--output", default=os.path.join(BUILD, "bench.json"))
+    a = parser.parse_args()
+    os.makedirs(WORK, exist_ok=True)
+    table, missed = [], 0
+    print(f"{'name':24} {'value':>8} {'bar':>8}         {'hone':>10} {'peer':>10}")
+    for name, what, bar, sense, measure in ROWS:
+        if a.only not in name:
+            continue
+        try:
+            value, ours, theirs = measure(1 if a.quick else 3)
+        except Skip as why:
+            print(f"{name:24} skipped: {why}", flush=True)
+            continue
+        holds = sense * value >= sense * bar
+        missed += not holds
+        table.append(dict(name=name, what=what, value=round(value, 4), bar=bar, holds=holds, hone=round(ours, 4), peer=round(theirs, 4)))
+        print(f"{name:24} {value:8.3f} {'>=' if sense > 0 else '<='} {bar:5.2f} {'holds ' if holds else 'MISSED'}  "
+              f"{ours:10.3f} {theirs:10.3f}   {what}", flush=True)
+    with open(a.output, "w") as f:
+        json.dump(dict(machine=machine(), rows=table), f, indent=1)
+    print(f"wrote {os.path.relpath(a.output, ROOT)}; {missed} missed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
