@@ -1,0 +1,12 @@
+// folder.h: a folder for one test program's files, made before its tests and removed behind them.
+#pragma once
+#include <stdbool.h>
+
+int test_folder_make(void **state);      // cmocka group set-up and tear-down
+int test_folder_remove(void **state);
+const char *test_folder(void);
+const char *test_path(const char *name); // within it; valid until the eighth next call
+
+// HONE_PYTHON (a Python with transformers) runs `script` with arguments; false: there is none, the test skips.
+bool test_python_present(void);
+int test_python(const char *script, const char *argument);
