@@ -1,0 +1,220 @@
+// gemm.c: register tiles, panels and the walk over one block (see gemm.h for the idea and the canonical sum).
+//
+// Goto & van de Geijn 2008 as refined by BLIS (Van Zee & van de Geijn 2015), with two changes: A is not repacked where its
+// steps are adjacent already, and the depth is cut at one fixed KC.
+#include "backend/cpu/isa/gemm.h"
+
+// A block is walked depth block by depth block, panel by panel, tile by tile: a panel's KC rows stay in the first-level
+// cache while all tiles of the block pass, the block of A (tiles x KC) and of C stay in the second level.
+
+// The sums of a tile are named one by one: compilers keep an array of them in memory as often as not.
+#if VW == 16
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#elif VW == 8
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#else
+#define EACH_ROW(X) X(0) X(1) X(2) X(3)
+#endif
+
+V_INLINE void tile_store(float *c, vf v, int64_t n)
+{
+    if (n >= VW) v_store(c, v);
+    else v_store_n(c, v, at_least(0, n));
+}
+V_INLINE vf tile_load(const float *c, int64_t n) { return n >= VW ? v_load(c) : v_load_n(c, at_least(0, n)); }
+
+// One row of NR columns: c = addend + (sum + bias).
+V_INLINE void tile_finish(float *c, vf sum0, vf sum1, int64_t width, const float *bias, const float *addend)
+{
+    if (bias) sum0 += tile_load(bias, width), sum1 += tile_load(bias + VW, width - VW);
+    if (addend) sum0 = tile_load(addend, width) + sum0, sum1 = tile_load(addend + VW, width - VW) + sum1;
+    tile_store(c, sum0, width);
+    tile_store(c + VW, sum1, width - VW);
+}
+
+// Rows of A in place share a pointer by threes: p, p + lda, p + 2 lda are addressing modes, and 14 pointers would spill.
+// The empty asm keeps the compiler from seeing through that.
+#define OPAQUE(p) __asm__("" : "+r"(p))
+#define POINTER(i) const char *p##i = (const char *)a + (packed || 3 * i >= R ? 0 : 3 * i * stride);
+#define ADVANCE(i) if (!packed && 3 * i < R) { p##i += STEPS * sizeof(float); OPAQUE(p##i); }
+#define EACH_POINTER(X) X(0) X(1) X(2) X(3) X(4)
+#define POINTER_OF(r) ((r) < 3 ? p0 : (r) < 6 ? p1 : (r) < 9 ? p2 : (r) < 12 ? p3 : p4)
+#define A(r) (*(const float *)(packed ? (const char *)(a + at * MR + r) : POINTER_OF(r) + r % 3 * stride + at * 4))
+
+// sum += s b. The instruction by hand where there is one: left to itself gcc picks the form that overwrites s and then runs
+// out of registers (14 spills a step, a fifth of the speed).
+#if VW == 4
+#define ADD_PRODUCT(sum, s, b) sum = v_fma(s, b, sum)
+#else
+#define ADD_PRODUCT(sum, s, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(s), "v"(b))
+#endif
+
+// One tile over one depth block. R rows (constant), `width` columns.
+V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a, int64_t lda, const float *b, float *c,
+                   int64_t ldc, int64_t width, const float *bias, const float *addend)
+{
+    int64_t stride = lda * (int64_t)sizeof(float);
+    EACH_POINTER(POINTER)
+#define BEGIN(r)                                  \
+    vf sum##r##0 = v_zero(), sum##r##1 = v_zero(); \
+    if (r < R) __builtin_prefetch(c + r * ldc, 1), __builtin_prefetch(c + r * ldc + NR - 1, 1);
+    EACH_ROW(BEGIN)
+#define ROW(r)                                  \
+    if (r < R) {                                \
+        const vf s = v_set(A(r));        \
+        ADD_PRODUCT(sum##r##0, s, b0);          \
+        ADD_PRODUCT(sum##r##1, s, b1);          \
+    }
+#define STEP                                                                   \
+    {                                                                          \
+        const vf b0 = v_load(b + at * NR), b1 = v_load(b + at * NR + VW);      \
+        EACH_ROW(ROW)                                                          \
+        OPAQUE(stride);                                                        \
+    }
+    int64_t k = 0;
+    for (; k + 4 <= depth; k += 4) {
+        enum { STEPS = 4 };
+        { enum { at = 0 }; STEP }
+        { enum { at = 1 }; STEP }
+        { enum { at = 2 }; STEP }
+        { enum { at = 3 }; STEP }
+        EACH_POINTER(ADVANCE)
+        if (packed) a += STEPS * MR;
+        b += STEPS * NR;
+    }
+    for (; k < depth; k++) {
+        enum { STEPS = 1, at = 0 };
+        STEP
+        EACH_POINTER(ADVANCE)
+        if (packed) a += MR;
+        b += NR;
+    }
+#define FINISH(r) if (r < R) tile_finish(c + r * ldc, sum##r##0, sum##r##1, width, bias, addend ? addend + r * ldc : NULL);
+    EACH_ROW(FINISH)
+}
+
+typedef void tile_fn(int64_t depth, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t width,
+                     const float *bias, const float *addend);
+#define TILE(R)                                                                                                            \
+    static void rows_##R(int64_t depth, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t width, \
+                         const float *bias, const float *addend)                                                           \
+    {                                                                                                                      \
+        tile(R, false, depth, a, lda, b, c, ldc, width, bias, addend);                                                     \
+    }                                                                                                                      \
+    static void packed_##R(int64_t depth, const float *a, int64_t lda, const float *b, float *c, int64_t ldc,              \
+                           int64_t width, const float *bias, const float *addend)                                          \
+    {                                                                                                                      \
+        tile(R, true, depth, a, lda, b, c, ldc, width, bias, addend);                                                      \
+    }
+#if VW == 16
+#define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#elif VW == 8
+#define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define EACH_HEIGHT(X) X(1) X(2) X(3) X(4)
+#endif
+EACH_HEIGHT(TILE)
+#define ROWS(R) rows_##R,
+#define PACKED(R) packed_##R,
+static tile_fn *const tile_of_rows[MR] = { EACH_HEIGHT(ROWS) }, *const tile_packed[MR] = { EACH_HEIGHT(PACKED) };
+
+void gemm_block(const gemm *g, span tiles, span panels)
+{
+    for (int64_t k = 0; k < g->depth; k += KC) {
+        const int64_t depth = at_most(KC, g->depth - k);
+        const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
+        for (int64_t j = panels.from; j < panels.to; j++) {
+            const float *b = g->b + j * g->b_panel + k * NR;
+            for (int64_t i = tiles.from; i < tiles.to; i++) {
+                const int64_t row = gemm_tile_row(g->rows, i), height = gemm_tile_row(g->rows, i + 1) - row;
+                const int64_t at = row * g->ldc + j * NR;
+                (g->tiles ? tile_packed : tile_of_rows)[height - 1](
+                    depth, g->tiles ? g->a + i * MR * depth : g->a + row * g->lda + k, g->lda, b, g->c + at, g->ldc,
+                    g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
+            }
+        }
+    }
+}
+
+// Panels and tiles ------------------------------------------------------------------------------------------------------
+
+// A perfect shuffle of two vectors: a0 b0 a1 b1 ..., first and second half.
+#if VW == 16
+#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif VW == 8
+#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define ZIP_LOW 0, 4, 1, 5
+#define ZIP_HIGH 2, 6, 3, 7
+#endif
+
+// log2(VW) rounds of shuffling row i with row i + VW / 2 transpose a square: each round moves one bit of the row index into
+// the lane index.
+V_INLINE void transpose(vf r[VW])
+{
+#pragma GCC unroll 4
+    for (int round = 1; round < VW; round *= 2) {
+        vf t[VW];
+#pragma GCC unroll 8
+        for (int i = 0; i < VW / 2; i++) {
+            t[2 * i] = __builtin_shufflevector(r[i], r[i + VW / 2], ZIP_LOW);
+            t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + VW / 2], ZIP_HIGH);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < VW; i++) r[i] = t[i];
+    }
+}
+
+// n (<= VW) elements from element `at` of a source, zeros behind them.
+V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_t n)
+{
+    if (dtype == HONE_bf16) {
+        const uint16_t *p = (const uint16_t *)source + at;
+        return n >= VW ? v_from_bf16(p) : v_from_bf16_n(p, at_least(0, n));
+    }
+    return tile_load((const float *)source + at, n);
+}
+
+void panel_of_rows(float *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+{
+    for (int64_t k = 0; k < depth; k += VW) {
+        const int64_t steps = at_most(VW, depth - k);
+        for (int64_t part = 0; part < NR; part += VW) {
+            vf square[VW];
+            for (int64_t i = 0; i < VW; i++)
+                square[i] = part + i < n ? source_load(source, dtype, (rows ? rows[part + i] : part + i) * ld + k, steps) : v_zero();
+            transpose(square);
+            for (int64_t i = 0; i < steps; i++) v_store(panel + (k + i) * NR + part, square[i]);
+        }
+    }
+}
+
+void panel_of_columns(float *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+{
+    for (int64_t k = 0; k < depth; k++)
+        for (int64_t part = 0; part < NR; part += VW)
+            v_store(panel + k * NR + part, source_load(source, dtype, (rows ? rows[k] : k) * ld + part, n - part));
+}
+
+void tiles_of_columns(float *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+{
+    enum { TOGETHER = 8 }; // tiles side by side: each step then reads whole cache lines
+    for (int64_t t = tile.from; t < tile.to; t += TOGETHER) {
+        const int64_t many = at_most(TOGETHER, tile.to - t);
+        vf total[TOGETHER];
+        for (int64_t i = 0; i < many; i++) total[i] = v_zero();
+        for (int64_t k = 0; k < depth; k++)
+            for (int64_t i = 0; i < many; i++) {
+                const int64_t row = gemm_tile_row(rows, t + i), height = gemm_tile_row(rows, t + i + 1) - row;
+                const vf v = v_load_n(source + k * ld + row, height);
+                v_store_n(tiles + (t + i) * MR * depth + k * MR, v, MR);
+                total[i] += v;
+            }
+        for (int64_t i = 0; sum && i < many; i++) {
+            const int64_t row = gemm_tile_row(rows, t + i), height = gemm_tile_row(rows, t + i + 1) - row;
+            v_store_n(sum + row, v_load_n(sum + row, height) + total[i], height);
+        }
+    }
+}

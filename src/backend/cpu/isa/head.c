@@ -1,0 +1,346 @@
+// head.c: linear_xent and linear_logprob: logits, log-sum-exp and gradients in chunks of token rows, never (N, V) at once.
+//
+// A chunk is up to 256 rows (fewer where V is so large that its logits would not fit CHUNK_BYTES). Logits are computed
+// transposed, z (V, rows): W is then the broadcast operand, read where it lies, and only the small x is made into panels.
+// Vector lanes are tokens: maximum, exponential and sum run down the vocabulary without a horizontal step, and a row's bits
+// do not depend on which rows share its chunk.
+//
+//     z       (V, rows)    W in place          x panels of rows       then per block of STAT words: max, sum exp(z - max)
+//     dz = weight (exp(z - lse) - onehot), in place of z, KC words at a time while they are in cache:
+//     dx      (rows, C)    dz^T tiles          W panels of columns    depth V, summed over the blocks of words in order
+//     dw      (V, C)       dz in place         x panels of columns    depth rows
+//
+// One sweep over z serves both gradients and W's panels live for one block, so the chunk is read once and nothing is
+// multiplied twice. The log-sum-exp is put together from blocks of STAT words in their order, whoever computed them:
+// linear_logprob keeps no logits at all and has the same bits.
+#include "backend/cpu/isa/gemm.h"
+#include <math.h>
+
+enum { CHUNK_ROWS = 256, CHUNK_BYTES = 50 << 20, STAT = 224 };
+
+typedef struct head {
+    const hone_operand *x, *w;  // (N, C) (V, C)
+    int64_t C, V, blocks;       // blocks of STAT words
+    int64_t lanes;              // columns of z: rows of a chunk, up to a whole panel
+    bool want_entropy;
+    float *panels;              // x of the chunk, rows side by side: (lanes / NR, C, NR)
+    float *max, *sum, *dot;     // (blocks, lanes): m, sum exp(z - m), sum exp(z - m) (z - m); dot only for the entropy
+    float *lse, *spread;        // (lanes,) log-sum-exp; its part log sum exp(z - m) - sum p (z - m), the entropy
+    float *wide;                // per thread (STAT, C): f32 of a bf16 w, or NULL
+} head;
+
+static int64_t chunk_lanes(int64_t N, int64_t V, int64_t bytes)
+{
+    const int64_t fit = at_least(NR, bytes / (V * (int64_t)sizeof(float)) / NR * NR);
+    return round_up(at_most(at_most(CHUNK_ROWS, fit), at_least(1, N)), NR);
+}
+
+// A workspace is cut in order; with base NULL this only counts.
+typedef struct cutter { char *base; size_t used; } cutter;
+static void *cut_off(cutter *space, int64_t count)
+{
+    void *part = space->base ? space->base + space->used : NULL;
+    space->used += (size_t)round_up(count * (int64_t)sizeof(float), 64);
+    return part;
+}
+static head head_make(const hone_args *args, int64_t chunk_bytes, int threads, cutter *space)
+{
+    head h = { .x = &args->in[0], .w = &args->in[1], .C = args->in[1].dim[1], .V = args->in[1].dim[0] };
+    h.blocks = divide_up(h.V, STAT);
+    h.lanes = chunk_lanes(h.x->dim[0], h.V, chunk_bytes);
+    h.want_entropy = args->op == HONE_OP_linear_logprob;
+    h.panels = cut_off(space, h.lanes * h.C);
+    h.max = cut_off(space, h.blocks * h.lanes);
+    h.sum = cut_off(space, h.blocks * h.lanes);
+    h.dot = h.want_entropy ? cut_off(space, h.blocks * h.lanes) : NULL;
+    h.lse = cut_off(space, h.lanes);
+    h.spread = cut_off(space, h.lanes);
+    h.wide = h.w->dtype == HONE_bf16 ? cut_off(space, threads * STAT * h.C) : NULL;
+    return h;
+}
+
+// Everything below runs inside a parallel region: "#pragma omp for" shares the loop out and waits for all at its end.
+
+// x of the chunk's rows, side by side
+static void head_load(const head *h, const int32_t *rows, int64_t n)
+{
+#pragma omp for schedule(dynamic)
+    for (int64_t j = 0; j < gemm_panels(n); j++)
+        panel_of_rows(h->panels + j * NR * h->C, h->x->data, h->x->dtype, h->C, rows + j * NR, at_most(NR, n - j * NR), h->C);
+}
+
+// Words [block STAT, ...) of z for panels [panel.from, panel.to), into z (words, lanes).
+static void head_logits(const head *h, int64_t block, span panel, float *z)
+{
+    const int64_t from = block * STAT, words = at_most(STAT, h->V - from);
+    const float *w = (const float *)h->w->data + from * h->C;
+    if (h->wide) {
+        float *wide = h->wide + omp_get_thread_num() * STAT * h->C;
+        const uint16_t *narrow = (const uint16_t *)h->w->data + from * h->C;
+        for (int64_t i = 0; i < words * h->C; i++) wide[i] = hone_bf16_to_f32(narrow[i]);
+        w = wide;
+    }
+    const gemm g = { .rows = words, .cols = h->lanes, .depth = h->C, .a = w, .lda = h->C, .b = h->panels, .b_panel = NR * h->C,
+                     .c = z, .ldc = h->lanes };
+    gemm_block(&g, (span){ 0, gemm_tiles(words) }, panel);
+}
+
+// Maximum and sums of one block, by lane, words in order.
+static void head_stats(const head *h, int64_t block, span panel, const float *z)
+{
+    const int64_t words = at_most(STAT, h->V - block * STAT);
+    for (int64_t lane = panel.from * NR; lane < panel.to * NR; lane += VW) {
+        const int64_t at = block * h->lanes + lane;
+        vf m = v_load(z + lane), sum = v_zero(), dot = v_zero();
+        for (int64_t v = 1; v < words; v++) m = v_max(v_load(z + v * h->lanes + lane), m);
+        if (h->want_entropy)
+            for (int64_t v = 0; v < words; v++) {
+                const vf d = v_load(z + v * h->lanes + lane) - m, e = v_exp(d);
+                sum += e;
+                dot = v_fma(e, d, dot);
+            }
+        else
+            for (int64_t v = 0; v < words; v++) sum += v_exp(v_load(z + v * h->lanes + lane) - m);
+        v_store(h->max + at, m);
+        v_store(h->sum + at, sum);
+        if (h->want_entropy) v_store(h->dot + at, dot);
+    }
+}
+
+// lse = m + log s with m the largest maximum, s = sum_b s_b exp(m_b - m).
+// Entropy = log s - (1/s) sum_v exp(z - m) (z - m): no difference of large numbers.
+static void head_join(const head *h, int64_t n)
+{
+#pragma omp for schedule(static)
+    for (int64_t lane = 0; lane < n; lane += VW) {
+        vf m = v_load(h->max + lane), sum = v_zero(), dot = v_zero();
+        for (int64_t b = 1; b < h->blocks; b++) m = v_max(v_load(h->max + b * h->lanes + lane), m);
+        for (int64_t b = 0; b < h->blocks; b++) {
+            const int64_t at = b * h->lanes + lane;
+            const vf d = v_load(h->max + at) - m, e = v_exp(d), s = v_load(h->sum + at);
+            sum = v_fma(e, s, sum);
+            if (h->want_entropy) dot = v_fma(e, v_fma(d, s, v_load(h->dot + at)), dot);
+        }
+        const vf ratio = dot / sum;
+        for (int i = 0; i < VW; i++) {
+            const float log_sum = logf(sum[i]);
+            h->lse[lane + i] = m[i] + log_sum;
+            if (h->want_entropy) h->spread[lane + i] = log_sum - ratio[i];
+        }
+    }
+}
+
+// Panels of z that one task computes: all of them, unless there are so few blocks of words that threads would wait.
+static int64_t panel_parts(const head *h, int threads)
+{
+    const int64_t panels = h->lanes / NR;
+    int64_t parts = 1;
+    while (parts < panels && h->blocks * parts < 16 * (int64_t)threads) parts *= 2;
+    return at_most(parts, panels);
+}
+
+// Rows [from, from + n) of a list, so that chunks have about the same number of rows.
+static span chunk_of(int64_t rows, int64_t lanes, int64_t chunk)
+{
+    const int64_t chunks = divide_up(rows, lanes);
+    return (span){ rows * chunk / chunks, rows * (chunk + 1) / chunks };
+}
+
+// linear_logprob ----------------------------------------------------------------------------------------------------------
+
+static int32_t *all_rows(cutter *space, int64_t N) { return cut_off(space, N); }
+
+size_t ISA(hone_cpu_linear_logprob_workspace)(const hone_args *args, int threads)
+{
+    cutter space = { 0 };
+    const head h = head_make(args, INT64_MAX / 2, threads, &space);
+    cut_off(&space, threads * STAT * h.lanes);
+    all_rows(&space, h.x->dim[0]);
+    return space.used;
+}
+
+// logprob[n, j] = z[ids[n, j]] for the ids of this block; lse is taken off when all blocks are done.
+static void pick(const head *h, const hone_args *args, span rows, int64_t block, span panel, const float *z)
+{
+    const int64_t J = args->in[2].dim[1], from = block * STAT, to = at_most(h->V, from + STAT);
+    const int64_t last = at_most(rows.to, rows.from + panel.to * NR);
+    for (int64_t n = rows.from + panel.from * NR; n < last; n++)
+        for (int64_t i = n * J; i < n * J + J; i++) {
+            const int64_t id = i32_in(args, 2)[i];
+            if (id >= from && id < to) f32_out(args, 0)[i] = z[(id - from) * h->lanes + n - rows.from];
+        }
+}
+
+void ISA(hone_cpu_linear_logprob)(const hone_args *args, int threads)
+{
+    cutter space = { args->workspace, 0 };
+    const head h = head_make(args, INT64_MAX / 2, threads, &space);
+    float *buffers = cut_off(&space, threads * STAT * h.lanes);
+    int32_t *rows = all_rows(&space, h.x->dim[0]);
+    const int64_t N = hone_rows(h.x), J = args->in[2].dim[1], parts = panel_parts(&h, threads), chunks = divide_up(N, h.lanes);
+    for (int64_t n = 0; n < N; n++) rows[n] = (int32_t)n;
+#pragma omp parallel num_threads(threads)
+    for (int64_t c = 0; c < chunks; c++) {
+        const span chunk = chunk_of(N, h.lanes, c);
+        const int64_t n_panel = gemm_panels(chunk.to - chunk.from);
+        float *z = buffers + omp_get_thread_num() * STAT * h.lanes;
+        head_load(&h, rows + chunk.from, chunk.to - chunk.from);
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < h.blocks * parts; task++) {
+            const span panel = share(n_panel, 1, (int)(task % parts), (int)parts);
+            head_logits(&h, task / parts, panel, z);
+            head_stats(&h, task / parts, panel, z);
+            pick(&h, args, chunk, task / parts, panel, z);
+        }
+        head_join(&h, chunk.to - chunk.from);
+#pragma omp for schedule(static)
+        for (int64_t n = chunk.from; n < chunk.to; n++) {
+            const float lse = h.lse[n - chunk.from];
+            for (int64_t i = n * J; i < n * J + J; i++) f32_out(args, 0)[i] -= lse;
+            f32_out(args, 1)[n] = h.spread[n - chunk.from];
+            f32_out(args, 2)[n] = lse;
+        }
+    }
+}
+
+// linear_xent -------------------------------------------------------------------------------------------------------------
+
+typedef struct xent {
+    head h;
+    const int32_t *target;      // (N,)
+    const float *weight;        // (N,)
+    float *z;                   // (V, lanes), then dz
+    float *dz_tiles;            // dz^T of KC words
+    float *w_panels;            // KC words of W, columns side by side
+    float *x_panels;            // x of the chunk, columns side by side: (C / NR, rows, NR); only for dw
+    float *dx;                  // (lanes, C): of the chunk's rows, which may lie apart in the real dx
+    int32_t *rows;              // (N,) rows whose weight is not 0
+    const hone_args *args;
+} xent;
+
+static xent xent_make(const hone_args *args, int threads, cutter *space)
+{
+    xent t = { .h = head_make(args, CHUNK_BYTES, threads, space), .args = args };
+    const int64_t lanes = t.h.lanes, wide_C = gemm_panels(t.h.C) * NR;
+    t.target = i32_in(args, 2), t.weight = f32_in(args, 3);
+    t.z = cut_off(space, t.h.V * lanes);
+    t.dz_tiles = cut_off(space, gemm_tiles(lanes) * MR * KC);
+    t.w_panels = cut_off(space, KC * wide_C);
+    t.x_panels = args->out[2].present ? cut_off(space, lanes * wide_C) : NULL;
+    t.dx = cut_off(space, lanes * t.h.C);
+    t.rows = cut_off(space, t.h.x->dim[0]);
+    return t;
+}
+
+size_t ISA(hone_cpu_linear_xent_workspace)(const hone_args *args, int threads)
+{
+    cutter space = { 0 };
+    xent_make(args, threads, &space);
+    return space.used;
+}
+
+// Words [from, from + words) for the rows of one tile: z becomes dz, where it is and as a tile for dx.
+static void xent_tile(const xent *t, const int32_t *rows, int64_t n, int64_t from, int64_t words, int64_t tile)
+{
+    const int64_t row = gemm_tile_row(n, tile), height = gemm_tile_row(n, tile + 1) - row;
+    float *out = t->dz_tiles + tile * MR * words, *z = t->z + from * t->h.lanes + row;
+    float gathered[VW] = { 0 };
+    for (int64_t i = 0; i < height; i++) gathered[i] = t->weight[rows[row + i]];
+    const vf weight = v_load(gathered), lse = v_load_n(t->h.lse + row, height);
+    for (int64_t v = 0; v < words; v++) {
+        const vf dz = weight * v_exp(v_load_n(z + v * t->h.lanes, height) - lse);
+        v_store_n(z + v * t->h.lanes, dz, height);
+        v_store_n(out + v * MR, dz, MR);
+    }
+    for (int64_t i = 0; i < height; i++) {
+        const int64_t v = t->target[rows[row + i]] - from;
+        if (v < 0 || v >= words) continue;
+        z[v * t->h.lanes + i] -= gathered[i];
+        out[v * MR + i] = z[v * t->h.lanes + i];
+    }
+}
+
+// Blocks of a product of `tiles` x `panels`, about TASK tiles by TASK panels each.
+enum { TASK_TILES = 8, TASK_PANELS = 8 };
+static void run_part(const gemm *g, int64_t part)
+{
+    const int64_t tiles = gemm_tiles(g->rows), panels = gemm_panels(g->cols), across = divide_up(panels, TASK_PANELS);
+    gemm_block(g, share(tiles, 1, (int)(part / across), (int)divide_up(tiles, TASK_TILES)),
+               share(panels, 1, (int)(part % across), (int)across));
+}
+static int64_t parts_of(const gemm *g)
+{
+    return divide_up(gemm_tiles(g->rows), TASK_TILES) * divide_up(gemm_panels(g->cols), TASK_PANELS);
+}
+
+// Gradients from KC words: dx += dz^T W, dw += dz x.
+static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t from)
+{
+    const int64_t words = at_most(KC, t->h.V - from), C = t->h.C, n_tile = gemm_tiles(n), n_panel = gemm_panels(C);
+    const hone_operand *w = t->h.w;
+    const char *w_from = (const char *)w->data + from * C * (w->dtype == HONE_bf16 ? 2 : 4);
+    float *dw = f32_out(t->args, 2);
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < n_tile + n_panel; i++) {
+        const int64_t j = i - n_tile;
+        if (j < 0) xent_tile(t, rows, n, from, words, i);
+        else
+            panel_of_columns(t->w_panels + j * NR * words, w_from + j * NR * (w->dtype == HONE_bf16 ? 2 : 4), w->dtype, C, NULL,
+                             at_most(NR, C - j * NR), words);
+    }
+    const gemm to_dx = { .rows = n, .cols = C, .depth = words, .a = t->dz_tiles, .tiles = true, .b = t->w_panels,
+                         .b_panel = NR * words, .c = t->dx, .ldc = C, .addend = from ? t->dx : NULL };
+    const gemm to_dw = { .rows = words, .cols = C, .depth = n, .a = t->z + from * t->h.lanes, .lda = t->h.lanes,
+                         .b = t->x_panels, .b_panel = NR * n, .c = dw + from * C, .ldc = C, .addend = dw + from * C };
+    const int64_t dx_parts = parts_of(&to_dx), dw_parts = dw ? parts_of(&to_dw) : 0;
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < dx_parts + dw_parts; i++) {
+        if (i < dx_parts) run_part(&to_dx, i);
+        else run_part(&to_dw, i - dx_parts);
+    }
+}
+
+static void xent_chunk(const xent *t, const int32_t *rows, int64_t n, int64_t parts)
+{
+    const head *h = &t->h;
+    const int64_t C = h->C;
+    float *logprob = f32_out(t->args, 0), *dx = f32_out(t->args, 1);
+    head_load(h, rows, n);
+#pragma omp for schedule(dynamic)
+    for (int64_t j = 0; j < (t->x_panels ? gemm_panels(C) : 0); j++)
+        panel_of_columns(t->x_panels + j * NR * n, (const float *)h->x->data + j * NR, HONE_f32, C, rows, at_most(NR, C - j * NR), n);
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < h->blocks * parts; task++) {
+        const span panel = share(gemm_panels(n), 1, (int)(task % parts), (int)parts);
+        float *z = t->z + task / parts * STAT * h->lanes;
+        head_logits(h, task / parts, panel, z);
+        head_stats(h, task / parts, panel, z);
+    }
+    head_join(h, n);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < n; i++) logprob[rows[i]] = t->z[t->target[rows[i]] * h->lanes + i] - h->lse[i];
+    for (int64_t from = 0; from < h->V; from += KC) xent_block(t, rows, n, from);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < n; i++) memcpy(dx + rows[i] * C, t->dx + i * C, (size_t)C * sizeof(float));
+}
+
+void ISA(hone_cpu_linear_xent)(const hone_args *args, int threads)
+{
+    cutter space = { args->workspace, 0 };
+    const xent t = xent_make(args, threads, &space);
+    const int64_t N = hone_rows(t.h.x), C = t.h.C, parts = panel_parts(&t.h, threads);
+    int64_t used = 0;
+    for (int64_t n = 0; n < N; n++) {
+        if (t.weight[n] != 0) t.rows[used++] = (int32_t)n;
+        else {
+            f32_out(args, 0)[n] = 0;
+            memset(f32_out(args, 1) + n * C, 0, (size_t)C * sizeof(float));
+        }
+    }
+    const int64_t chunks = divide_up(used, t.h.lanes);
+#pragma omp parallel num_threads(threads)
+    for (int64_t c = 0; c < chunks; c++) {
+        const span chunk = chunk_of(used, t.h.lanes, c);
+        xent_chunk(&t, t.rows + chunk.from, chunk.to - chunk.from, parts);
+    }
+}
