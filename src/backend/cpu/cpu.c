@@ -66,7 +66,8 @@ static size_t cpu_form_bytes(void *self, hone_form form, hone_dtype dtype, int64
 static bool takes_bf16(hone_op op, bool output, int k)
 {
     if (op == HONE_OP_pack) return true;
-    return !output && k == 1 && (op == HONE_OP_linear || op == HONE_OP_linear_dx);
+    if (output || k != 1) return false;
+    return op == HONE_OP_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob;
 }
 
 static bool operand_fits(const hone_args *args, bool output, int k, const char **why_not)
