@@ -165,7 +165,7 @@ static hone_status encode_piece(hone_encoder *encoder, const char *text, size_t 
     const hone_tokenizer *tokenizer = encoder->tokenizer;
     if (tokenizer->ignore_merges) {
         int32_t id = find_whole(encoder, text, size);
-        if (id >= 0) return hone_ids_push(encoder->out, id);
+        if (id >= 0) return hone_ids_append(encoder->out, id);
     }
     if (size > INT32_MAX / 2) return hone_fail("a piece of %zu bytes without a cut is too long", size);
     if ((int64_t)size > encoder->symbol_capacity) {

@@ -1,7 +1,7 @@
 // encode.c: the way of a text through a tokenizer, and what each thread needs for it.
 #include "text/parts.h"
+#include "base/cpu.h"
 
-#include <omp.h>
 #include <string.h>
 
 hone_status hone_ids_reserve(hone_ids *ids, int64_t more)
@@ -15,7 +15,7 @@ hone_status hone_ids_reserve(hone_ids *ids, int64_t more)
     return HONE_OK;
 }
 
-hone_status hone_ids_push(hone_ids *ids, int32_t id)
+hone_status hone_ids_append(hone_ids *ids, int32_t id)
 {
     if (hone_ids_reserve(ids, 1)) return HONE_FAILED;
     ids->data[ids->count++] = id;
@@ -72,7 +72,7 @@ static hone_status encode_section(hone_encoder *encoder, const char *text, size_
         size_t start, stop;
         int32_t id = hone_added_find(&tokenizer->normalized, tokenizer, text, size, place, plain, &start, &stop);
         if (start > place) status = hone_pretokenize(encoder, 0, (hone_piece){ text + place, start - place, first && place == 0 });
-        if (!status && id >= 0) status = hone_ids_push(encoder->out, id);
+        if (!status && id >= 0) status = hone_ids_append(encoder->out, id);
         place = stop;
     }
     return status;
@@ -86,7 +86,7 @@ static hone_status encode_valid(hone_encoder *encoder, const char *text, size_t 
         size_t start, stop;
         int32_t id = hone_added_find(&tokenizer->raw, tokenizer, text, size, place, plain, &start, &stop);
         status = encode_section(encoder, text + place, start - place, first && place == 0, plain);
-        if (!status && id >= 0) status = hone_ids_push(encoder->out, id);
+        if (!status && id >= 0) status = hone_ids_append(encoder->out, id);
         place = stop;
     }
     return status;
@@ -99,7 +99,7 @@ static hone_status encode_byte(hone_encoder *encoder, uint8_t byte)
     int32_t id = tokenizer->byte_level || tokenizer->byte_fallback ? tokenizer->byte_id[byte] : -1;
     if (id < 0) id = tokenizer->unk;
     if (id < 0) return hone_fail("byte 0x%02X is not valid UTF-8, and the tokenizer has neither byte tokens nor an unknown token", byte);
-    return hone_ids_push(encoder->out, id);
+    return hone_ids_append(encoder->out, id);
 }
 
 static hone_status encode_text(hone_encoder *encoder, const char *text, size_t size, int flags)
@@ -139,9 +139,11 @@ hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *t
 
 hone_status hone_tokenizer_encode_many(const hone_tokenizer *tokenizer, int64_t n, const char *const *text, const size_t *size, int flags, hone_ids *out)
 {
-    hone_status status = HONE_OK;
+    int threads;
+    hone_status status = hone_cpu_threads(&threads);
+    if (status) return status;
     char message[512] = ""; // messages are per thread: the failing one's comes back to the caller's
-    #pragma omp parallel for schedule(dynamic, 1)
+    #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int64_t i = 0; i < n; i++) {
         out[i].count = 0;
         hone_status mine = hone_tokenizer_encode(tokenizer, text[i], size[i], flags, &out[i]);

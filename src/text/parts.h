@@ -140,7 +140,6 @@ struct hone_encoder {
     hone_cache_entry *cache;
     hone_encoder *next;
 };
-hone_status hone_ids_push(hone_ids *ids, int32_t id);
 hone_status hone_ids_reserve(hone_ids *ids, int64_t more);
 
 hone_status hone_normalizer_read(hone_tokenizer *tokenizer, const json_t *json, const char *where);

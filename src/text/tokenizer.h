@@ -40,6 +40,7 @@ enum {
     HONE_ENCODE_PLAIN = 2,      // special tokens written in the text are ordinary text, for text that is not trusted
     HONE_ENCODE_MIDDLE = 4      // the text goes on where an earlier part ended: no prefix is added at its start
 };
+hone_status hone_ids_append(hone_ids *ids, int32_t id);
 // Appends the ids of a text. Text need not be valid UTF-8: invalid bytes become byte tokens, one each, or the unknown token.
 hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *text, size_t size, int flags, hone_ids *out);
 // The same for n texts, on all cores; out[i] is emptied first.
