@@ -1,0 +1,36 @@
+# The short names of what CMake, ctest and tools/ do. Everything that is made lies in build/.
+PREFIX ?= /usr/local
+ONLY ?=
+
+.PHONY: all build setup demo test test-long bench install clean
+
+all: build
+
+setup:                          # installs missing Debian packages (tools/packages.txt)
+	@tools/setup.sh build
+
+build: setup                    # build/hone: optimised, for any x86-64; kernels are chosen at run time
+	@mkdir -p build
+	@cmake -S . -B build -G Ninja > build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+	@ninja -C build
+
+demo:                           # from a text to a trained model, in about ten minutes
+	@tools/setup.sh build demo
+	@$(MAKE) --no-print-directory build
+	@tools/demo.sh
+
+test: build                     # all tests; what they skip is listed behind them
+	@tools/test.sh build
+
+test-long: build                # the same with the full counts of what `make test` only samples
+	@HONE_TEST_LONG=1 tools/test.sh build
+
+bench: build                    # the figures: a table, and build/bench.json
+	@tools/setup.sh bench
+	@HONE_PYTHON=$$(tools/setup_python.sh) python3 bench/run.py --only "$(ONLY)"
+
+install: build                  # bin/hone below PREFIX
+	@cmake --install build --prefix $(PREFIX)
+
+clean:
+	@rm -rf build

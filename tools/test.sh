@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# test.sh BUILD [ctest options]: runs the tests of a build and lists what they skipped: a skip must not look like a pass.
+set -u
+build=$1
+shift
+ctest --test-dir "$build" --output-on-failure "$@"
+status=$?
+log=$build/Testing/Temporary/LastTest.log
+skips=$(grep -aoE 'skipped: .*' "$log" 2> /dev/null | sort | uniq -c)
+[ -z "$skips" ] || printf '\nSkipped parts (times, why):\n%s\n' "$skips"
+exit $status
