@@ -23,8 +23,7 @@ typedef struct { // a call of hone_generator_run
     hone_request *requests;
     int64_t count, next;        // requests before `next` have been started
     int64_t *again, n_again;    // evicted ones: (S,) indices
-    hone_token_fn callback;
-    void *context;
+    hone_generate_hooks hooks;
     double start_s;
 } turn;
 
@@ -194,12 +193,13 @@ static void append_id(turn *t, slot *s, int32_t id, float logprob)
     if (r->logprob) r->logprob[r->n_ids - r->n_prompt] = logprob;
     r->ids[r->n_ids++] = id;
     if (t->g->stats.new_tokens++ == 0) t->g->stats.first_token_s = hone_clock_s() - t->start_s;
-    if (t->callback && t->callback(t->context, r, id)) r->finish = HONE_FINISH_STOP;
+    if (t->hooks.token && t->hooks.token(t->hooks.context, r, id)) r->finish = HONE_FINISH_STOP;
     for (int64_t i = 0; i < c->n_eos && !r->ignore_eos; i++) if (id == c->eos[i]) r->finish = HONE_FINISH_EOS;
     if (r->finish == HONE_FINISH_NONE && r->n_ids == r->n_prompt + r->max_new) r->finish = HONE_FINISH_LENGTH;
     if (r->finish == HONE_FINISH_NONE) return;
     release_blocks(t->g, s);
     s->request = NULL;
+    if (t->hooks.finish) t->hooks.finish(t->hooks.context, r);
 }
 
 typedef struct { slot *slot; int32_t id; float logprob; } pick;
@@ -224,12 +224,14 @@ static void run_once(turn *t, slot **list, pick *picks)
 {
     hone_generator *g = t->g;
     double start = hone_clock_s();
+    int64_t new_before = g->stats.new_tokens;
     int64_t n = active_slots(g, list);
     bool reads_prompt = share_rows(t, list, n);
     write_rows(g, list, n);
     hone_session_run(g->session, "decode");
     sample_wanted(t, list, n, picks);
     *(reads_prompt ? &g->stats.prompt_s : &g->stats.decode_s) += hone_clock_s() - start;
+    if (!reads_prompt) g->stats.decode_new += g->stats.new_tokens - new_before;
     g->stats.runs++;
 }
 
@@ -262,9 +264,10 @@ static hone_status prepare_answer(hone_request *r)
     return HONE_OK;
 }
 
-hone_status hone_generator_run(hone_generator *g, hone_request *requests, int64_t count, hone_token_fn callback, void *context)
+hone_status hone_generator_run(hone_generator *g, hone_request *requests, int64_t count, const hone_generate_hooks *hooks)
 {
-    turn t = { .g = g, .requests = requests, .count = count, .callback = callback, .context = context, .start_s = hone_clock_s() };
+    turn t = { .g = g, .requests = requests, .count = count, .start_s = hone_clock_s() };
+    if (hooks) t.hooks = *hooks;
     g->stats = (hone_generator_stats){ 0 };
     for (int64_t i = 0; i < count; i++) {
         requests[i].ids = NULL;

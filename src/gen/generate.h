@@ -32,12 +32,18 @@ typedef struct hone_request {
 } hone_request;
 void hone_request_release(hone_request *request); // the answer
 
-// Called for each new id, in order of positions for one request. true: stop this request here.
-typedef bool (*hone_token_fn)(void *context, hone_request *request, int32_t id);
+// token: called for each new id, in order of positions for one request; true: stop this request here. finish: called when
+// a request has its answer. Either may be NULL.
+typedef struct hone_generate_hooks {
+    bool (*token)(void *context, hone_request *request, int32_t id);
+    void (*finish)(void *context, hone_request *request);
+    void *context;
+} hone_generate_hooks;
 
 typedef struct hone_generator_stats {
     int64_t prompt_tokens, new_tokens, runs, evictions;
     double prompt_s, decode_s;                // runs that read some prompt; runs that only decode (sampling included)
+    int64_t decode_new;                       // new tokens of the latter
     double first_token_s;                     // since the start of run()
 } hone_generator_stats;
 
@@ -54,5 +60,5 @@ typedef struct hone_generator {
 hone_status hone_generator_open(hone_generator *generator, hone_session *session, const hone_model *model, const hone_decode_io *io);
 void hone_generator_close(hone_generator *generator);
 // Answers all requests. Refuses, before anything runs, a request whose ids lie outside the vocabulary, whose prompt is
-// empty or whose prompt and max_new exceed the context; the message gives its index. callback may be NULL.
-hone_status hone_generator_run(hone_generator *generator, hone_request *requests, int64_t count, hone_token_fn callback, void *context);
+// empty or whose prompt and max_new exceed the context; the message gives its index. hooks may be NULL.
+hone_status hone_generator_run(hone_generator *generator, hone_request *requests, int64_t count, const hone_generate_hooks *hooks);

@@ -1,0 +1,87 @@
+// runner.c: see runner.h.
+#include "gen/runner.h"
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "io/hf.h"
+#include <string.h>
+
+// Whether the folder has a tokenizer at all: without one, ids are the only way in and out.
+static bool has_tokenizer(const char *folder)
+{
+    static const char *const names[] = { "tokenizer.json", "vocab.json" };
+    bool found = false;
+    for (int i = 0; i < 2 && !found; i++) {
+        char *path = hone_path_join(folder, names[i]);
+        found = path && hone_file_exists(path);
+        hone_free(path);
+    }
+    return found;
+}
+
+static hone_status open_all(hone_runner *r, const char *folder)
+{
+    if (!hone_dir_exists(folder))
+        return hone_fail("%s: no such folder; a model is a Hugging Face folder with config.json and model.safetensors", folder);
+    if (!(r->folder = hone_strdup(folder))) return HONE_FAILED;
+    char *path = hone_path_join(folder, "config.json");
+    hone_config config;
+    hone_status status = path ? hone_config_load(&config, path) : HONE_FAILED;
+    hone_free(path);
+    if (status) return status;
+    if (has_tokenizer(folder) && hone_tokenizer_load(folder, &r->tokenizer)) return HONE_FAILED;
+    if (r->tokenizer && hone_tokenizer_vocab(r->tokenizer) > config.vocab)
+        return hone_fail("%s: the tokenizer has %lld ids but the model only %lld; they do not belong together", folder,
+                         (long long)hone_tokenizer_vocab(r->tokenizer), (long long)config.vocab);
+    r->graph = hone_graph_new();
+    return r->graph ? hone_model_declare(&r->model, r->graph, &config) : HONE_FAILED;
+}
+
+hone_status hone_runner_open(hone_runner *runner, const char *folder)
+{
+    double start = hone_clock_s();
+    *runner = (hone_runner){ 0 };
+    hone_status status = open_all(runner, folder);
+    runner->load_s = hone_clock_s() - start;
+    return status;
+}
+
+static void *place(void *session, hone_tid id) { return hone_session_data(session, id); }
+
+static bool has_program(const hone_graph *graph, const char *name)
+{
+    for (int i = 0; i < graph->n_program; i++) if (!strcmp(graph->program[i].name, name)) return true;
+    return false;
+}
+
+hone_status hone_runner_start(hone_runner *r)
+{
+    double start = hone_clock_s();
+    if (hone_session_plan(&r->session, r->graph, &(hone_session_options){ .backend = r->backend })) return HONE_FAILED;
+    double need = (double)r->session.layout.arena_bytes, have = (double)hone_memory_available_bytes();
+    if (need > have)
+        return hone_fail("%s: needs %.0f MiB of memory but %.0f MiB are available; a smaller --batch or --context needs less",
+                         r->folder, need / 0x1p20, have / 0x1p20);
+    if (hone_session_allocate(&r->session)) return HONE_FAILED;
+    if (hone_hf_load(&r->model, r->folder, place, &r->session)) return HONE_FAILED;
+    hone_model_fill_constants(&r->model, place, &r->session);
+    if (has_program(r->graph, "refresh")) hone_session_run(&r->session, "refresh");
+    r->load_s += hone_clock_s() - start;
+    return HONE_OK;
+}
+
+void hone_runner_close(hone_runner *r)
+{
+    if (r->session.backend) hone_session_close(&r->session);
+    if (r->graph) hone_model_release(&r->model);
+    hone_graph_free(r->graph);
+    hone_tokenizer_free(r->tokenizer);
+    hone_free(r->folder);
+    *r = (hone_runner){ 0 };
+}
+
+hone_status hone_runner_need_tokenizer(const hone_runner *r)
+{
+    if (r->tokenizer) return HONE_OK;
+    return hone_fail("%s: has no tokenizer.json, so it cannot read or write text; give ids, or put the tokenizer there", r->folder);
+}
