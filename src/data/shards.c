@@ -16,8 +16,8 @@ typedef struct { // 64 bytes, no padding
 typedef struct { // 64 bytes, no padding
     uint64_t n_tokens, n_documents, n_bytes, n_blocks;
     uint64_t index_hash;    // of ends and sums
-    uint64_t hash;          // of the head and this struct up to here
     uint64_t zero;
+    uint64_t hash;          // of the head and this struct up to here
     char magic[8];
 } shard_foot;
 
