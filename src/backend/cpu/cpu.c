@@ -70,11 +70,24 @@ static bool takes_bf16(hone_op op, bool output, int k)
     return op == HONE_OP_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob;
 }
 
+// Forms other than plain: each is read by the one product that it is made for.
+static bool takes_form(hone_op op, bool output, int k, hone_form form)
+{
+    if (form == HONE_FORM_PLAIN || (op == HONE_OP_pack && output)) return true;
+    return !output && k == 1 && op == (form == HONE_FORM_PACKED ? HONE_OP_linear : HONE_OP_linear_dx);
+}
+
 static bool operand_fits(const hone_args *args, bool output, int k, const char **why_not)
 {
     static _Thread_local char message[160];
     const hone_operand *operand = output ? &args->out[k] : &args->in[k];
     const hone_op_info *info = hone_op_get(args->op);
+    if (operand->present && !takes_form(args->op, output, k, operand->form)) {
+        snprintf(message, sizeof message, "the cpu backend's %s takes no form %d of %s", info->name, (int)operand->form,
+                 output ? info->out[k].name : info->in[k].name);
+        *why_not = message;
+        return false;
+    }
     if (!operand->present || operand->dtype == HONE_f32 || operand->dtype == HONE_i32) return true;
     if (operand->dtype == HONE_bf16 && takes_bf16(args->op, output, k)) return true;
     snprintf(message, sizeof message, "the cpu backend's %s takes no %s as %s", info->name, hone_dtype_name(operand->dtype),
