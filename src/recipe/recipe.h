@@ -90,6 +90,3 @@ hone_status hone_recipe_fail_member(const hone_recipe *recipe, hone_key_id key, 
 hone_status hone_recipe_to_json(const hone_recipe *recipe, json_t **out);    // all keys with their values
 hone_status hone_recipe_print_keys(hone_buffer *out);                        // the table, for people
 hone_status hone_recipe_schema(json_t **out);                                // and as JSON schema, for editors
-
-// Of the names, the one nearest to `text` (edit distance <= a third of its length, at least 1), or NULL.
-const char *hone_key_nearest(const char *text, const char *const *name, int64_t count);

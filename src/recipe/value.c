@@ -1,5 +1,6 @@
 // value.c: texts to values, by the type column of keys.def. Strict: all of the text must be the value; a number that does
 // not fit its range is refused, never clamped.
+#include "base/nearest.h"
 #include "recipe/value.h"
 #include <errno.h>
 #include <math.h>
@@ -69,7 +70,7 @@ static hone_status fail_range(const hone_key *key, const char *text)
 static hone_status set_enum(hone_recipe *recipe, const hone_key *key, const char *text)
 {
     const char *name[HONE_CHOICE_COUNT];
-    int64_t count = 0;
+    int count = 0;
     for (int c = 0; c < HONE_CHOICE_COUNT; c++) {
         if (!hone_choice_of(key, (hone_choice)c)) continue;
         name[count++] = hone_choice_name((hone_choice)c);
@@ -77,7 +78,7 @@ static hone_status set_enum(hone_recipe *recipe, const hone_key *key, const char
     }
     hone_buffer choices = { 0 };
     if (hone_key_choices(key, ", ", &choices) != HONE_OK) return HONE_FAILED;
-    const char *near = hone_key_nearest(text, name, count);
+    const char *near = hone_nearest(text, name, count);
     hone_fail("%s: '%s' is not one of %s%s%s%s", key->name, text, choices.data, near ? "; did you mean " : "", near ? near : "",
               near ? "?" : "");
     hone_buffer_release(&choices);

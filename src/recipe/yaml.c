@@ -3,6 +3,7 @@
 // libyaml's document API gives nodes with marks; pairs keep their order, so a key given twice is seen. Aliases are
 // resolved, with a bound on what they may expand to.
 #include "base/file.h"
+#include "base/nearest.h"
 #include "recipe/value.h"
 #include <stdarg.h>
 #include <string.h>
@@ -67,7 +68,9 @@ static hone_status unknown_key(const char *name)
 {
     const char *all[HONE_KEY_COUNT];
     for (int k = 0; k < HONE_KEY_COUNT; k++) all[k] = hone_key_table[k].name;
-    const char *near = hone_key_nearest(name, all, HONE_KEY_COUNT);
+    const char *near = hone_nearest(name, all, HONE_KEY_COUNT);
+    for (int k = 0; k < HONE_KEY_COUNT && !near && strlen(name) >= 4; k++) // "batch_size", short for a longer name
+        if (strstr(all[k], name)) near = all[k];
     if (near) return hone_fail("%s is not a key; did you mean %s?", name, near);
     return hone_fail("%s is not a key; `hone pretrain --keys` lists them all", name);
 }
@@ -89,10 +92,10 @@ hone_status hone_recipe_fail(const hone_recipe *recipe, hone_key_id key, const c
 hone_status hone_recipe_fail_member(const hone_recipe *recipe, hone_key_id key, const char *member, const json_t *known, const char *of)
 {
     const char *name[256], *each;
-    int64_t count = 0;
+    int count = 0;
     json_t *unused;
     json_object_foreach((json_t *)(uintptr_t)known, each, unused) if (count < 256) name[count++] = each;
-    const char *near = hone_key_nearest(member, name, count);
+    const char *near = hone_nearest(member, name, count);
     hone_fail("%s is not a key of %s%s%s%s", member, of, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     const hone_entry *entry = find_entry(recipe, key, member);
     return entry ? fail_at(recipe, &entry->name) : HONE_FAILED;

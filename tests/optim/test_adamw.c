@@ -129,6 +129,7 @@ static void check_backend(const char *backend)
 }
 
 static void test_update_is_adamw_on_ref(void **state) { (void)state; check_backend("ref"); }
+static void test_update_is_adamw_on_cpu(void **state) { (void)state; check_backend("cpu"); }
 
 // Moments have views like their storage's, so that a checkpoint can name logical parameters.
 static void test_moments_have_the_storages_views(void **state)
@@ -144,11 +145,27 @@ static void test_moments_have_the_storages_views(void **state)
     close_fixture(&f);
 }
 
+static void test_threads_do_not_change_a_bit(void **state)
+{
+    (void)state;
+    fixture one, two;
+    open_fixture(&one, "cpu", 1);
+    open_fixture(&two, "cpu", 2);
+    run_steps(&one);
+    run_steps(&two);
+    for (int i = 0; i < STORAGES; i++)
+        assert_memory_equal(tensor(&one, "", i), tensor(&two, "", i), (size_t)size_of(i) * sizeof(float));
+    close_fixture(&one);
+    close_fixture(&two);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_update_is_adamw_on_ref),
+        cmocka_unit_test(test_update_is_adamw_on_cpu),
         cmocka_unit_test(test_moments_have_the_storages_views),
+        cmocka_unit_test(test_threads_do_not_change_a_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

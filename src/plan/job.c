@@ -1,0 +1,223 @@
+// job.c: from a recipe to a planned session (see job.h).
+#include "plan/job.h"
+#include "base/file.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+// --- tokenizer ---------------------------------------------------------------------------------------------------------
+
+static bool has_tokenizer(const char *folder)
+{
+    static const char *const file[] = { "tokenizer.json", "vocab.json" };
+    bool found = false;
+    for (int i = 0; i < 2 && !found && folder[0]; i++) {
+        char *path = hone_path_join(folder, file[i]);
+        found = path && hone_file_exists(path);
+        hone_free(path);
+    }
+    return found;
+}
+
+// The recipe's own, else the model's, else the one that `hone prepare` left beside the data; none for a raw token file.
+static hone_status open_tokenizer(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    const char *path = r->tokenizer[0] ? r->tokenizer : has_tokenizer(r->model_name_or_path) ? r->model_name_or_path
+                     : has_tokenizer(r->dataset) ? r->dataset : NULL;
+    if (path) return !(job->tokenizer_path = hone_strdup(path)) ? HONE_FAILED : hone_tokenizer_load(path, &job->tokenizer);
+    if (hone_dataset_is_raw(r->dataset)) return HONE_OK;
+    return hone_recipe_fail(r, HONE_KEY_dataset, NULL, "no tokenizer: %s holds none; name it with `tokenizer: PATH`", r->dataset);
+}
+
+// --- model -------------------------------------------------------------------------------------------------------------
+
+// What the family's config.json calls a field; NULL where it has no such key.
+static const char *key_of(const hone_family *family, size_t field)
+{
+    for (int i = 0; i < family->n_key; i++)
+        if (family->key[i].key && family->key[i].field == field) return family->key[i].key;
+    return NULL;
+}
+
+static hone_status set_default(json_t *map, const char *key, json_t *value)
+{
+    if (!key || json_object_get(map, key)) { json_decref(value); return HONE_OK; }
+    return json_object_set_new(map, key, value) ? hone_fail("out of memory while reading the model's keys") : HONE_OK;
+}
+
+static json_t *token_or_null(int32_t id) { return id < 0 ? json_null() : json_integer(id); }
+
+// What a new model takes from its tokenizer and rows where the recipe does not say otherwise.
+static hone_status fill_defaults(const hone_job *job, const hone_family *family, json_t *map)
+{
+#define KEY_OF(field) key_of(family, offsetof(hone_config, field))
+    hone_status status = set_default(map, KEY_OF(max_positions), json_integer(job->T));
+    if (status || !job->tokenizer) return status;
+    const hone_special_ids *special = hone_tokenizer_special(job->tokenizer);
+    if ((status = set_default(map, KEY_OF(vocab), json_integer(hone_tokenizer_vocab(job->tokenizer))))) return status;
+    if ((status = set_default(map, KEY_OF(bos), token_or_null(special->bos)))) return status;
+    if ((status = set_default(map, KEY_OF(eos), token_or_null(special->eos)))) return status;
+    return set_default(map, KEY_OF(pad), token_or_null(special->pad));
+#undef KEY_OF
+}
+
+// A member that no config.json of this family has is a typo: what the family can write is what it knows.
+static hone_status refuse_unknown_members(const hone_job *job)
+{
+    json_t *known = NULL, *unused;
+    const char *name;
+    char of[64];
+    hone_status status = hone_config_write(&job->config, "model", &known);
+    if (status) return status;
+    snprintf(of, sizeof of, "a %s config.json", job->config.family->model_type);
+    json_object_foreach(job->recipe->model, name, unused)
+        if (!json_object_get(known, name) && !status) status = hone_recipe_fail_member(job->recipe, HONE_KEY_model, name, known, of);
+    json_decref(known);
+    return status;
+}
+
+// Points a message of hone_config_read at the member that it is about.
+static hone_status point_at_member(const hone_recipe *recipe)
+{
+    const char *name, *about = NULL;
+    json_t *unused;
+    json_object_foreach(recipe->model, name, unused)
+        if (strstr(hone_error(), name) && (!about || strlen(name) > strlen(about))) about = name;
+    char message[512];
+    snprintf(message, sizeof message, "%s", hone_error());
+    return hone_recipe_fail(recipe, HONE_KEY_model, about, "%s", message);
+}
+
+static hone_status open_config(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    if (r->model_name_or_path[0]) {
+        char *path = hone_path_join(r->model_name_or_path, "config.json");
+        hone_status status = path ? hone_config_load(&job->config, path) : HONE_FAILED;
+        hone_free(path);
+        return status;
+    }
+    if (json_object_size(r->model) == 0)
+        return hone_recipe_fail(r, HONE_KEY_model, NULL, "no model: give `model:` with model_type and sizes for a new one, or model_name_or_path");
+    json_t *map = json_deep_copy(r->model);
+    const char *type = json_string_value(json_object_get(map, "model_type"));
+    const hone_family *family = type ? hone_family_find(type) : NULL;
+    hone_status status = !map ? hone_fail("out of memory while reading the model's keys") : family ? fill_defaults(job, family, map) : HONE_OK;
+    if (!status) {
+        status = hone_config_read(&job->config, map, "model");
+        if (!status) status = refuse_unknown_members(job);
+        else point_at_member(r);
+    }
+    json_decref(map);
+    return status;
+}
+
+static hone_status check_sizes(const hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    if (job->T > job->config.max_positions)
+        return hone_recipe_fail(r, HONE_KEY_cutoff_len, NULL, "cutoff_len is %" PRId64 " tokens, but the model has %" PRId64
+                                " positions; make the rows shorter or give the model more", job->T, job->config.max_positions);
+    if (job->rows * job->T > INT32_MAX)
+        return hone_recipe_fail(r, HONE_KEY_per_device_train_batch_size, NULL, "%" PRId64 " rows of %" PRId64 " tokens are too many for one"
+                                " micro-batch; use gradient_accumulation_steps", job->rows, job->T);
+    if (job->tokenizer && hone_tokenizer_vocab(job->tokenizer) > job->config.vocab)
+        return hone_fail("%s: the tokenizer has %" PRId64 " ids, but the model's vocabulary is %" PRId64 "; raise the model's vocab_size or use its own tokenizer",
+                         job->tokenizer_path, hone_tokenizer_vocab(job->tokenizer), job->config.vocab);
+    return HONE_OK;
+}
+
+// --- data --------------------------------------------------------------------------------------------------------------
+
+static hone_status open_loaders(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    if (!r->dataset[0]) return hone_recipe_fail(r, HONE_KEY_dataset, NULL, "no dataset: give the folder that `hone prepare` wrote, or a raw token file");
+    hone_loader_options options = {
+        .path = r->dataset, .split = HONE_SPLIT_TRAIN, .seed = (uint64_t)r->seed, .window = job->T, .isolation = r->neat_packing,
+        .order = r->order == HONE_order_sequential ? HONE_ORDER_SEQUENTIAL : HONE_ORDER_SHUFFLED, .vocab = job->config.vocab,
+        .tokenizer = job->tokenizer ? hone_tokenizer_identity(job->tokenizer) : 0,
+        .eos = job->tokenizer ? hone_tokenizer_special(job->tokenizer)->eos : -1,
+    };
+    hone_status status = hone_loader_open(&job->train, &options);
+    if (status) return status;
+    options.order = HONE_ORDER_ONCE;
+    if (r->eval_dataset[0]) {
+        options.path = r->eval_dataset;
+        job->has_held = true;
+        if (!hone_dataset_is_raw(options.path)) {
+            bool held;
+            if ((status = hone_dataset_has_split(options.path, HONE_SPLIT_HELD, &held))) return status;
+            if (held) options.split = HONE_SPLIT_HELD;
+        }
+    } else if (!job->train.data.raw) {
+        options.split = HONE_SPLIT_HELD;
+        if ((status = hone_dataset_has_split(options.path, options.split, &job->has_held))) return status;
+    }
+    if (job->has_held) status = hone_loader_open(&job->held, &options);
+    if (status) job->has_held = false;
+    if (!status && !job->has_held && r->eval_steps > 0)
+        return hone_recipe_fail(r, HONE_KEY_eval_steps, NULL, "eval_steps is given, but %s has no held-out part; give eval_dataset", r->dataset);
+    return status;
+}
+
+int64_t hone_job_steps(const hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    double rows = (double)(job->rows * job->accumulation), most = INFINITY;
+    if (r->max_steps > 0) most = fmin(most, (double)r->max_steps);
+    if (r->max_tokens > 0) most = fmin(most, ceil((double)r->max_tokens / (rows * (double)job->T)));
+    if (r->num_train_epochs > 0) most = fmin(most, ceil(r->num_train_epochs * (double)job->train.windows / rows));
+    return most < 9e15 ? (int64_t)most : 0;
+}
+
+// --- programs ----------------------------------------------------------------------------------------------------------
+
+// Rows of a decode run for samples: one prompt a time, read in chunks.
+enum { SAMPLE_CHUNK = 32 };
+
+static hone_status build_programs(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    if (!(job->graph = hone_graph_new())) return HONE_FAILED;
+    hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
+    if (!status) status = hone_model_build_micro(&job->model, job->rows, job->T, &job->micro);
+    job->adamw = (hone_adamw_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
+                                       .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm };
+    if (!status) status = hone_optim_build_update(job->graph, &job->adamw, &job->update);
+    if (!status && job->has_held) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
+    if (!status && r->sample_steps > 0)
+        status = hone_model_build_decode(&job->model, SAMPLE_CHUNK, 1, 1, job->config.max_positions, &job->decode);
+    if (status) return status;
+    hone_session_options options = { .backend = r->backend, .hardware = { .threads = (int)r->threads, .isa = -1 } };
+    return hone_session_plan(&job->session, job->graph, &options);
+}
+
+hone_status hone_job_open(hone_job *job, const hone_recipe *recipe)
+{
+    *job = (hone_job){ .recipe = recipe, .rows = recipe->per_device_train_batch_size, .T = recipe->cutoff_len,
+                       .accumulation = recipe->gradient_accumulation_steps };
+    hone_status status = open_tokenizer(job);
+    if (!status) status = open_config(job);
+    if (!status) status = check_sizes(job);
+    if (!status) status = open_loaders(job);
+    if (!status) status = build_programs(job);
+    if (status) hone_job_close(job);
+    else job->base_bytes = hone_memory_resident_bytes();
+    return status;
+}
+
+void hone_job_close(hone_job *job)
+{
+    if (job->session.backend) hone_session_close(&job->session);
+    hone_model_release(&job->model);
+    hone_graph_free(job->graph);
+    if (job->train.data.path) hone_loader_close(&job->train);
+    if (job->has_held) hone_loader_close(&job->held);
+    hone_tokenizer_free(job->tokenizer);
+    hone_free(job->tokenizer_path);
+    *job = (hone_job){ 0 };
+}
+
+void *hone_job_place(void *job, hone_tid id) { return hone_session_data(&((hone_job *)job)->session, id); }

@@ -1,0 +1,44 @@
+// job.h: what a recipe becomes: tokenizer, data, model, programs, layout. `hone plan` stops here and prints it; a training
+// run allocates the session and goes on. Both call the same function, so what is planned is what runs.
+//
+//     recipe -> config, tokenizer, loaders -> GRAPH { micro, update, score, decode } -> layout
+//
+// Everything that can be refused before memory is taken is refused here.
+#pragma once
+#include "data/loader.h"
+#include "graph/session.h"
+#include "model/decoder.h"
+#include "optim/adamw.h"
+#include "recipe/recipe.h"
+#include "text/tokenizer.h"
+
+typedef struct hone_job {
+    const hone_recipe *recipe;         // borrowed
+    hone_tokenizer *tokenizer;         // NULL: a raw token file without one
+    char *tokenizer_path;
+    hone_config config;
+    int64_t rows, T, accumulation;     // of a micro-batch, of a row, micro-batches of a step
+    hone_loader train, held;
+    bool has_held;
+    hone_graph *graph;
+    hone_model model;
+    hone_train_io micro, score;        // score: where has_held
+    hone_adamw_options adamw;
+    hone_update_io update;
+    hone_decode_io decode;             // where sample_steps > 0
+    hone_session session;              // planned; hone_session_allocate() is the caller's
+    int64_t base_bytes;                // of this process once all of the above is there
+} hone_job;
+
+// Bytes that a run allocates or maps in after the arena and that do not depend on the recipe: windows of mapped data,
+// buffers of files that are written.
+enum { HONE_JOB_LATE_BYTES = 2 << 20 };
+
+// On failure nothing is left to close.
+hone_status hone_job_open(hone_job *job, const hone_recipe *recipe);
+void hone_job_close(hone_job *job);
+void *hone_job_place(void *job, hone_tid id);      // hone_place_fn, once the session is allocated
+
+static inline int64_t hone_job_step_tokens(const hone_job *job) { return job->rows * job->T * job->accumulation; }
+// Steps that max_steps, num_train_epochs and max_tokens allow; 0: none of them is given.
+int64_t hone_job_steps(const hone_job *job);

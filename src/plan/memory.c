@@ -1,0 +1,163 @@
+// memory.c: see memory.h.
+#include "plan/memory.h"
+#include "base/units.h"
+#include <inttypes.h>
+#include <string.h>
+
+const char *const hone_param_group_name[HONE_PARAM_GROUPS] = { "embedding", "attention", "mlp", "norms", "head" };
+
+static const char *const class_title[HONE_CLASS_COUNT] = {
+#define CLASS(name, persistent, title) title,
+#include "graph/classes.def"
+#undef CLASS
+};
+
+// The group of a logical parameter by its name (model/decoder.h): the first row that matches.
+static int group_of(const char *name)
+{
+    static const struct { const char *part; int group; } rule[] = {
+        { "embed.", 0 }, { "norm", 3 }, { "head", 4 }, { ".up", 2 }, { ".gate", 2 }, { ".down", 2 }, { "", 1 } };
+    int i = 0;
+    while (!strstr(name, rule[i].part)) i++;
+    return rule[i].group;
+}
+
+static hone_tid storage_of(const hone_graph *graph, hone_tid id)
+{
+    return hone_at(graph, id)->base == HONE_NONE ? id : hone_at(graph, id)->base;
+}
+
+// Activations and their gradients alive at the peak node, by the layer that made them. A tensor is alive from its first
+// node to its last.
+static hone_status count_layers(const hone_job *job, hone_plan *plan)
+{
+    const hone_graph *graph = job->graph;
+    const hone_layout *layout = &job->session.layout;
+    const hone_program *program = &graph->program[layout->peak_program];
+    struct life { int64_t first, last; } *life = hone_alloc((size_t)graph->n_tensor, sizeof *life);
+    plan->layers = job->config.layers;
+    plan->layer_bytes = hone_alloc((size_t)plan->layers + 1, sizeof *plan->layer_bytes);
+    if (!life || !plan->layer_bytes) { hone_free(life); return HONE_FAILED; }
+    for (int64_t n = program->count - 1; n >= 0; n--) {
+        const hone_node *node = &program->node[n];
+        for (int i = 0; i < node->n_in + node->n_out; i++) {
+            hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+            if (id == HONE_NONE) continue;
+            struct life *l = &life[storage_of(graph, id)];
+            if (!l->last) l->last = n + 1;
+            l->first = n + 1;
+        }
+    }
+    for (hone_tid id = 0; id < graph->n_tensor; id++) {
+        const hone_tensor *t = hone_at(graph, id);
+        bool counted = t->cls == HONE_CLASS_activation || t->cls == HONE_CLASS_actgrad;
+        if (!counted || !life[id].last || life[id].first > layout->peak_node + 1 || life[id].last < layout->peak_node + 1) continue;
+        plan->layer_bytes[t->layer >= 0 ? t->layer : plan->layers] += (int64_t)layout->bytes[id];
+    }
+    hone_free(life);
+    return HONE_OK;
+}
+
+// What a run allocates after the arena: the resolved operands of each program, and read windows of mapped data.
+static int64_t late_bytes(const hone_job *job)
+{
+    int64_t nodes = 0;
+    for (int i = 0; i < job->graph->n_program; i++) nodes += job->graph->program[i].count + 1;
+    return nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES;
+}
+
+hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
+{
+    const hone_layout *layout = &job->session.layout;
+    *plan = (hone_plan){ .arena_bytes = (int64_t)layout->arena_bytes, .base_bytes = job->base_bytes, .late_bytes = late_bytes(job),
+                         .workspace_bytes = (int64_t)layout->workspace_peak_bytes, .peak_node = layout->peak_node,
+                         .peak_program = job->graph->program[layout->peak_program].name,
+                         .flops_per_token = hone_model_flops_per_token(&job->config, job->T) };
+    for (int64_t i = 0; i < job->model.n_param; i++) {
+        const hone_tensor *t = hone_at(job->graph, job->model.param[i]);
+        plan->group[group_of(t->name)] += hone_tensor_count(t);
+        plan->params += hone_tensor_count(t);
+    }
+    plan->gap_bytes = plan->arena_bytes - plan->workspace_bytes;
+    for (int c = 0; c < HONE_CLASS_COUNT; c++) {
+        plan->class_bytes[c] = (int64_t)layout->class_bytes[c];
+        plan->gap_bytes -= plan->class_bytes[c];
+    }
+    plan->process_bytes = plan->base_bytes + plan->arena_bytes + plan->late_bytes;
+    hone_status status = count_layers(job, plan);
+    if (status) hone_plan_release(plan);
+    return status;
+}
+
+void hone_plan_release(hone_plan *plan)
+{
+    hone_free(plan->layer_bytes);
+    *plan = (hone_plan){ 0 };
+}
+
+static hone_status print_bytes(hone_buffer *out, const char *title, int64_t bytes, const char *note)
+{
+    if (bytes == 0) return HONE_OK;
+    return hone_buffer_print(out, "    %-22s %10s%s%s\n", title, hone_units_bytes((double)bytes).s, note[0] ? "  " : "", note);
+}
+
+hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
+{
+    char note[96];
+    hone_status status = hone_buffer_print(out, "  parameters               %10s\n", hone_units_grouped(plan->params).s);
+    for (int g = 0; g < HONE_PARAM_GROUPS && !status; g++)
+        if (plan->group[g])
+            status = hone_buffer_print(out, "    %-22s %10s\n", hone_param_group_name[g], hone_units_grouped(plan->group[g]).s);
+    if (!status) status = hone_buffer_print(out, "  memory\n");
+    for (int c = 0; c < HONE_CLASS_COUNT && !status; c++) {
+        note[0] = '\0';
+        if (c == HONE_CLASS_activation && plan->layers > 0) {
+            int64_t most = 0;
+            for (int64_t l = 0; l < plan->layers; l++) if (plan->layer_bytes[l] > most) most = plan->layer_bytes[l];
+            snprintf(note, sizeof note, "up to %s a layer, at node %" PRId64 " of %s", hone_units_bytes((double)most).s, plan->peak_node, plan->peak_program);
+        }
+        status = print_bytes(out, class_title[c], plan->class_bytes[c], note);
+    }
+    if (!status) status = print_bytes(out, "workspace", plan->workspace_bytes, "");
+    if (!status) status = print_bytes(out, "gaps", plan->gap_bytes, "");
+    if (!status) status = hone_buffer_print(out, "    %-22s %10s  exact\n", "arena", hone_units_bytes((double)plan->arena_bytes).s);
+    if (!status) status = print_bytes(out, "program, data, tables", plan->base_bytes + plan->late_bytes, "measured");
+    if (!status) status = hone_buffer_print(out, "    %-22s %10s\n", "process", hone_units_bytes((double)plan->process_bytes).s);
+    if (!status) status = hone_buffer_print(out, "  model FLOPs a token      %10s\n", hone_units_count(plan->flops_per_token).s);
+    return status;
+}
+
+hone_status hone_plan_json(const hone_plan *plan, json_t **out)
+{
+    json_t *groups = json_object(), *classes = json_object(), *layers = json_array();
+    int bad = 0;
+    for (int g = 0; g < HONE_PARAM_GROUPS; g++) bad |= json_object_set_new(groups, hone_param_group_name[g], json_integer(plan->group[g]));
+    for (int c = 0; c < HONE_CLASS_COUNT; c++) bad |= json_object_set_new(classes, class_title[c], json_integer(plan->class_bytes[c]));
+    bad |= json_object_set_new(classes, "workspace", json_integer(plan->workspace_bytes));
+    bad |= json_object_set_new(classes, "gaps", json_integer(plan->gap_bytes));
+    for (int64_t l = 0; l < plan->layers; l++) bad |= json_array_append_new(layers, json_integer(plan->layer_bytes[l]));
+    *out = json_pack("{s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:f}", "parameters", (json_int_t)plan->params,
+                     "parameters_by_group", groups, "bytes_by_class", classes, "activation_bytes_by_layer", layers,
+                     "arena_bytes", (json_int_t)plan->arena_bytes, "base_bytes", (json_int_t)plan->base_bytes,
+                     "late_bytes", (json_int_t)plan->late_bytes, "process_bytes", (json_int_t)plan->process_bytes,
+                     "peak_program", plan->peak_program, "peak_node", (json_int_t)plan->peak_node,
+                     "flops_per_token", plan->flops_per_token);
+    return bad || !*out ? hone_fail("out of memory while writing the plan") : HONE_OK;
+}
+
+hone_status hone_plan_check(const hone_plan *plan, const hone_recipe *recipe)
+{
+    hone_buffer table = { 0 };
+    int64_t more = plan->process_bytes - plan->base_bytes, available = hone_memory_available_bytes();
+    bool over_limit = recipe->max_memory > 0 && plan->process_bytes > recipe->max_memory, over_machine = more > available;
+    if (!over_limit && !over_machine) return HONE_OK;
+    if (hone_plan_print(plan, &table)) return HONE_FAILED;
+    char needs[32], has[32];
+    snprintf(needs, sizeof needs, "%s", hone_units_bytes((double)(over_limit ? plan->process_bytes : more)).s);
+    snprintf(has, sizeof has, "%s", hone_units_bytes((double)(over_limit ? recipe->max_memory : available)).s);
+    hone_fail("%s: needs %s of memory, but %s %s; lower per_device_train_batch_size (and raise gradient_accumulation_steps), cutoff_len"
+              " or the model's sizes\n%s", recipe->path[0] ? recipe->path : "recipe", needs, over_limit ? "max_memory allows" : "the machine has available",
+              has, table.data);
+    hone_buffer_release(&table);
+    return HONE_FAILED;
+}

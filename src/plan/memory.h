@@ -1,0 +1,30 @@
+// memory.h: what a run takes, before it takes it: parameters by group, bytes by class and by layer, the whole process.
+//
+//     process = this process as it stands once model, data and programs are known (measured, not guessed)
+//             + the arena (exact: layout.h)
+//             + what the run still allocates on top (counted from the same structures)
+//
+// The process keeps to it: tests compare with VmHWM.
+#pragma once
+#include "plan/job.h"
+
+enum { HONE_PARAM_GROUPS = 5 };
+
+typedef struct hone_plan {
+    int64_t params, group[HONE_PARAM_GROUPS];      // hone_param_group_name
+    int64_t class_bytes[HONE_CLASS_COUNT];         // persistent: all; transient: at the peak
+    int64_t workspace_bytes;                       // at the peak
+    int64_t gap_bytes;                             // arena - all of the above: alignment and places that do not fit
+    int64_t *layer_bytes, layers;                  // (layers + 1,) activations and their gradients alive at the peak, by layer; last: none
+    int64_t arena_bytes, base_bytes, late_bytes, process_bytes;
+    const char *peak_program; int64_t peak_node;
+    double flops_per_token;
+} hone_plan;
+extern const char *const hone_param_group_name[HONE_PARAM_GROUPS];
+
+hone_status hone_plan_make(const hone_job *job, hone_plan *plan);
+void hone_plan_release(hone_plan *plan);
+hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out);    // the table
+hone_status hone_plan_json(const hone_plan *plan, json_t **out);
+// Refuses what does not fit: the recipe's max_memory, else what the machine has available.
+hone_status hone_plan_check(const hone_plan *plan, const hone_recipe *recipe);

@@ -1,0 +1,37 @@
+// log.c: see log.h.
+#include "run/log.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include <string.h>
+#include <time.h>
+
+hone_status hone_log_open(hone_log *log, const char *folder)
+{
+    log->path = hone_path_join(folder, "log.jsonl");
+    return log->path ? HONE_OK : HONE_FAILED;
+}
+
+void hone_log_close(hone_log *log)
+{
+    hone_free(log->path);
+    *log = (hone_log){ 0 };
+}
+
+hone_status hone_log_add(hone_log *log, const char *event, json_t *row)
+{
+    char when[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    json_t *line = json_pack("{s:s, s:s}", "event", event, "time", when);
+    char *text = line && row && json_object_update(line, row) == 0 ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(line);
+    json_decref(row);
+    if (!text) return hone_fail("%s: out of memory for a row \"%s\"", log->path, event);
+    size_t size = strlen(text);
+    text[size] = '\n'; // in place of the terminator: one write for the whole line
+    hone_status status = hone_file_append(log->path, text, size + 1);
+    free(text);        // jansson's
+    return status;
+}

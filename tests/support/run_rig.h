@@ -1,0 +1,14 @@
+// run_rig.h: small recipes on small data: what tests of planning and training share.
+#pragma once
+#include "plan/job.h"
+
+// A folder under /tmp with train.u16 and held.u16: ids below 120 that a model can learn to foretell a little; id 7 closes
+// documents of mixed lengths.
+enum { RUN_RIG_VOCAB = 120, RUN_RIG_EOS = 7 };
+char *run_rig_folder(void);                              // hone_free() it
+void run_rig_remove(char *folder);                       // with all in it; frees the name
+// A two-layer llama on that data; more is appended to the YAML. Fails the test where the recipe is wrong.
+void run_rig_recipe(hone_recipe *recipe, const char *folder, const char *more);
+// hone_job_open, arena, constants, initial weights. Ids of RUN_RIG_EOS close documents although there is no tokenizer.
+void run_rig_start(hone_job *job, const hone_recipe *recipe);
+uint64_t run_rig_hash(const hone_job *job);              // of all weights and moments: equal bits, equal hash
