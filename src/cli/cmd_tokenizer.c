@@ -1,0 +1,224 @@
+// cmd_tokenizer.c: hone tokenizer train | inspect | encode | decode.
+#include "base/json.h"
+#include "cli/args.h"
+#include "cli/verbs.h"
+#include "data/learn.h"
+#include "text/tokenizer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void show_progress(void *context, int64_t bytes, int64_t vocab)
+{
+    (void)context;
+    if (vocab) fprintf(stderr, "\r  %.1f MB read  %" PRId64 " tokens \033[K", (double)bytes / 1e6, vocab);
+    else fprintf(stderr, "\r  %.1f MB read \033[K", (double)bytes / 1e6);
+    fflush(stderr);
+}
+
+static hone_status train(int argc, char **argv)
+{
+    hone_learn_options o = { .trainer = { .vocab = 16384 }, .text_field = "text" };
+    hone_cli_texts special = { .text = { "<|endoftext|>" } };
+    const hone_cli_option options[] = {
+        { "output", HONE_CLI_TEXT, &o.output, "PATH", "tokenizer.json to write, or a folder for it and tokenizer_config.json (required)" },
+        { "vocab", HONE_CLI_INT, &o.trainer.vocab, "N", "size of the vocabulary (default 16384)" },
+        { "min-count", HONE_CLI_INT, &o.trainer.min_count, "N", "pairs that occur less often are not merged (default 0)" },
+        { "special", HONE_CLI_TEXTS, &special, "TOKEN", "special token, may be given several times; the first closes texts (default <|endoftext|>)" },
+        { "text-field", HONE_CLI_TEXT, &o.text_field, "NAME", "field of JSONL records that holds the text (default text)" },
+        { 0 },
+    };
+    const hone_cli_command command = { "tokenizer train", "--output PATH [options] FILE...",
+        "Learns a byte-level BPE vocabulary from plain text or JSONL (.gz and .zst of both), as tokenizer.json, which\n"
+        "Hugging Face tokenizers and transformers load.",
+        "hone tokenizer train --vocab 8192 --output tok.json novels/*.txt", options };
+    bool done;
+    hone_status status = hone_cli_parse(&command, &argc, argv, &done);
+    if (status || done) return status;
+    if (!o.output) return hone_fail_usage("tokenizer train: --output PATH is missing");
+    if (argc == 0) return hone_fail_usage("tokenizer train: no files are given");
+    o.trainer.special = special.text;
+    o.trainer.n_special = special.count ? special.count : 1;
+    o.files = (const char *const *)argv;
+    o.n_files = argc;
+    bool terminal = isatty(2);
+    if (terminal) o.progress = show_progress;
+    hone_learn_report r;
+    status = hone_learn_tokenizer(&o, &r);
+    if (terminal) fprintf(stderr, "\r\033[K");
+    if (status) return status;
+    printf("%s  %" PRId64 " tokens from %.1f MB, %" PRId64 " distinct pieces; counted in %.2f s, learned in %.2f s\n", o.output, r.vocab,
+           (double)r.bytes / 1e6, r.words, r.read_seconds, r.learn_seconds);
+    if (r.vocab < o.trainer.vocab)
+        printf("  the text has no more pairs to merge: %" PRId64 " of %" PRId64 " tokens; a model's vocab_size may stay at the former\n", r.vocab, o.trainer.vocab);
+    return HONE_OK;
+}
+
+// --- encode, decode: JSON lines from standard input or files to standard output
+
+typedef hone_status (*line_fn)(const hone_tokenizer *tokenizer, const json_t *json, const char *where, bool special, hone_buffer *out);
+
+static hone_status encode_line(const hone_tokenizer *tokenizer, const json_t *json, const char *where, bool special, hone_buffer *out)
+{
+    const json_t *text = json_object_get(json, "text");
+    if (!json_is_string(text)) return hone_fail("%s: the record has no string \"text\"", where);
+    hone_ids ids = { 0 };
+    hone_status status = hone_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), special ? HONE_ENCODE_SPECIAL : 0, &ids);
+    if (status) hone_fail_context("%s", where);
+    if (!status) status = hone_buffer_print(out, "{\"ids\": [");
+    for (int64_t i = 0; i < ids.count && !status; i++) status = hone_buffer_print(out, "%s%" PRId32, i ? ", " : "", ids.data[i]);
+    if (!status) status = hone_buffer_print(out, "]}\n");
+    hone_free(ids.data);
+    return status;
+}
+
+// Bytes that are no UTF-8 cannot stand in JSON: each becomes U+FFFD.
+static json_t *as_string(const hone_buffer *bytes)
+{
+    hone_buffer text = { 0 };
+    for (size_t i = 0; i < bytes->size;) {
+        size_t valid = hone_utf8_valid(bytes->data + i, bytes->size - i);
+        hone_buffer_append(&text, bytes->data + i, valid);
+        i += valid;
+        if (i < bytes->size) { hone_buffer_append(&text, "\xef\xbf\xbd", 3); i++; }
+    }
+    json_t *json = json_stringn(text.data ? text.data : "", text.size);
+    hone_buffer_release(&text);
+    return json;
+}
+
+static hone_status decode_line(const hone_tokenizer *tokenizer, const json_t *json, const char *where, bool special, hone_buffer *out)
+{
+    const json_t *ids = json_object_get(json, "ids"), *id;
+    if (!json_is_array(ids)) return hone_fail("%s: the record has no list \"ids\"", where);
+    hone_buffer bytes = { 0 };
+    hone_decode_state state = { 0 };
+    hone_status status = HONE_OK;
+    size_t i;
+    json_array_foreach(ids, i, id) {
+        int64_t value = json_is_integer(id) ? json_integer_value(id) : -1;
+        if (!status && value != (int32_t)value) status = hone_fail("%s: id %zu is out of range", where, i);
+        if (!status && (status = hone_tokenizer_decode_next(tokenizer, &state, (int32_t)value, !special, &bytes))) hone_fail_context("%s", where);
+    }
+    json_t *line = status ? NULL : json_pack("{s:o}", "text", as_string(&bytes));
+    char *text = line ? json_dumps(line, 0) : NULL;
+    if (!status) status = text ? hone_buffer_print(out, "%s\n", text) : hone_fail("%s: no memory", where);
+    hone_free(text);
+    json_decref(line);
+    hone_buffer_release(&bytes);
+    return status;
+}
+
+static hone_status each_line(FILE *file, const char *name, const hone_tokenizer *tokenizer, bool special, line_fn apply)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t size;
+    int64_t number = 0;
+    hone_buffer out = { 0 };
+    hone_status status = HONE_OK;
+    while (!status && (size = getline(&line, &capacity, file)) >= 0) {
+        char where[512];
+        json_t *json = NULL;
+        number++;
+        if (line[strspn(line, " \t\r\n")] == 0) continue;
+        snprintf(where, sizeof where, "%s:%" PRId64, name, number);
+        status = hone_json_parse(where, line, (size_t)size, &json);
+        out.size = 0;
+        if (!status) status = apply(tokenizer, json, where, special, &out);
+        if (!status) fwrite(out.data, 1, out.size, stdout);
+        json_decref(json);
+    }
+    free(line);
+    hone_buffer_release(&out);
+    return status;
+}
+
+static hone_status convert(int argc, char **argv, bool encode)
+{
+    const char *path = NULL;
+    bool special = false;
+    const hone_cli_option options[] = {
+        { "tokenizer", HONE_CLI_TEXT, &path, "PATH", "tokenizer.json, or a folder with a tokenizer (required)" },
+        { "special", HONE_CLI_FLAG, &special, NULL, encode ? "add the tokens that the tokenizer puts around a text" : "show special tokens" },
+        { 0 },
+    };
+    const hone_cli_command command = encode
+        ? (hone_cli_command){ "tokenizer encode", "--tokenizer PATH [--special] [FILE...]", "Reads JSON lines {\"text\": ...}, from standard input where no file is given, and writes {\"ids\": [...]}.",
+                              "echo '{\"text\": \"Hello world\"}' | hone tokenizer encode --tokenizer tok.json", options }
+        : (hone_cli_command){ "tokenizer decode", "--tokenizer PATH [--special] [FILE...]", "Reads JSON lines {\"ids\": [...]}, from standard input where no file is given, and writes {\"text\": ...}.",
+                              "echo '{\"ids\": [15496, 995]}' | hone tokenizer decode --tokenizer gpt2/", options };
+    bool done;
+    hone_status status = hone_cli_parse(&command, &argc, argv, &done);
+    if (status || done) return status;
+    if (!path) return hone_fail_usage("%s: --tokenizer PATH is missing", command.verb);
+    hone_tokenizer *tokenizer = NULL;
+    status = hone_tokenizer_load(path, &tokenizer);
+    line_fn apply = encode ? encode_line : decode_line;
+    if (!status && argc == 0) status = each_line(stdin, "standard input", tokenizer, special, apply);
+    for (int i = 0; i < argc && !status; i++) {
+        FILE *file = fopen(argv[i], "r");
+        status = file ? each_line(file, argv[i], tokenizer, special, apply) : hone_fail("%s: cannot be opened", argv[i]);
+        if (file) fclose(file);
+    }
+    hone_tokenizer_free(tokenizer);
+    return status;
+}
+
+// --- inspect
+
+static hone_status show_pieces(const hone_tokenizer *tokenizer, const char *text)
+{
+    hone_ids ids = { 0 };
+    hone_status status = hone_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids);
+    bool colour = isatty(1);
+    for (int64_t i = 0; i < ids.count && !status; i++) {
+        size_t size;
+        const char *token = hone_tokenizer_token(tokenizer, ids.data[i], &size);
+        if (colour) printf("\033[%dm%.*s\033[0m", 41 + (int)(i % 6), (int)size, token);
+        else printf("%s%.*s", i ? " | " : "  ", (int)size, token);
+    }
+    if (!status) printf("\n  %zu bytes, %" PRId64 " tokens\n", strlen(text), ids.count);
+    hone_free(ids.data);
+    return status;
+}
+
+static hone_status inspect(int argc, char **argv)
+{
+    const char *text = NULL;
+    const hone_cli_option options[] = { { "text", HONE_CLI_TEXT, &text, "TEXT", "show the tokens of this text" }, { 0 } };
+    const hone_cli_command command = { "tokenizer inspect", "[--text TEXT] PATH", "What a tokenizer is made of: model, sizes, components, special tokens.",
+                                       "hone tokenizer inspect --text 'Hello world' tok.json", options };
+    bool done;
+    hone_status status = hone_cli_parse(&command, &argc, argv, &done);
+    if (status || done) return status;
+    if (argc != 1) return hone_fail_usage("tokenizer inspect: one PATH is expected");
+    hone_tokenizer *tokenizer;
+    if ((status = hone_tokenizer_load(argv[0], &tokenizer))) return status;
+    hone_buffer lines = { 0 };
+    status = hone_tokenizer_describe(tokenizer, &lines);
+    if (!status) printf("%s\n%s", argv[0], lines.data);
+    if (!status && text) status = show_pieces(tokenizer, text);
+    hone_buffer_release(&lines);
+    hone_tokenizer_free(tokenizer);
+    return status;
+}
+
+hone_status hone_cmd_tokenizer(int argc, char **argv)
+{
+    const char *verb = argc ? argv[0] : "";
+    if (!strcmp(verb, "train")) return train(argc - 1, argv + 1);
+    if (!strcmp(verb, "encode") || !strcmp(verb, "decode")) return convert(argc - 1, argv + 1, verb[0] == 'e');
+    if (!strcmp(verb, "inspect")) return inspect(argc - 1, argv + 1);
+    if (!strcmp(verb, "--help") || !strcmp(verb, "-h")) {
+        printf("hone tokenizer train    learn a vocabulary from text\n"
+               "hone tokenizer inspect  what a tokenizer is made of\n"
+               "hone tokenizer encode   JSON lines of text to ids\n"
+               "hone tokenizer decode   JSON lines of ids to text\n\n"
+               "Each has its own --help. Example:\n  hone tokenizer train --vocab 8192 --output tok.json novels/*.txt\n");
+        return HONE_OK;
+    }
+    return hone_fail_usage("tokenizer %s: expected train, inspect, encode or decode", verb);
+}

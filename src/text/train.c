@@ -1,0 +1,368 @@
+// train.c: the trainer of train.h.
+//
+// Each distinct piece is a word: a row of symbols, with a count. A pair of neighbours has a count (the sum over words) and
+// a list of the words that it appeared in. Merging a pair visits only those words, and changes only the counts of the
+// pairs that touch the merged places. A heap gives the pair of highest count; its entries may be out of date: an entry
+// whose count is no longer right is put back with the right one (lazy invalidation).
+//
+// To give the very merges of the original where two different pairs make the same string, the original's bookkeeping is
+// kept: the count of a merged pair stays as it is, and a pair may be in the heap twice, with a list of words each.
+#include "text/train.h"
+#include "text/parts.h"
+#include "base/cpu.h"
+#include "text/words.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct { uint32_t left, right; int64_t count; int32_t step, last_word, fresh; } pair; // step, last_word, fresh: of the step under way
+typedef struct { int64_t count; uint32_t left, right; int32_t pair, n; int64_t first; } entry; // words: places[first, first + n)
+typedef struct { int32_t pair, word; } sighting;    // a pair that a merge created, and where
+
+struct hone_trainer {
+    hone_trainer_options options;
+    hone_words words;
+    hone_vocab vocab;                               // contents in GPT-2's alphabet
+    int32_t byte_id[256];
+    int32_t (*merge)[2]; int64_t n_merges, merge_capacity;
+
+    int32_t *symbol; int64_t *start; int32_t *length;   // word w: symbol[start[w], + length[w])
+    pair *pair; int64_t n_pairs, pair_capacity;
+    int32_t *slot; int64_t slots;                   // hash of pairs
+    entry *heap; int64_t n_heap, heap_capacity;
+    int32_t *place; int64_t n_places, place_capacity;
+    sighting *seen; int64_t n_seen, seen_capacity;
+    int32_t *touched; int64_t n_touched, touched_capacity;
+    int32_t step;
+};
+
+hone_status hone_trainer_new(hone_trainer **out, const hone_trainer_options *options)
+{
+    if (options->vocab < options->n_special + 256)
+        return hone_fail("a vocabulary of %" PRId64 " is too small: %" PRId64 " special tokens and the 256 bytes need %" PRId64, options->vocab,
+                         options->n_special, options->n_special + 256);
+    if (options->vocab > 1 << 24) return hone_fail("a vocabulary of %" PRId64 " is too large: at most %d", options->vocab, 1 << 24);
+    hone_trainer *trainer = hone_alloc(1, sizeof *trainer);
+    if (!trainer) return HONE_FAILED;
+    trainer->options = *options;
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; i < options->n_special && !status; i++) {
+        if (!*options->special[i]) status = hone_fail("special token %" PRId64 " is empty", i);
+        else if (hone_vocab_find(&trainer->vocab, options->special[i], strlen(options->special[i])) >= 0)
+            status = hone_fail("special token \"%s\" is given twice", options->special[i]);
+        else status = hone_vocab_add(&trainer->vocab, i, options->special[i], strlen(options->special[i]), "special tokens");
+    }
+    // bytes in the order of their characters: those that stand for themselves, then those written from U+0100 on
+    for (int pass = 0; pass < 2 && !status; pass++)
+        for (int b = 0; b < 256 && !status; b++) {
+            char text[2];
+            int length, size = hone_byte_to_char((uint8_t)b, text);
+            if ((hone_utf8_next(text, (size_t)size, &length) >= 256) != pass) continue;
+            if (hone_vocab_find(&trainer->vocab, text, (size_t)size) >= 0) { status = hone_fail("special token \"%.*s\" is a byte's character", size, text); break; }
+            trainer->byte_id[b] = (int32_t)trainer->vocab.count;
+            status = hone_vocab_add(&trainer->vocab, trainer->vocab.count, text, (size_t)size, "bytes");
+        }
+    if (status) hone_trainer_free(trainer);
+    else *out = trainer;
+    return status;
+}
+
+void hone_trainer_free(hone_trainer *trainer)
+{
+    if (!trainer) return;
+    void *owned[] = { trainer->merge, trainer->symbol, trainer->start, trainer->length, trainer->pair, trainer->slot, trainer->heap, trainer->place,
+                      trainer->seen, trainer->touched };
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) hone_free(owned[i]);
+    hone_words_release(&trainer->words);
+    hone_vocab_release(&trainer->vocab);
+    hone_free(trainer);
+}
+
+// --- counting pieces
+
+static hone_status count_valid(hone_words *words, const hone_regex *regex, hone_matcher *matcher, const char *text, size_t size)
+{
+    for (size_t place = 0; place < size;) {
+        bool found;
+        size_t start, end;
+        hone_status status = hone_regex_find(regex, matcher, text, size, place, &found, &start, &end);
+        if (!status && !found) start = end = size;
+        if (!status && start > place) status = hone_words_add(words, text + place, start - place, hone_words_hash(text + place, start - place), 1);
+        if (!status && end > start) status = hone_words_add(words, text + start, end - start, hone_words_hash(text + start, end - start), 1);
+        if (status) return status;
+        place = end;
+    }
+    return HONE_OK;
+}
+
+static hone_status count_text(hone_words *words, const hone_regex *regex, hone_matcher *matcher, const char *text, size_t size)
+{
+    for (size_t place = 0; place < size; place++) { // bytes that are not UTF-8 belong to no piece
+        size_t valid = hone_utf8_valid(text + place, size - place);
+        hone_status status = count_valid(words, regex, matcher, text + place, valid);
+        if (status) return status;
+        place += valid;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_trainer_add(hone_trainer *trainer, int64_t n, const char *const *text, const size_t *size, bool by_line)
+{
+    int threads;
+    hone_regex *regex = NULL;
+    hone_status status = hone_cpu_threads(&threads);
+    if (!status) status = hone_regex_new(&regex, hone_gpt2_pattern, false, "GPT-2's pattern");
+    if (status) return status;
+    char message[512] = "";
+    #pragma omp parallel num_threads(threads)
+    {
+        hone_words mine = { 0 };
+        hone_matcher matcher;
+        hone_status local = hone_matcher_init(&matcher);
+        #pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < n; i++)
+            for (size_t place = 0, end; !local && place < size[i]; place = end) {
+                const char *line = by_line ? memchr(text[i] + place, '\n', size[i] - place) : NULL;
+                end = line ? (size_t)(line - text[i]) + 1 : size[i];
+                local = count_text(&mine, regex, &matcher, text[i] + place, end - place);
+            }
+        #pragma omp critical
+        {
+            for (int64_t w = 0; !local && w < mine.count; w++)
+                local = hone_words_add(&trainer->words, mine.bytes.data + mine.word[w].offset, mine.word[w].size, mine.word[w].hash, mine.word[w].count);
+            if (local && !status) {
+                status = local;
+                snprintf(message, sizeof message, "%s", hone_error());
+            }
+        }
+        hone_words_release(&mine);
+        hone_matcher_release(&matcher);
+    }
+    hone_regex_free(regex);
+    return status ? hone_fail("%s", message) : HONE_OK;
+}
+
+// --- pairs
+
+static hone_status grow_slots(hone_trainer *t)
+{
+    int64_t slots = t->slots ? t->slots * 2 : 1 << 16;
+    int32_t *slot = hone_alloc((size_t)slots, sizeof *slot);
+    if (!slot) return HONE_FAILED;
+    memset(slot, 0xff, (size_t)slots * sizeof *slot);
+    for (int64_t p = 0; p < t->n_pairs; p++) {
+        uint64_t s = hone_merges_hash(t->pair[p].left, t->pair[p].right);
+        while (slot[s & (uint64_t)(slots - 1)] >= 0) s++;
+        slot[s & (uint64_t)(slots - 1)] = (int32_t)p;
+    }
+    hone_free(t->slot);
+    t->slot = slot;
+    t->slots = slots;
+    return HONE_OK;
+}
+
+// The pair's index, made where it is new; -1: no memory.
+static int32_t find_pair(hone_trainer *t, int32_t left, int32_t right)
+{
+    if (t->n_pairs * 2 >= t->slots && grow_slots(t)) return -1;
+    uint64_t s = hone_merges_hash((uint32_t)left, (uint32_t)right);
+    for (int32_t p; (p = t->slot[s & (uint64_t)(t->slots - 1)]) >= 0; s++)
+        if (t->pair[p].left == (uint32_t)left && t->pair[p].right == (uint32_t)right) return p;
+    if (hone_grow(&t->pair, t->n_pairs, &t->pair_capacity, sizeof *t->pair)) return -1;
+    t->pair[t->n_pairs] = (pair){ (uint32_t)left, (uint32_t)right, 0, -1, -1, 0 };
+    t->slot[s & (uint64_t)(t->slots - 1)] = (int32_t)t->n_pairs;
+    return (int32_t)t->n_pairs++;
+}
+
+static hone_status change(hone_trainer *t, int32_t left, int32_t right, int32_t word, int64_t by)
+{
+    int32_t index = find_pair(t, left, right);
+    if (index < 0) return HONE_FAILED;
+    pair *p = &t->pair[index];
+    p->count += by;
+    if (by < 0) return HONE_OK;
+    if (p->step != t->step) {
+        p->step = t->step;
+        p->last_word = -1;
+        p->fresh = 0;
+        if (hone_grow(&t->touched, t->n_touched, &t->touched_capacity, sizeof *t->touched)) return HONE_FAILED;
+        t->touched[t->n_touched++] = index;
+    }
+    if (p->last_word == word) return HONE_OK;
+    p->last_word = word;
+    p->fresh++;
+    if (hone_grow(&t->seen, t->n_seen, &t->seen_capacity, sizeof *t->seen)) return HONE_FAILED;
+    t->seen[t->n_seen++] = (sighting){ index, word };
+    return HONE_OK;
+}
+
+// --- heap
+
+static bool above(const entry *a, const entry *b)
+{
+    if (a->count != b->count) return a->count > b->count;
+    return a->left != b->left ? a->left < b->left : a->right < b->right;
+}
+
+static void sift_down(hone_trainer *t, entry x)
+{
+    int64_t i = 0;
+    for (int64_t child; (child = 2 * i + 1) < t->n_heap; i = child) {
+        if (child + 1 < t->n_heap && above(&t->heap[child + 1], &t->heap[child])) child++;
+        if (!above(&t->heap[child], &x)) break;
+        t->heap[i] = t->heap[child];
+    }
+    t->heap[i] = x;
+}
+
+static hone_status push(hone_trainer *t, entry x)
+{
+    if (hone_grow(&t->heap, t->n_heap, &t->heap_capacity, sizeof *t->heap)) return HONE_FAILED;
+    int64_t i = t->n_heap++;
+    for (; i > 0 && above(&x, &t->heap[(i - 1) / 2]); i = (i - 1) / 2) t->heap[i] = t->heap[(i - 1) / 2];
+    t->heap[i] = x;
+    return HONE_OK;
+}
+
+// Puts the pairs that this step created into the heap, each with the words that it was created in.
+static hone_status publish(hone_trainer *t)
+{
+    while (t->n_places + t->n_seen > t->place_capacity)
+        if (hone_grow(&t->place, t->n_places + t->n_seen, &t->place_capacity, sizeof *t->place)) return HONE_FAILED;
+    int64_t at = t->n_places;
+    for (int64_t i = 0; i < t->n_touched; i++) {
+        pair *p = &t->pair[t->touched[i]];
+        entry x = { p->count, p->left, p->right, t->touched[i], p->fresh, at };
+        at += p->fresh;
+        p->fresh = (int32_t)(x.first - t->n_places); // where its next word goes
+        if (x.count > 0 && push(t, x)) return HONE_FAILED;
+    }
+    for (int64_t i = 0; i < t->n_seen; i++) t->place[t->n_places + t->pair[t->seen[i].pair].fresh++] = t->seen[i].word;
+    t->n_places = at;
+    t->n_seen = t->n_touched = 0;
+    t->step++;
+    return HONE_OK;
+}
+
+// --- words
+
+static hone_status lay_out_words(hone_trainer *t)
+{
+    int64_t total = 0;
+    t->start = hone_alloc((size_t)t->words.count + 1, sizeof *t->start);
+    t->length = hone_alloc((size_t)t->words.count + 1, sizeof *t->length);
+    t->symbol = hone_alloc(t->words.bytes.size + 1, sizeof *t->symbol);
+    if (!t->start || !t->length || !t->symbol) return HONE_FAILED;
+    for (int64_t w = 0; w < t->words.count; w++) {
+        const hone_word *word = &t->words.word[w];
+        t->start[w] = total;
+        t->length[w] = (int32_t)word->size;
+        for (uint32_t i = 0; i < word->size; i++) t->symbol[total + i] = t->byte_id[(uint8_t)t->words.bytes.data[word->offset + i]];
+        for (uint32_t i = 0; i + 1 < word->size; i++)
+            if (change(t, t->symbol[total + i], t->symbol[total + i + 1], (int32_t)w, word->count)) return HONE_FAILED;
+        total += word->size;
+    }
+    return publish(t);
+}
+
+static hone_status merge_in_word(hone_trainer *t, int32_t w, int32_t left, int32_t right, int32_t made)
+{
+    int32_t *s = t->symbol + t->start[w], n = t->length[w], out = 0;
+    int64_t count = t->words.word[w].count;
+    hone_status status = HONE_OK;
+    for (int32_t i = 0; i < n && !status; i++) { // s[0, out) is merged already, s[i, n) not yet
+        if (s[i] != left || i + 1 == n || s[i + 1] != right) { s[out++] = s[i]; continue; }
+        if (out > 0) {
+            status = change(t, s[out - 1], left, w, -count);
+            if (!status) status = change(t, s[out - 1], made, w, count);
+        }
+        if (!status && i + 2 < n) {
+            status = change(t, right, s[i + 2], w, -count);
+            if (!status) status = change(t, made, s[i + 2], w, count);
+        }
+        s[out++] = made;
+        i++;
+    }
+    t->length[w] = out;
+    return status;
+}
+
+// The id of the union of two tokens; a new one unless the same string exists.
+static hone_status name_union(hone_trainer *t, uint32_t left, uint32_t right, int32_t *id)
+{
+    hone_buffer text = { 0 };
+    hone_status status = hone_buffer_append(&text, hone_vocab_content(&t->vocab, (int32_t)left), t->vocab.token[left].size);
+    if (!status) status = hone_buffer_append(&text, hone_vocab_content(&t->vocab, (int32_t)right), t->vocab.token[right].size);
+    if (!status) {
+        *id = hone_vocab_find(&t->vocab, text.data, text.size);
+        if (*id < 0) {
+            *id = (int32_t)t->vocab.count;
+            status = hone_vocab_add(&t->vocab, *id, text.data, text.size, "merges");
+        }
+    }
+    hone_buffer_release(&text);
+    return status;
+}
+
+hone_status hone_trainer_run(hone_trainer *t, void (*progress)(void *context, int64_t vocab), void *context)
+{
+    hone_status status = lay_out_words(t);
+    while (!status && t->vocab.count < t->options.vocab && t->n_heap) {
+        entry top = t->heap[0];
+        if (top.count != t->pair[top.pair].count) { // out of date: back with the right count
+            top.count = t->pair[top.pair].count;
+            sift_down(t, top);
+            continue;
+        }
+        if (top.count < 1 || top.count < t->options.min_count) break;
+        if (--t->n_heap) sift_down(t, t->heap[t->n_heap]);
+        int32_t made;
+        if (name_union(t, top.left, top.right, &made) || hone_grow(&t->merge, t->n_merges, &t->merge_capacity, sizeof *t->merge)) return HONE_FAILED;
+        t->merge[t->n_merges][0] = (int32_t)top.left;
+        t->merge[t->n_merges++][1] = (int32_t)top.right;
+        for (int32_t i = 0; !status && i < top.n; i++) status = merge_in_word(t, t->place[top.first + i], (int32_t)top.left, (int32_t)top.right, made);
+        if (!status) status = publish(t);
+        if (progress && t->n_merges % 1024 == 0) progress(context, t->vocab.count);
+    }
+    return status;
+}
+
+int64_t hone_trainer_vocab(const hone_trainer *trainer) { return trainer->vocab.count; }
+int64_t hone_trainer_words(const hone_trainer *trainer) { return trainer->words.count; }
+
+// --- tokenizer.json
+
+static json_t *content(const hone_trainer *t, int64_t id)
+{
+    return json_stringn(hone_vocab_content(&t->vocab, (int32_t)id), t->vocab.token[id].size);
+}
+
+static json_t *byte_level(void)
+{
+    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1);
+}
+
+hone_status hone_trainer_save(const hone_trainer *t, const char *path)
+{
+    json_t *added = json_array(), *vocab = json_object(), *merges = json_array(), *json = NULL;
+    int failed = !added || !vocab || !merges;
+    for (int64_t i = 0; !failed && i < t->options.n_special; i++)
+        failed |= json_array_append_new(added, json_pack("{s:I, s:o, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)i, "content", content(t, i), "single_word", 0,
+                                                         "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+    for (int64_t id = 0; !failed && id < t->vocab.count; id++)
+        failed |= json_object_setn_new(vocab, hone_vocab_content(&t->vocab, (int32_t)id), t->vocab.token[id].size, json_integer(id));
+    for (int64_t m = 0; !failed && m < t->n_merges; m++)
+        failed |= json_array_append_new(merges, json_pack("[o, o]", content(t, t->merge[m][0]), content(t, t->merge[m][1])));
+    if (!failed)
+        json = json_pack("{s:s, s:n, s:n, s:O, s:n, s:o, s:n, s:o, s:{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}", "version", "1.0", "truncation",
+                         "padding", "added_tokens", added, "normalizer", "pre_tokenizer", byte_level(), "post_processor", "decoder", byte_level(), "model",
+                         "type", "BPE", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
+                         "ignore_merges", 0, "vocab", vocab, "merges", merges);
+    hone_status status = json ? hone_json_save(path, json) : hone_fail("%s: no memory to write the tokenizer", path);
+    json_decref(added);
+    json_decref(vocab);
+    json_decref(merges);
+    json_decref(json);
+    return status;
+}

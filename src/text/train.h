@@ -1,0 +1,29 @@
+// train.h: learns a byte-level BPE vocabulary from text (Sennrich et al. 2016, arXiv:1508.07909), as tokenizer.json.
+//
+//     text -> pieces (GPT-2's pattern) -> how often each distinct piece occurs -> merge the most frequent pair, again and again
+//
+// The result equals Hugging Face tokenizers' BpeTrainer with initial_alphabet=ByteLevel.alphabet() on the same texts: ids
+// are special tokens, then the 256 bytes in the order of their characters, then merges; ties between pairs of equal count
+// go to the lower ids. It depends neither on the order of texts nor on the number of threads.
+#pragma once
+#include "base/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct hone_trainer hone_trainer;
+typedef struct hone_trainer_options {
+    int64_t vocab;                          // size to reach; at least special tokens + 256
+    int64_t min_count;                      // pairs that occur less often are not merged
+    const char *const *special; int64_t n_special;  // first ids; the first one closes texts (eos)
+} hone_trainer_options;
+
+hone_status hone_trainer_new(hone_trainer **trainer, const hone_trainer_options *options);
+void hone_trainer_free(hone_trainer *trainer);
+// Counts the pieces of n texts, on all cores. by_line: each line, with its end, is a text of its own.
+hone_status hone_trainer_add(hone_trainer *trainer, int64_t n, const char *const *text, const size_t *size, bool by_line);
+// Learns the merges. progress (may be NULL) is told now and then how large the vocabulary is.
+hone_status hone_trainer_run(hone_trainer *trainer, void (*progress)(void *context, int64_t vocab), void *context);
+int64_t hone_trainer_vocab(const hone_trainer *trainer);    // reached; less than asked for where the text has no more pairs
+int64_t hone_trainer_words(const hone_trainer *trainer);    // distinct pieces
+hone_status hone_trainer_save(const hone_trainer *trainer, const char *path);   // tokenizer.json
