@@ -60,28 +60,36 @@ static void test_full_output_device_is_an_error(void **state)
     assert_non_null(strstr(run.err, "standard output"));
 }
 
+// On a busy machine one measurement may miss its peak: the best of three runs is judged.
 static void test_doctor_reports_a_peak_that_grows_with_the_instruction_set(void **state)
 {
     (void)state;
-    hone_test_hone(&run, "doctor --json");
-    assert_int_equal(run.code, 0);
-    json_t *report;
-    assert_int_equal(hone_json_parse("doctor", run.out, strlen(run.out), &report), HONE_OK);
-    json_t *peaks = json_object_get(report, "f32_peaks");
-    double last = 0;
-    for (size_t i = 0; i < json_array_size(peaks); i++) {
-        double one = 0, all = 0;
-        assert_int_equal(hone_json_real(json_array_get(peaks, i), "one_thread_flops", "peak", true, &one), HONE_OK);
-        assert_int_equal(hone_json_real(json_array_get(peaks, i), "all_threads_flops", "peak", true, &all), HONE_OK);
-        assert_true(one > 1e9 && one < 1e12);  // a core: 1 to 1,000 GFLOP/s
-        assert_true(all > 0.5 * one);          // threads never cost half, whatever else runs here
-        assert_true(one > 0.8 * last);         // wider is not slower (noise of a shared machine apart)
-        last = one;
+    double one[8] = { 0 }, all[8] = { 0 }, bandwidth = 0;
+    size_t sets = 0;
+    for (int i = 0; i < 3; i++) {
+        json_t *report;
+        hone_test_hone(&run, "doctor --json");
+        assert_int_equal(run.code, 0);
+        assert_int_equal(hone_json_parse("doctor", run.out, strlen(run.out), &report), HONE_OK);
+        const json_t *peaks = json_object_get(report, "f32_peaks");
+        sets = json_array_size(peaks);
+        assert_in_range(sets, 1, 3);
+        for (size_t k = 0; k < sets; k++) {
+            double a = 0, b = 0;
+            assert_int_equal(hone_json_real(json_array_get(peaks, k), "one_thread_flops", "peak", true, &a), HONE_OK);
+            assert_int_equal(hone_json_real(json_array_get(peaks, k), "all_threads_flops", "peak", true, &b), HONE_OK);
+            if (a > one[k]) one[k] = a;
+            if (b > all[k]) all[k] = b;
+        }
+        assert_int_equal(hone_json_real(report, "bandwidth_bytes_per_s", "report", true, &bandwidth), HONE_OK);
+        json_decref(report);
     }
-    double bandwidth = 0;
-    assert_int_equal(hone_json_real(report, "bandwidth_bytes_per_s", "report", true, &bandwidth), HONE_OK);
+    for (size_t k = 0; k < sets; k++) {
+        assert_true(one[k] > 1e9 && one[k] < 1e12);             // a core: 1 to 1,000 GFLOP/s
+        assert_true(all[k] > 0.7 * one[k]);                     // two threads never do less than one
+        if (k > 0) assert_true(one[k] > 1.2 * one[k - 1]);      // vectors twice as wide, at a clock that may be lower
+    }
     assert_true(bandwidth > 1e8 && bandwidth < 1e13);
-    json_decref(report);
     hone_test_hone(&run, "doctor");
     assert_int_equal(run.code, 0);
     static const char *const parts[] = { "processor", "cores", "caches", "instructions", "kernels", "memory", "GFLOP/s", "GB/s", "zstd" };
