@@ -44,7 +44,7 @@ static hone_status dump(const json_t *value, hone_buffer *text)
     for (size_t digits = 15; digits <= 17; digits++) {
         json_error_t error;
         text->size = 0;
-        if (json_dump_callback(value, append, text, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits)))
+        if (json_dump_callback(value, append, text, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits)) || *hone_error())
             return *hone_error() ? HONE_FAILED : hone_fail("this JSON value cannot be written (text that is not UTF-8)");
         if (digits == 17) break;
         json_t *again = json_loadb(text->data, text->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);

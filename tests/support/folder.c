@@ -1,11 +1,13 @@
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include <errno.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static char folder[400];
+enum { MAX_PATHS = 512 };
+static char *paths[MAX_PATHS];
 
 int test_folder_make(void **state)
 {
@@ -17,6 +19,7 @@ int test_folder_make(void **state)
 int test_folder_remove(void **state)
 {
     (void)state;
+    for (int i = 0; i < MAX_PATHS; i++) hone_free(paths[i]);
     return hone_dir_remove(folder);
 }
 
@@ -24,11 +27,14 @@ const char *test_folder(void) { return folder; }
 
 const char *test_path(const char *name)
 {
-    static char text[8][600];
-    static int turn;
-    turn = (turn + 1) % 8;
-    snprintf(text[turn], sizeof text[turn], "%s/%s", folder, name);
-    return text[turn];
+    char text[600];
+    snprintf(text, sizeof text, "%s/%s", folder, name);
+    for (int i = 0; i < MAX_PATHS; i++) {
+        if (!paths[i]) paths[i] = hone_strdup(text);
+        if (strcmp(paths[i], text) == 0) return paths[i];
+    }
+    fail_msg("more than %d paths", MAX_PATHS);
+    return NULL;
 }
 
 bool test_python_present(void)

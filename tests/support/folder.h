@@ -5,7 +5,7 @@
 int test_folder_make(void **state);      // cmocka group set-up and tear-down
 int test_folder_remove(void **state);
 const char *test_folder(void);
-const char *test_path(const char *name); // within it; valid until the eighth next call
+const char *test_path(const char *name); // within it; valid until test_folder_remove
 
 // HONE_PYTHON (a Python with transformers) runs `script` with arguments; false: there is none, the test skips.
 bool test_python_present(void);

@@ -1,0 +1,83 @@
+// checkpoint.h: the whole state of a training at a step boundary, as a folder that appears whole or not at all.
+//
+//     RUN/step-200/   a Hugging Face folder (hf.h): the model is usable as it stands
+//                     optimizer.safetensors   moment1.<parameter>, moment2.<parameter>
+//                     state.json              step, data position, counts, seed, recipe, hashes, size and XXH3 of every file
+//     RUN/step-300.tmp/   being written; never read, removed by the next run
+//
+// Weights and moments change only in program *update*, so a thread reads them where they lie while micro-batches run:
+//
+//     loop     start | micro micro micro | wait | update | micro ...           | start ...
+//     thread         [ read weights, moments ]   [ fsync  rename  drop old ]
+//
+// hone_checkpoint_wait() returns once everything has been read (the bytes are with the kernel); what is left of the save
+// needs nothing of the model. No copy of the state is made: the thread owns one buffer, hone_checkpoint_buffer_bytes().
+#pragma once
+#include "io/hf.h"
+
+enum { HONE_CHECKPOINT_VERSION = 1 };
+
+typedef struct hone_checkpoint_tokens { char *source; int64_t tokens; } hone_checkpoint_tokens;
+
+typedef struct hone_checkpoint_state {
+    int64_t step;                   // optimizer steps taken
+    int64_t row;                    // data position: the loader's next row
+    int64_t tokens;                 // trained tokens so far
+    double seconds;                 // of training so far
+    uint64_t seed;
+    uint64_t data_hash, program_hash;   // identities of what was read and what ran; 0 unknown
+    char *recipe;                   // its text
+    hone_checkpoint_tokens *source; int64_t n_source;  // trained tokens by source
+} hone_checkpoint_state;            // given to start: borrowed; got from load or read: hone_checkpoint_state_release() it
+
+void hone_checkpoint_state_release(hone_checkpoint_state *state);
+
+// Reading ----------------------------------------------------------------------------------------------------------
+
+// Newest valid checkpoint of a run folder: *path (hone_free() it), or NULL where there is none at all. Damaged ones are
+// named in a warning and the one before is taken; it is an error if all are damaged.
+hone_status hone_checkpoint_find_last(const char *folder, char **path);
+hone_status hone_checkpoint_verify(const char *path);            // every checksum; the message names the damaged file
+hone_status hone_checkpoint_read_state(const char *path, hone_checkpoint_state *state);
+// Weights and moments to where data(context, tid) says, bit by bit as they were saved. state may be NULL.
+hone_status hone_checkpoint_load(const char *path, const hone_model *model, hone_place_fn data, void *context,
+                                 hone_checkpoint_state *state);
+
+// Writing ----------------------------------------------------------------------------------------------------------
+
+typedef struct hone_checkpoint_options {
+    const hone_model *model; hone_place_fn data; void *context;  // borrowed until close
+    const char *folder;             // of the run; made if absent
+    const char *tokenizer;          // tokenizer.json or its folder; NULL none
+    int64_t save_total_limit;       // how many step folders stay; 0: all
+} hone_checkpoint_options;
+
+typedef struct hone_checkpoint_report { int64_t step, bytes; double read_s, total_s; } hone_checkpoint_report;
+
+typedef struct hone_checkpoint_writer hone_checkpoint_writer;
+
+size_t hone_checkpoint_buffer_bytes(void);   // what a writer keeps resident, for the plan
+
+// Fails at once where the folder cannot be written. Removes what an interrupted save left.
+hone_status hone_checkpoint_open(hone_checkpoint_writer **writer, const hone_checkpoint_options *options);
+// Begins a save and returns. A save under way is finished first; if that one failed, this returns its message and begins none.
+hone_status hone_checkpoint_start(hone_checkpoint_writer *writer, const hone_checkpoint_state *state);
+// Call before anything changes weights or moments. Each failed save is reported once, by the first of wait, start and
+// finish that sees it; it has left nothing visible. *stalled_s (may be NULL) grows by the seconds spent waiting.
+hone_status hone_checkpoint_wait(hone_checkpoint_writer *writer, double *stalled_s);
+hone_status hone_checkpoint_finish(hone_checkpoint_writer *writer, double *stalled_s); // until it is published
+// True once for each save that was published.
+bool hone_checkpoint_take_report(hone_checkpoint_writer *writer, hone_checkpoint_report *report);
+void hone_checkpoint_close(hone_checkpoint_writer *writer);      // finishes; NULL is fine
+
+// Identity of what runs: op table, programs, sizes. For state.json; not needed to load.
+uint64_t hone_checkpoint_hash_programs(const hone_graph *graph);
+
+// Shared by the two halves: the moments of a model that has any, by logical parameter.
+typedef struct hone_checkpoint_moment { hone_tid id; char *name; } hone_checkpoint_moment;
+hone_status hone_checkpoint_list_moments(const hone_model *model, hone_checkpoint_moment **moment, int64_t *count);
+void hone_checkpoint_free_moments(hone_checkpoint_moment *moment, int64_t count);
+// {"name": {"size": bytes, "xxh3": "..."}} of what the folder holds -> state.json.
+hone_status hone_checkpoint_write_state(const char *folder, const hone_checkpoint_state *state, const json_t *files);
+// The step that a folder's name tells, or -1.
+int64_t hone_checkpoint_step_of(const char *name);
