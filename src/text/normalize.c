@@ -17,8 +17,8 @@ static hone_status read_nothing(hone_tokenizer *tokenizer, hone_normalizer *self
 }
 
 // --- NFC. Nearly all text is composed already. A character below U+0300, or between U+2002 and U+203F (quotes, dashes),
-// or a Han ideograph below U+A000 is composed and joins nothing before it: only the stretches between such characters, each with the character
-// before it, go through utf8proc.
+// or a Han ideograph below U+A000 is composed and joins nothing before it: only the stretches between such characters,
+// each with the character before it, go through utf8proc.
 static size_t settled(const char *text, size_t size) // bytes of the character if it is one of those, else 0
 {
     const uint8_t *p = (const uint8_t *)text;
@@ -27,6 +27,7 @@ static size_t settled(const char *text, size_t size) // bytes of the character i
     if (size < 3) return 0;
     if (p[0] == 0xe2 && p[1] == 0x80 && p[2] >= 0x82) return 3;
     if (p[0] >= 0xe4 && p[0] <= 0xe9) return 3;
+    if (p[0] == 0xe1 && p[1] == 0x86 && p[2] == 0xa7) return 3; // U+11A7: utf8proc 2.8 takes it for a final consonant
     return 0;
 }
 

@@ -1,0 +1,28 @@
+// Hugging Face tokenizers, live: ids of a torture set, decoded text, and the merges that training learns are equal.
+#include "support/cmocka_all.h"
+#include "support/folder.h"
+#include "base/file.h"
+
+#define SHARED HONE_SOURCE_DIR "/../shared/data"
+
+static void test_ids_and_merges_equal_hugging_faces(void **state)
+{
+    (void)state;
+    if (!test_python_present()) {
+        print_message("skipped: HONE_PYTHON names no Python with tokenizers\n");
+        skip();
+    }
+    static const char *const more[] = { "gpt2", "qwen3/tokenizer.json", "mistral_v1/tokenizer.json", "neox/20B_tokenizer.json", "deepseek_v3/tokenizer.json",
+                                        "../weights/stories260K/hf/tokenizer.json" };
+    char command[4096];
+    int n = snprintf(command, sizeof command, "'%s' '%s/tools/compare_tokenizers.py' '%s/hone'", getenv("HONE_PYTHON"), HONE_SOURCE_DIR, HONE_BINARY_DIR);
+    if (!hone_dir_exists(SHARED "/tokenizers")) print_message("skipped: no ../shared/data: only tokenizers made here\n");
+    else for (size_t i = 0; i < sizeof more / sizeof *more; i++) n += snprintf(command + n, sizeof command - (size_t)n, " '%s/tokenizers/%s'", SHARED, more[i]);
+    assert_int_equal(system(command), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ids_and_merges_equal_hugging_faces) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
