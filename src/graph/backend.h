@@ -35,7 +35,7 @@ static inline int64_t hone_rows(const hone_operand *o) { return o->live ? (int64
 void hone_args_describe(const hone_graph *graph, const hone_node *node, hone_args *args);
 
 typedef enum { HONE_SPACE_DEVICE, HONE_SPACE_HOST, HONE_SPACE_COUNT } hone_space;
-typedef struct hone_backend_options { int threads; int isa; /* hone_isa; -1 = best */ } hone_backend_options;
+typedef struct hone_backend_options { int threads; int force_isa; } hone_backend_options; // force_isa: 1 + hone_isa; 0 = HONE_ISA, else the best
 
 typedef struct hone_backend {
     uint32_t abi;                       // HONE_BACKEND_ABI

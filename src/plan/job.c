@@ -190,7 +190,7 @@ static hone_status build_programs(hone_job *job)
     if (!status && r->sample_steps > 0)
         status = hone_model_build_decode(&job->model, SAMPLE_CHUNK, 1, 1, job->config.max_positions, &job->decode);
     if (status) return status;
-    hone_session_options options = { .backend = r->backend, .hardware = { .threads = (int)r->threads, .isa = -1 } };
+    hone_session_options options = { .backend = r->backend, .hardware = { .threads = (int)r->threads } };
     return hone_session_plan(&job->session, job->graph, &options);
 }
 

@@ -52,7 +52,7 @@ static void test_the_cpu_backend_names_what_it_cannot_do(void **state)
 {
     (void)state;
     void *self = NULL;
-    const hone_backend_options options = { .threads = 1, .isa = -1 };
+    const hone_backend_options options = { .threads = 1 };
     assert_int_equal(hone_backend_cpu.open(&options, &self), HONE_OK);
     hone_operand row = { .dim = { 1, 3 }, .rank = 2, .dtype = HONE_f32, .present = true };
     hone_args args = { .op = HONE_OP_add, .in = { row, row }, .out = { row } };
@@ -62,7 +62,7 @@ static void test_the_cpu_backend_names_what_it_cannot_do(void **state)
     assert_false(hone_backend_cpu.supports(self, &args, &why_not));
     assert_string_equal(why_not, "the cpu backend's add takes no f64 as b");
     hone_backend_cpu.close(self);
-    const hone_backend_options wrong = { .threads = 1, .isa = 17 };
+    const hone_backend_options wrong = { .threads = 1, .force_isa = 18 };
     assert_int_equal(hone_backend_cpu.open(&wrong, &self), HONE_FAILED);
 }
 

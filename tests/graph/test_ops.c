@@ -20,7 +20,7 @@ static int n_target;
 static void add_target(const hone_backend *backend, int threads, int isa)
 {
     target *t = &targets[n_target++];
-    hone_backend_options options = { .threads = threads, .isa = isa };
+    hone_backend_options options = { .threads = threads, .force_isa = 1 + isa };
     HONE_ASSERT(backend->open(&options, &t->self) == HONE_OK, "%s", hone_error());
     t->backend = backend;
     snprintf(t->name, sizeof t->name, isa < 0 ? "%s" : "%s %s x %d", backend->name, isa < 0 ? "" : hone_isa_name[isa], threads);

@@ -34,7 +34,7 @@ static void open_fixture(fixture *f, const char *backend, int threads)
     hone_graph_tensor(f->graph, HONE_CLASS_param, HONE_f32, HONE_DIMS(4, 4), "frozen"); // no gradient: left alone
     assert_int_equal(hone_optim_build_update(f->graph, &options, &f->io), HONE_OK);
     assert_int_equal(hone_graph_validate(f->graph, f->graph->now), HONE_OK);
-    hone_session_options how = { .backend = backend, .hardware = { .threads = threads, .isa = -1 } };
+    hone_session_options how = { .backend = backend, .hardware = { .threads = threads } };
     assert_int_equal(hone_session_open(&f->session, f->graph, &how), HONE_OK);
 }
 

@@ -20,9 +20,9 @@ static hone_status cpu_open(const hone_backend_options *options, void **self)
     hone_isa isa = HONE_ISA_PORTABLE;
     int threads = options->threads;
     hone_status status = HONE_OK;
-    if (options->isa < 0) status = hone_cpu_isa(&isa);
-    else if (options->isa >= HONE_ISA_COUNT) return hone_fail("cpu backend: instruction set %d does not exist", options->isa);
-    else isa = (hone_isa)options->isa;
+    if (options->force_isa <= 0) status = hone_cpu_isa(&isa);
+    else if (options->force_isa > HONE_ISA_COUNT) return hone_fail("cpu backend: instruction set %d does not exist", options->force_isa - 1);
+    else isa = (hone_isa)(options->force_isa - 1);
     if (status == HONE_OK && isa > hone_cpu()->best)
         status = hone_fail("cpu backend: this machine (%s) lacks %s; the best it has is %s", hone_cpu()->model,
                            hone_isa_name[isa], hone_isa_name[hone_cpu()->best]);
