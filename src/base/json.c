@@ -16,10 +16,11 @@ hone_status hone_json_parse(const char *where, const char *text, size_t size, js
     hone_error_clear();
     // NUL inside a string is legal JSON and may stand in texts; whoever wants a C string gets a check (hone_json_text).
     json_t *value = json_loadb(text, size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
-    if (value) {
+    if (value && !*hone_error()) { // a message: jansson's lexer drops a byte and goes on where its buffer cannot grow
         *out = value;
         return HONE_OK;
     }
+    json_decref(value);
     if (json_error_code(&error) == json_error_out_of_memory || *hone_error()) return hone_fail("%s: out of memory while reading JSON", where);
     return hone_fail("%s:%d:%d: not valid JSON: %s", where, error.line, error.column, error.text);
 }

@@ -189,7 +189,12 @@ hone_status hone_document_text(const hone_document_batch *batch, const hone_docu
         *size = mended.size;
     }
     const char *where = path[document->file];
-    if (!status && !(json = json_loadb(*text, *size, JSON_ALLOW_NUL, &error)))
+    if (!status) {
+        hone_error_clear();
+        json = json_loadb(*text, *size, JSON_ALLOW_NUL, &error);
+        if (*hone_error()) status = HONE_FAILED; // memory ran out, which jansson may have passed over
+    }
+    if (!status && !json)
         status = hone_fail("%s:%" PRId64 ": not valid JSON at column %d: %s", where, document->line, error.column, error.text);
     if (!status && !json_is_object(json)) status = hone_fail("%s:%" PRId64 ": the line is no JSON object", where, document->line);
     const json_t *value = json_object_get(json, field);

@@ -67,11 +67,14 @@ static json_t *describe(hone_dataset_writer *writer, json_t *more)
     snprintf(tokenizer, sizeof tokenizer, "%016" PRIx64, writer->tokenizer);
     json_t *json = json_pack("{s:s, s:i, s:s, s:I, s:I}", "format", "hone data set", "version", HONE_DATASET_VERSION, "tokenizer", tokenizer,
                              "vocab", (json_int_t)writer->vocab, "eos", (json_int_t)writer->eos);
-    for (int s = 0; json && s < HONE_SPLIT_COUNT; s++)
-        json_object_set_new(json, hone_split_name[s], json_pack("{s:I, s:I, s:I, s:O}", "documents", (json_int_t)writer->documents[s], "tokens",
-                            (json_int_t)writer->tokens[s], "bytes", (json_int_t)writer->bytes[s], "shards", writer->shards[s]));
-    if (json && more) json_object_update(json, more);
-    return json;
+    int failed = !json;
+    for (int s = 0; !failed && s < HONE_SPLIT_COUNT; s++)
+        failed = json_object_set_new(json, hone_split_name[s], json_pack("{s:I, s:I, s:I, s:O}", "documents", (json_int_t)writer->documents[s], "tokens",
+                                     (json_int_t)writer->tokens[s], "bytes", (json_int_t)writer->bytes[s], "shards", writer->shards[s]));
+    if (!failed && more) failed = json_object_update(json, more);
+    if (!failed) return json;
+    json_decref(json);
+    return NULL;
 }
 
 static void release(hone_dataset_writer *writer)

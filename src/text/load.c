@@ -221,9 +221,10 @@ static hone_status load_gpt2(const char *folder, json_t **out)
     if (!status && !hone_file_exists(merges_path)) status = hone_fail("%s: missing; it belongs to %s", merges_path, vocab_path);
     if (!status) status = read_merges_file(merges_path, merges);
     if (status) goto out;
+    int failed = !added;
     if ((end = json_object_get(vocab, "<|endoftext|>")))
-        json_array_append_new(added, json_pack("{s:O, s:s, s:b, s:b, s:b, s:b, s:b}", "id", end, "content", "<|endoftext|>", "single_word", 0,
-                                               "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+        failed = json_array_append_new(added, json_pack("{s:O, s:s, s:b, s:b, s:b, s:b, s:b}", "id", end, "content", "<|endoftext|>", "single_word", 0,
+                                                        "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
     const char *byte_level = "{s:s, s:b, s:b, s:b}";
     json_t *part[3];
     for (int i = 0; i < 3; i++) part[i] = json_pack(byte_level, "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1);
@@ -231,7 +232,7 @@ static hone_status load_gpt2(const char *folder, json_t **out)
                      "added_tokens", added, "normalizer", "pre_tokenizer", part[0], "post_processor", part[1], "decoder", part[2], "model", "type", "BPE",
                      "dropout", "unk_token", "continuing_subword_prefix", "", "end_of_word_suffix", "", "fuse_unk", 0, "byte_fallback", 0,
                      "vocab", vocab, "merges", merges);
-    if (!*out) status = hone_fail("%s: out of memory", vocab_path);
+    if (!*out || failed) status = hone_fail("%s: out of memory", vocab_path);
 out:
     json_decref(vocab);
     json_decref(merges);
