@@ -174,8 +174,45 @@ int64_t hone_job_steps(const hone_job *job)
 
 // --- programs ----------------------------------------------------------------------------------------------------------
 
+// An empty prompt is the token that begins a text, or the one that ended the text before.
+static hone_status encode_prompt(hone_job *job, const char *text, hone_ids *ids)
+{
+    hone_status status = hone_tokenizer_encode(job->tokenizer, text, strlen(text), HONE_ENCODE_SPECIAL, ids);
+    if (status || ids->count > 0) return status;
+    int64_t first = job->config.bos >= 0 ? job->config.bos : job->config.n_eos > 0 ? job->config.eos[0] : 0;
+    if (!(ids->data = hone_alloc(1, sizeof *ids->data))) return HONE_FAILED;
+    ids->data[0] = (int32_t)first;
+    ids->count = 1;
+    return HONE_OK;
+}
+
+static hone_status open_prompts(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    if (r->sample_steps == 0) return HONE_OK;
+    if (!job->tokenizer) return hone_recipe_fail(r, HONE_KEY_sample_steps, NULL, "samples need a tokenizer; name it with `tokenizer: PATH`");
+    int64_t n = r->sample_prompt.count ? r->sample_prompt.count : 1;
+    if (!(job->prompt = hone_alloc((size_t)n, sizeof *job->prompt))) return HONE_FAILED;
+    for (; job->n_prompt < n; job->n_prompt++) {
+        hone_ids *ids = &job->prompt[job->n_prompt];
+        hone_status status = encode_prompt(job, r->sample_prompt.count ? r->sample_prompt.item[job->n_prompt] : "", ids);
+        if (status) return status;
+        if (ids->count + r->sample_tokens > job->config.max_positions)
+            return hone_recipe_fail(r, HONE_KEY_sample_tokens, NULL, "a prompt of %" PRId64 " tokens and %" PRId64 " more do not fit the model's %"
+                                    PRId64 " positions", ids->count, r->sample_tokens, job->config.max_positions);
+    }
+    return HONE_OK;
+}
+
 // Rows of a decode run for samples: one prompt a time, read in chunks.
 enum { SAMPLE_CHUNK = 32 };
+
+static hone_status build_decode(hone_job *job)
+{
+    int64_t longest = 0;
+    for (int64_t i = 0; i < job->n_prompt; i++) if (job->prompt[i].count > longest) longest = job->prompt[i].count;
+    return hone_model_build_decode(&job->model, SAMPLE_CHUNK, 1, 1, longest + job->recipe->sample_tokens, &job->decode);
+}
 
 static hone_status build_programs(hone_job *job)
 {
@@ -187,8 +224,7 @@ static hone_status build_programs(hone_job *job)
                                        .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm };
     if (!status) status = hone_optim_build_update(job->graph, &job->adamw, &job->update);
     if (!status && job->has_held) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
-    if (!status && r->sample_steps > 0)
-        status = hone_model_build_decode(&job->model, SAMPLE_CHUNK, 1, 1, job->config.max_positions, &job->decode);
+    if (!status && job->n_prompt > 0) status = build_decode(job);
     if (status) return status;
     hone_session_options options = { .backend = r->backend, .hardware = { .threads = (int)r->threads } };
     return hone_session_plan(&job->session, job->graph, &options);
@@ -202,6 +238,7 @@ hone_status hone_job_open(hone_job *job, const hone_recipe *recipe)
     if (!status) status = open_config(job);
     if (!status) status = check_sizes(job);
     if (!status) status = open_loaders(job);
+    if (!status) status = open_prompts(job);
     if (!status) status = build_programs(job);
     if (status) hone_job_close(job);
     else job->base_bytes = hone_memory_resident_bytes();
@@ -215,6 +252,8 @@ void hone_job_close(hone_job *job)
     hone_graph_free(job->graph);
     if (job->train.data.path) hone_loader_close(&job->train);
     if (job->has_held) hone_loader_close(&job->held);
+    for (int64_t i = 0; i < job->n_prompt; i++) hone_free(job->prompt[i].data);
+    hone_free(job->prompt);
     hone_tokenizer_free(job->tokenizer);
     hone_free(job->tokenizer_path);
     *job = (hone_job){ 0 };

@@ -25,7 +25,8 @@ typedef struct hone_job {
     hone_train_io micro, score;        // score: where has_held
     hone_adamw_options adamw;
     hone_update_io update;
-    hone_decode_io decode;             // where sample_steps > 0
+    hone_decode_io decode;             // where sample_steps > 0, for
+    hone_ids *prompt; int64_t n_prompt; //   what samples begin with
     hone_session session;              // planned; hone_session_allocate() is the caller's
     int64_t base_bytes;                // of this process once all of the above is there
 } hone_job;

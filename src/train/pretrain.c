@@ -1,0 +1,285 @@
+// pretrain.c: the order of things in a training run (see pretrain.h).
+//
+//     recipe -> job -> plan: refused here if it does not fit     nothing on disk, no arena yet
+//            -> folder, log, arena -> weights (checkpoint, model folder, or random)
+//            -> [ step | evaluate | sample | save ] ... -> last evaluation, checkpoint, model folder, table
+#include "train/pretrain.h"
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/units.h"
+#include "plan/peak.h"
+#include "run/stop.h"
+#include "train/run.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+// --- what checkpoints say ----------------------------------------------------------------------------------------------
+
+// What tells data sets apart without reading them whole.
+static uint64_t data_hash(const hone_dataset *data)
+{
+    const uint64_t about[] = { (uint64_t)data->n_tokens, (uint64_t)data->n_documents, (uint64_t)data->n_bytes, data->tokenizer,
+                               (uint64_t)data->vocab };
+    return hone_hash64(about, sizeof about);
+}
+
+static hone_status save(hone_run *run)
+{
+    hone_job *job = &run->job;
+    hone_checkpoint_tokens source = { .source = (char *)(uintptr_t)hone_loader_source(&job->train), .tokens = hone_loader_tokens_seen(&job->train) };
+    hone_checkpoint_state state = { .step = run->loop.step, .row = job->train.row, .tokens = run->loop.trained_tokens,
+                                    .seconds = hone_run_elapsed_s(run), .seed = (uint64_t)run->recipe->seed,
+                                    .data_hash = data_hash(&job->train.data), .program_hash = hone_op_table_hash(),
+                                    .recipe = run->recipe_text, .source = &source, .n_source = 1 };
+    run->saved_step = run->loop.step;
+    return hone_checkpoint_start(run->writer, &state);
+}
+
+// A row is a function of these: with other values "the next row" would mean another text.
+static hone_status check_resumed(const hone_run *run, const hone_checkpoint_state *state, const char *path)
+{
+    static const hone_key_id fixed[] = { HONE_KEY_seed, HONE_KEY_cutoff_len, HONE_KEY_order, HONE_KEY_neat_packing };
+    const hone_recipe *r = run->recipe;
+    json_t *now = NULL, *then = NULL;
+    hone_status status = hone_json_parse(path, state->recipe, strlen(state->recipe), &then);
+    if (!status) status = hone_recipe_to_json(r, &now);
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed && !status; i++) {
+        const char *name = hone_key_table[fixed[i]].name;
+        json_t *old = json_object_get(then, name);
+        if (!old || json_equal(old, json_object_get(now, name))) continue;
+        char *text = json_dumps(old, JSON_ENCODE_ANY);
+        status = hone_recipe_fail(r, fixed[i], NULL, "%s was %s in %s; go on with that, or start anew in another output_dir", name, text ? text : "", path);
+        free(text);
+    }
+    if (!status && state->data_hash != data_hash(&run->job.train.data))
+        status = hone_recipe_fail(r, HONE_KEY_dataset, NULL, "%s is not the data that %s was trained on; go on with that, or start anew in another output_dir",
+                                  r->dataset, path);
+    json_decref(now);
+    json_decref(then);
+    return status;
+}
+
+static hone_status resume(hone_run *run, const char *path)
+{
+    hone_checkpoint_state state;
+    hone_status status = hone_checkpoint_read_state(path, &state);
+    if (status) return status;
+    if (!(status = check_resumed(run, &state, path))) status = hone_checkpoint_load(path, &run->job.model, hone_job_place, &run->job, NULL);
+    hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
+    run->loop.step = run->first_step = run->saved_step = state.step;
+    run->loop.trained_tokens = state.tokens;
+    run->before_s = state.seconds;
+    hone_loader_seek(&run->job.train, state.row);
+    hone_checkpoint_state_release(&state);
+    return status;
+}
+
+// *path: the checkpoint to go on from, NULL for a new run.
+static hone_status find_start(const hone_run *run, char **path)
+{
+    const hone_recipe *r = run->recipe;
+    *path = NULL;
+    if (strcmp(r->resume, "auto") == 0) return hone_checkpoint_find_last(r->output_dir, path);
+    if (strcmp(r->resume, "never") != 0) {
+        if (!(*path = hone_strdup(r->resume))) return HONE_FAILED;
+        return hone_checkpoint_verify(r->resume);
+    }
+    char *found;
+    hone_status status = hone_checkpoint_find_last(r->output_dir, &found);
+    if (!status && found) status = hone_recipe_fail(r, HONE_KEY_output_dir, NULL, "%s holds the checkpoint %s of an earlier run; choose another output_dir,"
+                                                    " or go on with resume: auto", r->output_dir, found);
+    hone_free(found);
+    return status;
+}
+
+// --- opening -----------------------------------------------------------------------------------------------------------
+
+static hone_status check_limits(const hone_run *run)
+{
+    const hone_recipe *r = run->recipe;
+    if (!r->output_dir[0]) return hone_recipe_fail(r, HONE_KEY_output_dir, NULL, "no output_dir: say where checkpoints and the model shall go");
+    if (run->steps == 0 && r->max_time == 0)
+        return hone_recipe_fail(r, HONE_KEY_max_steps, NULL, "the run would never end: give max_steps, num_train_epochs, max_tokens or max_time");
+    return HONE_OK;
+}
+
+// Makes output_dir and writes the first row there, so that a folder that may not be written is found before hours pass.
+static hone_status open_folder(hone_run *run, const char *from)
+{
+    hone_status status = hone_dir_create(run->recipe->output_dir);
+    if (!status) status = hone_log_open(&run->log, run->recipe->output_dir);
+    if (status) return status;
+    json_t *recipe = NULL, *plan = NULL;
+    if ((status = hone_recipe_to_json(run->recipe, &recipe))) return status;
+    run->recipe_text = json_dumps(recipe, JSON_COMPACT);
+    if (!run->recipe_text || hone_plan_json(&run->plan, &plan)) { json_decref(recipe); return hone_fail("out of memory while a run was opened"); }
+    json_t *row = json_pack("{s:s, s:o, s:o, s:f}", "hone", HONE_VERSION, "recipe", recipe, "plan", plan, "peak_flops_per_second", run->peak_flops);
+    if (row && from) json_object_set_new(row, "from", json_string(from));
+    return hone_log_add(&run->log, from ? "resume" : "start", row);
+}
+
+static hone_status load_weights(hone_run *run, const char *from)
+{
+    const hone_recipe *r = run->recipe;
+    if (from) return resume(run, from);
+    if (!r->model_name_or_path[0]) {
+        hone_model_init(&run->job.model, (uint64_t)r->seed, hone_job_place, &run->job);
+        return HONE_OK;
+    }
+    hone_status status = hone_hf_load(&run->job.model, r->model_name_or_path, hone_job_place, &run->job);
+    if (!status) hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
+    return status;
+}
+
+static hone_status wait_for_writer(void *context)
+{
+    hone_run *run = context;
+    hone_checkpoint_report report;
+    hone_status status = hone_checkpoint_wait(run->writer, &run->save_wait_s);
+    if (status || !hone_checkpoint_take_report(run->writer, &report)) return status;
+    return hone_log_add(&run->log, "save", json_pack("{s:I, s:I, s:f, s:f}", "step", (json_int_t)report.step, "bytes", (json_int_t)report.bytes,
+                                                     "read_seconds", report.read_s, "seconds", report.total_s));
+}
+
+static hone_status measure_peak(hone_run *run)
+{
+    int threads = (int)run->recipe->threads;
+    hone_isa isa;
+    hone_status status = threads > 0 ? HONE_OK : hone_cpu_threads(&threads);
+    if (!status) status = hone_cpu_isa(&isa);
+    if (!status) run->peak_flops = hone_peak_flops(threads, isa);
+    return status;
+}
+
+static hone_status open_run(hone_run *run)
+{
+    char *from = NULL;
+    hone_job *job = &run->job;
+    run->steps = hone_job_steps(job);
+    hone_status status = check_limits(run);
+    if (!status) status = hone_plan_make(job, &run->plan);
+    if (!status) status = hone_plan_check(&run->plan, run->recipe);
+    if (!status) status = find_start(run, &from);
+    if (!status) status = measure_peak(run);
+    if (!status) status = open_folder(run, from);
+    if (!status) status = hone_session_allocate(&job->session);
+    if (status) goto out;
+    hone_loop_open(&run->loop, job);
+    run->loop.stop = hone_stop_asked;
+    run->loop.before_update = wait_for_writer;
+    run->loop.context = run;
+    if ((status = load_weights(run, from))) goto out;
+    status = hone_checkpoint_open(&run->writer, &(hone_checkpoint_options){
+        .model = &job->model, .data = hone_job_place, .context = job, .folder = run->recipe->output_dir, .tokenizer = job->tokenizer_path,
+        .save_total_limit = run->recipe->save_total_limit });
+    if (!status) status = hone_run_open_samples(run);
+out:
+    hone_free(from);
+    return status;
+}
+
+static void close_run(hone_run *run)
+{
+    hone_checkpoint_close(run->writer);
+    if (run->generator.session) hone_generator_close(&run->generator);
+    hone_log_close(&run->log);
+    free(run->recipe_text); // jansson's
+    hone_plan_release(&run->plan);
+    hone_job_close(&run->job);
+}
+
+// --- steps -------------------------------------------------------------------------------------------------------------
+
+static hone_status evaluate(hone_run *run)
+{
+    hone_job *job = &run->job;
+    hone_evaluation held;
+    if (!job->has_held) return HONE_OK;
+    hone_status status = hone_heldout_score(&job->session, &job->score, &job->held, job->tokenizer, run->recipe->eval_tokens, hone_stop_asked, NULL, &held);
+    if (!status && held.tokens > 0 && !hone_stop_asked(NULL)) status = hone_report_held(run, &held);
+    hone_evaluation_release(&held);
+    return status;
+}
+
+// Steps of the whole run, as the schedule needs them. Where only time limits the run, what the pace so far lets expect.
+static double total_steps(const hone_run *run)
+{
+    double total = run->steps > 0 ? (double)run->steps : INFINITY, time = run->recipe->max_time > 0 ? hone_run_elapsed_s(run) / run->recipe->max_time : 0;
+    if (time > 0 && run->loop.step > 0) total = fmin(total, (double)run->loop.step / time);
+    return isfinite(total) ? total : 1000; // the very first step: nothing is known yet
+}
+
+static bool due(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
+
+static hone_status run_steps(hone_run *run, bool *stopped)
+{
+    const hone_recipe *r = run->recipe;
+    hone_status status = HONE_OK;
+    while (!status && hone_run_done(run) < 1) {
+        hone_step step;
+        if ((status = hone_loop_step(&run->loop, total_steps(run), &step))) break;
+        if (step.dropped) { *stopped = true; break; }
+        status = hone_report_step(run, &step);
+        bool last = hone_run_done(run) >= 1;
+        if (!status && !last && due(r->eval_steps, run->loop.step)) status = evaluate(run);
+        if (!status && (last ? r->sample_steps > 0 : due(r->sample_steps, run->loop.step))) status = hone_run_sample(run);
+        if (!status && !last && due(r->save_steps, run->loop.step)) status = save(run);
+        if (hone_stop_asked(NULL)) { *stopped = true; break; }
+    }
+    hone_progress_end(&run->progress);
+    return status;
+}
+
+static hone_status save_and_finish(hone_run *run)
+{
+    hone_status status = run->saved_step == run->loop.step ? HONE_OK : save(run);
+    if (!status) status = hone_checkpoint_finish(run->writer, &run->save_wait_s);
+    return status ? status : wait_for_writer(run); // its row of the log
+}
+
+static hone_status stop(hone_run *run)
+{
+    hone_status status = save_and_finish(run);
+    if (status) return status;
+    hone_log_add(&run->log, "stop", json_pack("{s:I}", "step", (json_int_t)run->loop.step));
+    hone_fail("stopped; %s/step-%" PRId64 " is saved, and the same command goes on from there", run->recipe->output_dir, run->saved_step);
+    return hone_stop_status();
+}
+
+static hone_status end(hone_run *run)
+{
+    hone_status status = evaluate(run);
+    if (!status) status = save_and_finish(run);
+    char *model = hone_path_join(run->recipe->output_dir, "model");
+    if (!status) status = model ? hone_hf_save(&run->job.model, model, run->job.tokenizer_path, hone_job_place, &run->job) : HONE_FAILED;
+    if (!status) {
+        int64_t peak = hone_memory_peak_bytes();
+        json_t *row = json_pack("{s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:s}", "step", (json_int_t)run->loop.step, "elapsed_seconds", hone_run_elapsed_s(run),
+                                "trained_tokens", (json_int_t)run->loop.trained_tokens, "step_seconds", run->busy_s, "save_wait_seconds", run->save_wait_s,
+                                "planned_memory_bytes", (json_int_t)run->plan.process_bytes, "peak_memory_bytes", (json_int_t)peak, "model", model);
+        status = hone_log_add(&run->log, "end", row);
+        hone_report_end(run, model);
+    }
+    hone_free(model);
+    return status;
+}
+
+hone_status hone_pretrain(const hone_recipe *recipe, FILE *out)
+{
+    hone_run run = { .recipe = recipe, .out = out, .held_step = -1, .saved_step = -1 };
+    hone_status status = hone_job_open(&run.job, recipe);
+    if (status) return status;
+    bool stopped = false;
+    hone_stop_watch();
+    if (!(status = open_run(&run))) {
+        hone_progress_open(&run.progress, out, recipe->logging_steps, run.peak_flops);
+        hone_report_header(&run);
+        run.began_s = hone_clock_s();
+        status = run_steps(&run, &stopped);
+        if (!status) status = stopped ? stop(&run) : end(&run);
+    }
+    close_run(&run);
+    hone_stop_unwatch();
+    return status;
+}

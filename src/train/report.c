@@ -1,0 +1,127 @@
+// report.c: what a run tells: header, progress, rows of the log, the table at the end.
+#include "base/cpu.h"
+#include "base/units.h"
+#include "train/run.h"
+#include <math.h>
+
+double hone_run_elapsed_s(const hone_run *run) { return run->before_s + hone_clock_s() - run->began_s; }
+
+double hone_run_done(const hone_run *run)
+{
+    double by_step = run->steps > 0 ? (double)run->loop.step / (double)run->steps : 0;
+    double by_time = run->recipe->max_time > 0 ? hone_run_elapsed_s(run) / run->recipe->max_time : 0;
+    return fmin(1, fmax(by_step, by_time));
+}
+
+void hone_report_header(const hone_run *run)
+{
+    const hone_job *job = &run->job;
+    int64_t step_tokens = hone_job_step_tokens(job);
+    fprintf(run->out, "hone pretrain  %s %s  f32  %s %s tokens", job->config.family->model_type, hone_units_count((double)run->plan.params).s,
+            hone_loader_source(&job->train), hone_units_count((double)job->train.data.n_tokens).s);
+    if (job->has_held) fprintf(run->out, ", held out %s", hone_units_count((double)job->held.data.n_tokens).s);
+    fprintf(run->out, "\n  plan   arena %s", hone_units_bytes((double)run->plan.arena_bytes).s);
+    fprintf(run->out, "  process %s", hone_units_bytes((double)run->plan.process_bytes).s);
+    if (run->steps > 0) fprintf(run->out, "  %s steps", hone_units_grouped(run->steps).s);
+    if (run->recipe->max_time > 0) fprintf(run->out, "  %s%s", run->steps > 0 ? "or " : "", hone_units_time(run->recipe->max_time).s);
+    fprintf(run->out, "  %s tokens a step (%lld x %lld x %lld)", hone_units_grouped(step_tokens).s, (long long)job->accumulation,
+            (long long)job->rows, (long long)job->T);
+    if (run->steps > 0)
+        fprintf(run->out, "  %.3g epochs", (double)run->steps * (double)(job->rows * job->accumulation) / (double)job->train.windows);
+    fprintf(run->out, "\n");
+    if (run->first_step > 0) fprintf(run->out, "  resume from step %s, row %s\n", hone_units_grouped(run->first_step).s, hone_units_grouped(job->train.row).s);
+    fflush(run->out);
+}
+
+// Seconds until the limit that comes first, at the pace of this process so far.
+static double left_s(const hone_run *run)
+{
+    double left = INFINITY, wall = hone_clock_s() - run->began_s;
+    int64_t done = run->loop.step - run->first_step;
+    if (run->steps > 0) left = (double)(run->steps - run->loop.step) * wall / (double)(done > 0 ? done : 1);
+    if (run->recipe->max_time > 0) left = fmin(left, run->recipe->max_time - hone_run_elapsed_s(run));
+    return fmax(0, left);
+}
+
+static hone_status log_step(hone_run *run, const hone_step *step, double tokens_per_s, int64_t memory)
+{
+    const hone_job *job = &run->job;
+    double flops = tokens_per_s * run->plan.flops_per_token;
+    json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)run->loop.step,
+        "loss", run->last_loss, "learning_rate", step->rate, "gradient_norm", step->norm, "clip_factor", step->factor,
+        "tokens", (json_int_t)hone_loader_tokens_seen(&job->train), "trained_tokens", (json_int_t)run->loop.trained_tokens,
+        "epochs", hone_loader_epochs(&job->train), "tokens_per_second", tokens_per_s, "flops_per_second", flops,
+        "share_of_peak", run->peak_flops > 0 ? flops / run->peak_flops : 0.0, "memory_bytes", (json_int_t)memory,
+        "elapsed_seconds", hone_run_elapsed_s(run));
+    double bpb = hone_run_bits_per_byte(run, run->last_loss);
+    if (row && bpb > 0) json_object_set_new(row, "bits_per_byte", json_real(bpb));
+    return hone_log_add(&run->log, "step", row);
+}
+
+hone_status hone_report_step(hone_run *run, const hone_step *step)
+{
+    run->busy_s += step->seconds;
+    run->step_s = run->step_s > 0 ? 0.8 * run->step_s + 0.2 * step->seconds : step->seconds;
+    run->window_loss += step->loss;
+    run->window_steps++;
+    bool last = hone_run_done(run) >= 1, logged = last || run->loop.step % run->recipe->logging_steps == 0;
+    double tokens_per_s = (double)hone_job_step_tokens(&run->job) / run->step_s;
+    int64_t memory = hone_memory_resident_bytes();
+    double loss = run->window_loss / (double)run->window_steps;
+    hone_status status = HONE_OK;
+    if (logged) {
+        run->last_loss = loss;
+        run->window_loss = 0;
+        run->window_steps = 0;
+        status = log_step(run, step, tokens_per_s, memory);
+    }
+    hone_progress_step(&run->progress, &(hone_progress_row){
+        .step = run->loop.step, .steps = run->steps, .done = hone_run_done(run), .loss = loss, .bits_per_byte = hone_run_bits_per_byte(run, loss),
+        .tokens_per_s = tokens_per_s, .flops_per_s = tokens_per_s * run->plan.flops_per_token, .left_s = left_s(run), .memory_bytes = memory });
+    return status;
+}
+
+hone_status hone_report_held(hone_run *run, const hone_evaluation *held)
+{
+    double loss = hone_evaluation_loss(held), error = hone_evaluation_loss_error(held), bits_per_byte = hone_evaluation_bits_per_byte(held);
+    run->held_step = run->loop.step;
+    run->held_loss = loss;
+    run->held_error = error;
+    run->held_bits = bits_per_byte;
+    hone_progress_held(&run->progress, run->loop.step, loss, bits_per_byte);
+    char bits[48] = "";
+    if (bits_per_byte > 0) snprintf(bits, sizeof bits, "  %.3f bits/byte", bits_per_byte);
+    hone_progress_say(&run->progress, "  held out @%lld%s  loss %.4f +- %.4f  perplexity %.2f  %s tokens in %.1f s", (long long)run->loop.step, bits,
+                      loss, error, exp(loss), hone_units_grouped(held->tokens).s, held->seconds);
+    json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:I, s:f, s:f}", "step", (json_int_t)run->loop.step, "loss", loss, "standard_error", error,
+                            "perplexity", exp(loss), "tokens", (json_int_t)held->tokens, "seconds", held->seconds,
+                            "elapsed_seconds", hone_run_elapsed_s(run));
+    if (row && bits_per_byte > 0) json_object_set_new(row, "bits_per_byte", json_real(bits_per_byte));
+    return hone_log_add(&run->log, "eval", row);
+}
+
+void hone_report_end(const hone_run *run, const char *model)
+{
+    FILE *out = run->out;
+    int64_t steps = run->loop.step - run->first_step;
+    double tokens = (double)steps * (double)hone_job_step_tokens(&run->job), wall = hone_clock_s() - run->began_s;
+    double flops = run->busy_s > 0 ? tokens * run->plan.flops_per_token / run->busy_s : 0;
+    int64_t peak = hone_memory_peak_bytes();
+    fprintf(out, "\n  steps        %s", hone_units_grouped(run->loop.step).s);
+    if (run->first_step > 0) fprintf(out, ", %s of them now", hone_units_grouped(steps).s);
+    fprintf(out, "\n  time         %s, %s of it in steps", hone_units_time(wall).s, hone_units_time(run->busy_s).s);
+    if (run->save_wait_s > 0.05) fprintf(out, ", %.1f s waiting for checkpoints", run->save_wait_s);
+    fprintf(out, "\n  tokens       %s", hone_units_grouped((int64_t)tokens).s);
+    if (steps > 0) fprintf(out, ", %s a second", hone_units_grouped((int64_t)(tokens / run->busy_s)).s);
+    fprintf(out, "\n  FLOP/s       %s", hone_units_flops(flops).s);
+    if (run->peak_flops > 0) fprintf(out, ", %.0f%% of the measured peak of %s", 100 * flops / run->peak_flops, hone_units_flops(run->peak_flops).s);
+    fprintf(out, "\n  memory       %s planned", hone_units_bytes((double)run->plan.process_bytes).s);
+    fprintf(out, ", %s measured (%+.1f%%)", hone_units_bytes((double)peak).s, 100 * ((double)peak / (double)run->plan.process_bytes - 1));
+    fprintf(out, "\n  loss         %.4f", run->last_loss);
+    if (run->held_step == run->loop.step) {
+        fprintf(out, ", held out %.4f +- %.4f, perplexity %.2f", run->held_loss, run->held_error, exp(run->held_loss));
+        if (run->held_bits > 0) fprintf(out, ", %.3f bits/byte", run->held_bits);
+    }
+    fprintf(out, "\n  model        %s\n", model);
+    fflush(out);
+}

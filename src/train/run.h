@@ -1,0 +1,49 @@
+// run.h: inside train/ only: the state of a training run between its parts (pretrain.c, report.c, sample.c).
+#pragma once
+#include "gen/generate.h"
+#include "io/checkpoint.h"
+#include "plan/memory.h"
+#include "run/log.h"
+#include "run/progress.h"
+#include "train/heldout.h"
+#include "train/loop.h"
+
+typedef struct hone_run {
+    const hone_recipe *recipe;
+    hone_job job;
+    hone_plan plan;
+    hone_loop loop;
+    hone_log log;
+    hone_progress progress;
+    FILE *out;
+    int64_t steps;                   // of the whole run; 0: limited by time alone
+    double peak_flops;               // of this machine, measured at the start
+    double began_s, before_s;        // clock at the start; seconds spent before it was resumed
+    int64_t first_step;              // where this process began
+    double step_s, busy_s;           // smoothed and summed seconds in steps
+    double window_loss; int64_t window_steps;  // since the last row of the log
+    double last_loss;                // mean over the last window
+    int64_t held_step; double held_loss, held_error, held_bits;   // last evaluation, -1 none
+    hone_checkpoint_writer *writer;
+    char *recipe_text;               // all keys as JSON, for the checkpoint
+    int64_t saved_step;              // newest checkpoint begun or found, -1 none
+    double save_wait_s;              // steps waited for checkpoints being written
+    hone_generator generator;        // where there are samples
+} hone_run;
+
+static inline double hone_run_bits_per_byte(const hone_run *run, double loss)
+{
+    double bytes = hone_loader_bytes_per_token(&run->job.train);
+    return bytes > 0 ? loss / 0.69314718055994531 / bytes : 0;
+}
+double hone_run_elapsed_s(const hone_run *run);      // over all resumes
+double hone_run_done(const hone_run *run);           // 0..1, by the limit that is nearest
+
+// report.c
+void hone_report_header(const hone_run *run);
+hone_status hone_report_step(hone_run *run, const hone_step *step);  // progress line and log
+hone_status hone_report_held(hone_run *run, const hone_evaluation *held);
+void hone_report_end(const hone_run *run, const char *model);
+// sample.c: generated text on the way.
+hone_status hone_run_open_samples(hone_run *run);
+hone_status hone_run_sample(hone_run *run);

@@ -1,0 +1,123 @@
+// A run that was stopped and goes on ends with the bits of one that never stopped: weights and moments alike. The program
+// is driven as a user would: started, interrupted, started again with the same command.
+#include "base/cpu.h"
+#include "base/file.h"
+#include "support/cmocka_all.h"
+#include "support/run_rig.h"
+#include "support/verb.h"
+#include <signal.h>
+#include <unistd.h>
+
+// 5 micro-batches of 2 rows: a step is 10 of the 162 rows of an epoch. Stops come in the middle of an epoch, in the
+// middle of the next one, and (four times in five) within an accumulation.
+enum { STEPS = 24 };
+static const char *const more = "per_device_train_batch_size: 2\ngradient_accumulation_steps: 5\nmax_steps: 24\nsave_steps: 7\n"
+                                "eval_steps: 9\nlogging_steps: 1\nwarmup_ratio: 0.2\n";
+
+static char *folder;
+static int make_folder(void **state) { (void)state; folder = run_rig_folder(); return 0; }
+static int remove_folder(void **state) { (void)state; run_rig_remove(folder); return 0; }
+
+static char *write_recipe(void)
+{
+    hone_recipe recipe;
+    run_rig_recipe(&recipe, folder, more);
+    hone_recipe_release(&recipe);
+    return hone_path_join(folder, "recipe.yaml");
+}
+
+static int64_t steps_logged(const char *out)
+{
+    char *path = hone_path_join(out, "log.jsonl"), *text, *at;
+    size_t size;
+    int64_t steps = 0;
+    if (hone_file_exists(path) && hone_file_read(path, &text, &size) == HONE_OK) {
+        for (at = text; (at = strstr(at, "\"event\":\"step\"")); at++) steps++;
+        hone_free(text);
+    }
+    hone_free(path);
+    return steps;
+}
+
+static uint64_t hash_of(const char *out, const char *name)
+{
+    uint64_t hash;
+    char *path = hone_format("%s/step-%d/%s", out, STEPS, name);
+    if (hone_file_hash(path, &hash) != HONE_OK) fail_msg("%s", hone_error());
+    hone_free(path);
+    return hash;
+}
+
+static void test_stopped_three_times_is_bit_identical(void **state)
+{
+    (void)state;
+    static const int64_t stop_after[] = { 4, 5, 9 }; // steps in each process before it is interrupted
+    char *recipe = write_recipe(), *whole = hone_format("output_dir=%s/whole", folder), *parts = hone_format("output_dir=%s/parts", folder), *output;
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, whole, NULL }), 0);
+    hone_free(output);
+    for (int i = 0; i < 3; i++) {
+        verb_run run;
+        int64_t before = steps_logged(parts + 11);
+        verb_start(&run, (const char *[]){ "pretrain", recipe, parts, NULL });
+        double began = hone_clock_s();
+        while (steps_logged(parts + 11) < before + stop_after[i] && hone_clock_s() - began < 100) usleep(500);
+        kill(run.pid, i == 1 ? SIGTERM : SIGINT);
+        assert_int_equal(verb_finish(&run), i == 1 ? 128 + SIGTERM : 128 + SIGINT);
+        assert_non_null(strstr(run.output, "the same command goes on from there"));
+        hone_free(run.output);
+    }
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, parts, NULL }), 0);
+    assert_non_null(strstr(output, "resume from step"));
+    hone_free(output);
+    assert_true(hash_of(whole + 11, "model.safetensors") == hash_of(parts + 11, "model.safetensors"));
+    assert_true(hash_of(whole + 11, "optimizer.safetensors") == hash_of(parts + 11, "optimizer.safetensors"));
+    // a finished run has nothing left to do, and says so by doing nothing
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, parts, NULL }), 0);
+    hone_free(output);
+    hone_free(recipe);
+    hone_free(whole);
+    hone_free(parts);
+}
+
+// The control: another seed, or one step more, changes the bits that the test above compares.
+static void test_comparison_notices_a_different_run(void **state)
+{
+    (void)state;
+    char *recipe = write_recipe(), *other = hone_format("output_dir=%s/other", folder), *whole = hone_format("%s/whole", folder);
+    assert_int_equal(verb(NULL, (const char *[]){ "pretrain", recipe, other, "seed=2", NULL }), 0);
+    assert_false(hash_of(whole, "model.safetensors") == hash_of(other + 11, "model.safetensors"));
+    hone_free(recipe);
+    hone_free(other);
+    hone_free(whole);
+}
+
+// What "the next row" means may not change under a run.
+static void test_a_run_does_not_go_on_with_another_order(void **state)
+{
+    (void)state;
+    static const char *const change[] = { "seed=3", "cutoff_len=36", "order=sequential", "dataset=held.u16" };
+    char *recipe = write_recipe(), *whole = hone_format("output_dir=%s/whole", folder), *held = hone_format("dataset=%s/held.u16", folder);
+    for (int i = 0; i < 4; i++) {
+        char *output;
+        assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, whole, i == 3 ? held : change[i], NULL }), 1);
+        assert_non_null(strstr(output, "start anew in another output_dir"));
+        hone_free(output);
+    }
+    char *output;
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, whole, "resume=never", NULL }), 1);
+    assert_non_null(strstr(output, "of an earlier run"));
+    hone_free(output);
+    hone_free(recipe);
+    hone_free(whole);
+    hone_free(held);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stopped_three_times_is_bit_identical),
+        cmocka_unit_test(test_comparison_notices_a_different_run),
+        cmocka_unit_test(test_a_run_does_not_go_on_with_another_order),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
