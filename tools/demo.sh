@@ -37,4 +37,4 @@ step "Training"
 run $hone pretrain recipes/demo.yaml "$@"
 
 step "What it writes"
-run $hone generate $demo/run/model --prompt "And it came to pass" --max-tokens 120 --temperature 0.8 --seed 1
+run $hone generate $demo/run/model --prompt "And it came to pass" --max-new-tokens 120 --temperature 0.8 --seed 1
