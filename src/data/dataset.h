@@ -2,6 +2,7 @@
 //
 //     DIR/data.json        what it is: tokenizer, counts of both splits, shards, sources
 //     DIR/train-00000.bin  DIR/train-00001.bin ...   DIR/held-00000.bin ...     (shards.h)
+//     DIR/tokenizer.json   DIR/tokenizer_config.json    what the ids mean
 //
 // A raw file of u16 or u32 ids (name.u16, name.u32) is a data set too: all of it is the split `train`, it has no
 // documents unless the id that closes one is given, and its bytes of text are unknown.
@@ -22,7 +23,7 @@ typedef struct hone_dataset {
     uint64_t tokenizer;             // identity hash; 0 unknown
     int64_t eos;                    // id that closes documents, -1 unknown
     bool raw;
-    int64_t untouched_bytes;        // read since resident pages were last let go
+    int64_t touched_from, touched_to;   // shards with pages that the last read made resident
 } hone_dataset;
 
 // vocab: the model's vocabulary (ids outside are refused with file and position when read; a tokenizer with more ids is
@@ -34,7 +35,7 @@ void hone_dataset_close(hone_dataset *dataset);
 bool hone_dataset_is_raw(const char *path);             // by its name
 hone_status hone_dataset_has_split(const char *path, hone_split split, bool *has);  // with at least one token
 
-// out[i] = token at position + i. Lets resident pages go now and then: this process stays small however long the data is.
+// out[i] = token at position + i. Keeps only its own pages resident: this process stays small however long the data is.
 hone_status hone_dataset_read(hone_dataset *dataset, int64_t position, int64_t count, int32_t *out);
 // Ends of the documents that reach into [position, position + count): ascending positions behind each, the last one at or
 // after position + count. Not for raw files. ends: room for count + 1. Returns how many.

@@ -181,6 +181,7 @@ hone_status hone_prepare(const hone_prepare_options *options, hone_prepare_repor
     if (!status) status = more ? describe_sources(options, more) : hone_fail("out of memory");
     for (int k = 0; k < HONE_SPLIT_COUNT; k++) report->shards[k] = (int64_t)json_array_size(s.writer.shards[k]) + s.writer.open[k];
     count(&s, began);
+    if (!status) status = hone_tokenizer_save(s.tokenizer, s.writer.temporary); // the data explains itself: training needs no other path
     if (status) hone_dataset_writer_abort(&s.writer);
     else status = hone_dataset_writer_finish(&s.writer, more);
     report->seconds = hone_clock_s() - began;
