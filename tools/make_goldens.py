@@ -10,7 +10,7 @@ those same f32 weights (transformers itself keeps RoPE angles, RMS norms and som
     logits      f32 (2, 37, V)   of ids[0]
     loss        f64 (1,)         mean cross entropy of the 2 x 36 next tokens
     grad.NAME   f32              of that loss
-    losses      f64 (5,)         of AdamW: lr 1e-2, betas 0.9 0.999, eps 1e-5, decay 0.5 on matrices only, clipped at max_norm
+    losses      f64 (5,)         of AdamW: lr 1e-2, betas 0.9 0.95, eps 1e-5, decay 0.5 on matrices only, clipped at max_norm
     norms       f64 (5,)         gradient norms before clipping; max_norm lies between them, so some steps are clipped
     max_norm    f64 (1,)
     after.NAME  f32              parameters after five steps
@@ -100,7 +100,7 @@ def adamw(model, ids, max_norm):
     decayed = [p for p in model.parameters() if p.dim() >= 2]
     plain = [p for p in model.parameters() if p.dim() < 2]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.5}, {"params": plain, "weight_decay": 0.0}], lr=1e-2,
-                                  betas=(0.9, 0.999), eps=EPS)
+                                  betas=(0.9, 0.95), eps=EPS)
     losses, norms = [], []
     for batch in ids:
         losses.append(gradients(model, batch)[1])
