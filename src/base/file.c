@@ -416,7 +416,7 @@ hone_status hone_file_hash(const char *path, uint64_t *hash)
     if (!memory) { hone_map_close(&map); return HONE_FAILED; }
     state = (XXH3_state_t *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
     XXH3_64bits_reset(state);
-    const size_t piece = 16 << 20;
+    const size_t piece = 1 << 20;
     for (size_t at = 0; at < map.size; at += piece) {
         size_t size = map.size - at < piece ? map.size - at : piece;
         XXH3_64bits_update(state, map.data + at, size);

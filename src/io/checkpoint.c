@@ -283,15 +283,9 @@ static hone_status load_moments(const char *path, const hone_model *model, hone_
         if (!saved || !same_shape(hone_at(model->graph, moment[i].id), saved))
             status = hone_fail("%s: %s is missing or of another shape or type; it belongs to another model or optimizer", file, moment[i].name);
     }
-    const int64_t piece = 1 << 20;
     for (int64_t i = 0; i < count && !status; i++) {
         const hone_safetensor *saved = hone_safetensors_find(&set, moment[i].name);
-        uint8_t *out = data(context, moment[i].id);
-        for (int64_t at = 0; at < saved->count; at += piece) {
-            int64_t n = saved->count - at < piece ? saved->count - at : piece;
-            hone_safetensor_read(&set, saved, at, n, saved->kind, out + (size_t)at * hone_dtype_bytes(saved->kind));
-            if (n == piece) hone_safetensors_drop(&set);
-        }
+        hone_safetensor_read(&set, saved, 0, saved->count, saved->kind, data(context, moment[i].id));
     }
     hone_safetensors_close(&set);
     hone_free(file);

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SCRATCH_BYTES = 1 << 20, DROP_BYTES = 4 << 20 };
+enum { SCRATCH_BYTES = 1 << 20 };
 
 // "a.{layer}.b", 3 -> "a.3.b". hone_free() it.
 static char *expand(const char *pattern, int64_t layer)
@@ -201,25 +201,8 @@ static hone_status check_fit(const hone_safetensors *set, const hone_model *mode
     return status;
 }
 
-typedef struct { const hone_safetensors *set; int64_t touched; } reading;
-
-static void read_piece(reading *r, const hone_safetensor *t, int64_t first, int64_t count, float *out)
-{
-    hone_safetensor_read(r->set, t, first, count, HONE_f32, out);
-    r->touched += count * (int64_t)hone_dtype_bytes(t->kind);
-    if (r->touched < DROP_BYTES) return;
-    r->touched = 0;
-    hone_safetensors_drop(r->set);
-}
-
-static void read_plain(reading *r, const hone_safetensor *t, int64_t first, int64_t count, float *out)
-{
-    const int64_t piece = DROP_BYTES / (int64_t)sizeof(float);
-    for (int64_t at = 0; at < count; at += piece) read_piece(r, t, first + at, count - at < piece ? count - at : piece, out + at);
-}
-
 // A piece of one file row at a time: its elements go down a column of each part.
-static void read_transposed(reading *r, const hone_safetensor *t, const hone_hf_entry *entry, float *const *part, float *scratch)
+static void read_transposed(hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, float *const *part, float *scratch)
 {
     int64_t in = entry->dim[0], columns = entry->dim[1], out = columns / entry->parts, limit = SCRATCH_BYTES / (int64_t)sizeof(float);
     int64_t rows = limit / columns;   // whole rows per piece: neighbouring rows meet in the same cache lines of the parts
@@ -229,7 +212,7 @@ static void read_transposed(reading *r, const hone_safetensor *t, const hone_hf_
         int64_t n = in - i0 < rows ? in - i0 : rows;
         for (int64_t j0 = 0; j0 < columns; j0 += width) {
             int64_t m = columns - j0 < width ? columns - j0 : width;
-            read_piece(r, t, i0 * columns + j0, n * m, scratch);   // n > 1 only where m == columns
+            hone_safetensor_read(set, t, i0 * columns + j0, n * m, HONE_f32, scratch);   // n > 1 only where m == columns
             for (int64_t j = 0; j < m; j++) {
                 float *row = part[(j0 + j) / out] + (j0 + j) % out * in + i0;
                 for (int64_t i = 0; i < n; i++) row[i] = scratch[i * m + j];
@@ -238,20 +221,20 @@ static void read_transposed(reading *r, const hone_safetensor *t, const hone_hf_
     }
 }
 
-static void read_entry(reading *r, const hone_safetensor *t, const hone_hf_entry *entry, float *const *part, float *scratch)
+static void read_entry(hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, float *const *part, float *scratch)
 {
     int64_t count = t->count / entry->parts;
-    if (entry->transposed) read_transposed(r, t, entry, part, scratch);
-    else for (int p = 0; p < entry->parts; p++) read_plain(r, t, p * count, count, part[p]);
+    if (entry->transposed) read_transposed(set, t, entry, part, scratch);
+    else for (int p = 0; p < entry->parts; p++) hone_safetensor_read(set, t, p * count, count, HONE_f32, part[p]);
 }
 
 // A head that a tied model carries must be the embedding; silence would lose a trained matrix.
-static hone_status check_tied_head(reading *r, const hone_safetensor *tied, const char *folder, const float *embedding, float *scratch)
+static hone_status check_tied_head(hone_safetensors *set, const hone_safetensor *tied, const char *folder, const float *embedding, float *scratch)
 {
     const int64_t piece = SCRATCH_BYTES / (int64_t)sizeof(float);
     for (int64_t at = 0; at < tied->count; at += piece) {
         int64_t n = tied->count - at < piece ? tied->count - at : piece;
-        read_piece(r, tied, at, n, scratch);
+        hone_safetensor_read(set, tied, at, n, HONE_f32, scratch);
         if (memcmp(scratch, embedding + at, (size_t)n * sizeof(float)) != 0)
             return hone_fail("%s: config.json says tie_word_embeddings, but %s differs from the embedding; set tie_word_embeddings to false", folder, tied->name);
     }
@@ -271,15 +254,14 @@ hone_status hone_hf_load(const hone_model *model, const char *folder, hone_place
     scratch = hone_alloc(SCRATCH_BYTES, 1);
     if (!found || !scratch) { status = HONE_FAILED; goto out; }
     if ((status = check_fit(&set, model, &map, folder, found))) goto out;
-    reading r = { .set = &set };
     for (int64_t i = 0; i < map.count; i++) {
         float *part[HONE_HF_PARTS] = { 0 };
         for (int p = 0; p < map.entry[i].parts; p++) part[p] = data(context, map.entry[i].param[p]);
-        read_entry(&r, found[i], &map.entry[i], part, scratch);
+        read_entry(&set, found[i], &map.entry[i], part, scratch);
     }
     const hone_hf_entry *tied_to = NULL;
     const hone_safetensor *tied = find_tied_head(&set, model, &map, &tied_to);
-    if (tied) status = check_tied_head(&r, tied, folder, data(context, model->embed), scratch);
+    if (tied) status = check_tied_head(&set, tied, folder, data(context, model->embed), scratch);
 out:
     hone_free(found);
     hone_free(scratch);
@@ -291,6 +273,17 @@ out:
 // Saving --------------------------------------------------------------------------------------------------------------
 
 typedef struct { const hone_hf_map *map; hone_place_fn data; void *context; } weights;
+
+// Sixteen file rows at a time: a cache line of the parameter, read once, gives one element to each: 2.2x faster
+// than element by element on GPT-2 124M.
+enum { TURN_ROWS = 16 };
+static void turn_rows(float *restrict y, const float *const *part, int64_t columns, int64_t out, int64_t in, int64_t i, int64_t rows)
+{
+    for (int64_t j = 0; j < columns; j++) {
+        const float *x = part[j / out] + j % out * in + i;
+        for (int64_t r = 0; r < rows; r++) y[r * columns + j] = x[r];
+    }
+}
 
 // Plain f32 goes to the file from where it lies; a transposed piece is turned in scratch.
 static const void *weights_source(void *weights_pointer, int64_t index, int64_t first, int64_t count, void *scratch)
@@ -304,13 +297,17 @@ static const void *weights_source(void *weights_pointer, int64_t index, int64_t 
     const float *part[HONE_HF_PARTS] = { 0 };
     for (int p = 0; p < entry->parts; p++) part[p] = w->data(w->context, entry->param[p]);
     int64_t i = first / columns, j = first % columns;
-    for (int64_t k = 0; k < count; ) {   // runs within one part of one file row
-        int64_t o = j % out, run = out - o < count - k ? out - o : count - k;
-        const float *x = part[j / out] + o * in + i;
-        for (int64_t e = 0; e < run; e++) y[k + e] = x[e * in];
-        k += run;
-        j += run;
-        if (j == columns) j = 0, i++;
+    for (int64_t k = 0; k < count; ) {
+        int64_t n = j == 0 ? (count - k) / columns : 0;   // whole file rows ahead
+        if (n > TURN_ROWS) n = TURN_ROWS;
+        if (n > 0) {
+            turn_rows(y + k, part, columns, out, in, i, n);
+            k += n * columns;
+            i += n;
+        } else {
+            for (; k < count && j < columns; k++, j++) y[k] = part[j / out][j % out * in + i];
+            if (j == columns) j = 0, i++;
+        }
     }
     return scratch;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum { MAX_HEADER_BYTES = 100000000 };   // the format's own bound
+enum { DROP_BYTES = 2 << 20 };           // resident pages of a map while it is read
 
 // Types that files may hold. hone reads those of dtypes.def; the others may stand in a file as ignorable buffers.
 typedef struct { const char *name; size_t bytes; hone_dtype kind; } file_type;
@@ -244,8 +245,9 @@ const hone_safetensor *hone_safetensors_find(const hone_safetensors *set, const 
 
 const char *hone_safetensor_path(const hone_safetensors *set, const hone_safetensor *tensor) { return set->file[tensor->file].path; }
 
-void hone_safetensors_drop(const hone_safetensors *set)
+void hone_safetensors_drop(hone_safetensors *set)
 {
+    set->touched_bytes = 0;
     for (int64_t i = 0; i < set->n_file; i++) hone_map_drop(&set->file[i].map);
 }
 
@@ -271,23 +273,32 @@ bool hone_safetensor_converts(const hone_safetensor *tensor, hone_dtype to)
 }
 
 // memcpy everywhere: the format promises no alignment.
-void hone_safetensor_read(const hone_safetensors *set, const hone_safetensor *tensor, int64_t first, int64_t count, hone_dtype to, void *out)
+static void convert(const hone_safetensor *tensor, const uint8_t *data, int64_t count, hone_dtype to, uint8_t *out)
 {
-    HONE_ASSERT(first >= 0 && count >= 0 && first + count <= tensor->count, "%s: [%" PRId64 ", +%" PRId64 ") of %" PRId64, tensor->name, first, count, tensor->count);
-    HONE_ASSERT(hone_safetensor_converts(tensor, to), "%s: %s to %s", tensor->name, tensor->dtype, hone_dtype_name(to));
-    size_t bytes = hone_dtype_bytes(tensor->kind);
-    const uint8_t *data = set->file[tensor->file].map.data;
-    if (count == 0) return;
-    data += tensor->begin + (size_t)first * bytes;
     if (tensor->kind == to) {
-        memcpy(out, data, (size_t)count * bytes);
+        memcpy(out, data, (size_t)count * hone_dtype_bytes(to));
         return;
     }
-    float *y = out;
     for (int64_t i = 0; i < count; i++) {
         uint16_t h;
         memcpy(&h, data + 2 * i, 2);
-        y[i] = tensor->kind == HONE_bf16 ? hone_bf16_to_f32(h) : hone_f16_to_f32(h);
+        float y = tensor->kind == HONE_bf16 ? hone_bf16_to_f32(h) : hone_f16_to_f32(h);
+        memcpy(out + 4 * i, &y, 4);
+    }
+}
+
+void hone_safetensor_read(hone_safetensors *set, const hone_safetensor *tensor, int64_t first, int64_t count, hone_dtype to, void *out)
+{
+    HONE_ASSERT(first >= 0 && count >= 0 && count <= tensor->count - first, "%s: [%" PRId64 ", +%" PRId64 ") of %" PRId64, tensor->name, first, count, tensor->count);
+    HONE_ASSERT(hone_safetensor_converts(tensor, to), "%s: %s to %s", tensor->name, tensor->dtype, hone_dtype_name(to));
+    if (count == 0) return;   // an empty file has no map
+    int64_t bytes = (int64_t)hone_dtype_bytes(tensor->kind), piece = DROP_BYTES / bytes;
+    const uint8_t *data = set->file[tensor->file].map.data + tensor->begin + first * bytes;
+    for (int64_t at = 0; at < count; at += piece) {
+        int64_t n = count - at < piece ? count - at : piece;
+        convert(tensor, data + at * bytes, n, to, (uint8_t *)out + (size_t)at * hone_dtype_bytes(to));
+        set->touched_bytes += n * bytes;
+        if (set->touched_bytes >= DROP_BYTES) hone_safetensors_drop(set);
     }
 }
 

@@ -211,6 +211,33 @@ static void test_a_folder_that_cannot_be_written_is_named(void **state)
     test_store_close(&a);
 }
 
+// Folders that others made: every tensor finds its place. One known value of each shows that the data did.
+static void test_folders_of_others_load(void **state)
+{
+    (void)state;
+    static const struct { const char *folder, *param; int64_t count; float first; } cases[] = {
+        { "stories260K/hf", "embed.tokens", 512 * 64, -0.29474878311157227f }, { "tiny_llama_random/model", "layers.3.down", 128 * 344, -0.0166015625f },
+    };
+    for (int i = 0; i < 2; i++) {
+        char folder[600], path[640];
+        snprintf(folder, sizeof folder, HONE_SOURCE_DIR "/../shared/data/weights/%s", cases[i].folder);
+        snprintf(path, sizeof path, "%s/config.json", folder);
+        if (!hone_dir_exists(folder)) {
+            print_message("skipped: no ../shared/data\n");
+            skip();
+        }
+        hone_config config;
+        test_store a;
+        if (hone_config_load(&config, path)) fail_msg("%s", hone_error());
+        test_store_open(&a, &config, false);
+        if (hone_hf_load(&a.model, folder, test_store_place, &a)) fail_msg("%s", hone_error());
+        hone_tid id = hone_graph_find(a.graph, cases[i].param);
+        assert_int_equal(hone_tensor_count(hone_at(a.graph, id)), cases[i].count);
+        assert_true(*(float *)test_store_place(&a, id) == cases[i].first);
+        test_store_close(&a);
+    }
+}
+
 // What transformers itself says: no warning, every weight loaded, nothing left over.
 static void test_transformers_loads_without_a_warning(void **state)
 {
@@ -255,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_a_tied_head_that_differs_is_refused),
         cmocka_unit_test(test_tokenizer_files_come_along),
         cmocka_unit_test(test_a_folder_that_cannot_be_written_is_named),
+        cmocka_unit_test(test_folders_of_others_load),
         cmocka_unit_test(test_transformers_loads_without_a_warning),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
