@@ -202,7 +202,7 @@ static hone_status check_fit(const hone_safetensors *set, const hone_model *mode
 }
 
 // A piece of one file row at a time: its elements go down a column of each part.
-static void read_transposed(hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, float *const *part, float *scratch)
+static void read_transposed(const hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, float *const *part, float *scratch)
 {
     int64_t in = entry->dim[0], columns = entry->dim[1], out = columns / entry->parts, limit = SCRATCH_BYTES / (int64_t)sizeof(float);
     int64_t rows = limit / columns;   // whole rows per piece: neighbouring rows meet in the same cache lines of the parts
@@ -221,7 +221,7 @@ static void read_transposed(hone_safetensors *set, const hone_safetensor *t, con
     }
 }
 
-static void read_entry(hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, float *const *part, float *scratch)
+static void read_entry(const hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, float *const *part, float *scratch)
 {
     int64_t count = t->count / entry->parts;
     if (entry->transposed) read_transposed(set, t, entry, part, scratch);
@@ -229,7 +229,7 @@ static void read_entry(hone_safetensors *set, const hone_safetensor *t, const ho
 }
 
 // A head that a tied model carries must be the embedding; silence would lose a trained matrix.
-static hone_status check_tied_head(hone_safetensors *set, const hone_safetensor *tied, const char *folder, const float *embedding, float *scratch)
+static hone_status check_tied_head(const hone_safetensors *set, const hone_safetensor *tied, const char *folder, const float *embedding, float *scratch)
 {
     const int64_t piece = SCRATCH_BYTES / (int64_t)sizeof(float);
     for (int64_t at = 0; at < tied->count; at += piece) {

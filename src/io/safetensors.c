@@ -245,9 +245,8 @@ const hone_safetensor *hone_safetensors_find(const hone_safetensors *set, const 
 
 const char *hone_safetensor_path(const hone_safetensors *set, const hone_safetensor *tensor) { return set->file[tensor->file].path; }
 
-void hone_safetensors_drop(hone_safetensors *set)
+void hone_safetensors_drop(const hone_safetensors *set)
 {
-    set->touched_bytes = 0;
     for (int64_t i = 0; i < set->n_file; i++) hone_map_drop(&set->file[i].map);
 }
 
@@ -287,18 +286,21 @@ static void convert(const hone_safetensor *tensor, const uint8_t *data, int64_t 
     }
 }
 
-void hone_safetensor_read(hone_safetensors *set, const hone_safetensor *tensor, int64_t first, int64_t count, hone_dtype to, void *out)
+void hone_safetensor_read(const hone_safetensors *set, const hone_safetensor *tensor, int64_t first, int64_t count, hone_dtype to, void *out)
 {
     HONE_ASSERT(first >= 0 && count >= 0 && count <= tensor->count - first, "%s: [%" PRId64 ", +%" PRId64 ") of %" PRId64, tensor->name, first, count, tensor->count);
     HONE_ASSERT(hone_safetensor_converts(tensor, to), "%s: %s to %s", tensor->name, tensor->dtype, hone_dtype_name(to));
     if (count == 0) return;   // an empty file has no map
     int64_t bytes = (int64_t)hone_dtype_bytes(tensor->kind), piece = DROP_BYTES / bytes;
-    const uint8_t *data = set->file[tensor->file].map.data + tensor->begin + first * bytes;
+    hone_safetensors_file *file = &set->file[tensor->file];
+    const uint8_t *data = file->map.data + tensor->begin + first * bytes;
     for (int64_t at = 0; at < count; at += piece) {
         int64_t n = count - at < piece ? count - at : piece;
         convert(tensor, data + at * bytes, n, to, (uint8_t *)out + (size_t)at * hone_dtype_bytes(to));
-        set->touched_bytes += n * bytes;
-        if (set->touched_bytes >= DROP_BYTES) hone_safetensors_drop(set);
+        file->touched_bytes += n * bytes;
+        if (file->touched_bytes < DROP_BYTES) continue;
+        file->touched_bytes = 0;
+        hone_map_drop(&file->map);
     }
 }
 

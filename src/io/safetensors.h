@@ -23,12 +23,15 @@ typedef struct hone_safetensor {
     int file;                       // index into .file
 } hone_safetensor;
 
-typedef struct hone_safetensors_file { char *path; hone_map map; } hone_safetensors_file;
+typedef struct hone_safetensors_file {
+    char *path;
+    hone_map map;
+    int64_t touched_bytes;          // read since resident pages were last let go
+} hone_safetensors_file;
 
 typedef struct hone_safetensors {
     hone_safetensors_file *file; int64_t n_file;
     hone_safetensor *tensor; int64_t count;      // sorted by name
-    int64_t touched_bytes;                       // read since resident pages were last let go
 } hone_safetensors;
 
 hone_status hone_safetensors_open(hone_safetensors *set, const char *path);         // one file
@@ -40,10 +43,10 @@ const hone_safetensor *hone_safetensors_find(const hone_safetensors *set, const 
 // conversions do not exist: the caller checks with hone_safetensor_converts(). Lets the map's resident pages go every few
 // MiB, so that loading does not double the process.
 bool hone_safetensor_converts(const hone_safetensor *tensor, hone_dtype to);
-void hone_safetensor_read(hone_safetensors *set, const hone_safetensor *tensor, int64_t first, int64_t count,
+void hone_safetensor_read(const hone_safetensors *set, const hone_safetensor *tensor, int64_t first, int64_t count,
                           hone_dtype to, void *out);
 const char *hone_safetensor_path(const hone_safetensors *set, const hone_safetensor *tensor);
-void hone_safetensors_drop(hone_safetensors *set);   // lets them go now
+void hone_safetensors_drop(const hone_safetensors *set);   // lets them go now
 
 typedef struct hone_safetensor_spec { const char *name; hone_dtype dtype; int rank; int64_t dim[HONE_MAX_RANK]; } hone_safetensor_spec;
 
