@@ -214,8 +214,9 @@ static void sample_wanted(turn *t, slot **list, int64_t n, pick *picks)
     for (int64_t i = 0; i < n_pick; i++) {
         const hone_request *r = picks[i].slot->request;
         const float *z = logits + picks[i].slot->wanted * V;
-        picks[i].id = hone_sample(&g->sampler[omp_get_thread_num()], &r->sampling, z, r->ids, r->n_ids, r->key);
-        picks[i].logprob = r->logprob ? hone_logprob_of(z, V, picks[i].id) : 0;
+        hone_sampler *sampler = &g->sampler[omp_get_thread_num()];
+        picks[i].id = hone_sample(sampler, &r->sampling, z, r->ids, r->n_ids, r->key);
+        picks[i].logprob = r->logprob ? hone_logprob_of(sampler, z, picks[i].id) : 0;
     }
     for (int64_t i = 0; i < n_pick; i++) append_id(t, picks[i].slot, picks[i].id, picks[i].logprob);
 }

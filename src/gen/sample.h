@@ -25,7 +25,7 @@ hone_status hone_sampling_check(const hone_sampling *how, const char *where); //
 typedef struct hone_sampler {
     int64_t V;
     struct hone_candidate *candidate; // (V,)
-    float *penalised;                 // (V,)
+    float *penalised, *weight;        // (V,) logits, and exp of them
     uint8_t *seen;                    // (V,) zero between calls
 } hone_sampler;
 hone_status hone_sampler_init(hone_sampler *sampler, int64_t V);
@@ -35,4 +35,4 @@ void hone_sampler_release(hone_sampler *sampler);
 int32_t hone_sample(hone_sampler *sampler, const hone_sampling *how, const float *logits, const int32_t *ids, int64_t n, uint64_t key);
 
 // log softmax(logits)[id]: of the model, before any of the above.
-float hone_logprob_of(const float *logits, int64_t V, int32_t id);
+float hone_logprob_of(hone_sampler *sampler, const float *logits, int32_t id);
