@@ -12,7 +12,7 @@ setup:                          # installs missing Debian packages (tools/packag
 build: setup                    # build/hone: optimised, for any x86-64; kernels are chosen at run time
 	@mkdir -p build
 	@cmake -S . -B build -G Ninja > build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
-	@ninja -C build
+	@ninja -C build hone
 
 demo:                           # from a text to a trained model, in about ten minutes
 	@tools/setup.sh build demo
@@ -20,12 +20,15 @@ demo:                           # from a text to a trained model, in about ten m
 	@tools/demo.sh
 
 test: build                     # all tests; what they skip is listed behind them
+	@ninja -C build
 	@tools/test.sh build
 
 test-long: build                # the same with the full counts of what `make test` only samples
+	@ninja -C build
 	@HONE_TEST_LONG=1 tools/test.sh build
 
 bench: build                    # the figures: a table, and build/bench.json
+	@ninja -C build
 	@tools/setup.sh bench
 	@HONE_PYTHON=$$(tools/setup_python.sh) python3 bench/run.py --only "$(ONLY)"
 
