@@ -32,8 +32,8 @@ typedef struct hone_job {
 } hone_job;
 
 // Bytes that a run allocates or maps in after the arena and that do not depend on the recipe: windows of mapped data,
-// buffers of files that are written.
-enum { HONE_JOB_LATE_BYTES = 2 << 20 };
+// buffers of logs and small files. The checkpoint writer's own come on top (hone_checkpoint_buffer_bytes).
+enum { HONE_JOB_LATE_BYTES = 768 << 10 };
 
 // On failure nothing is left to close.
 hone_status hone_job_open(hone_job *job, const hone_recipe *recipe);

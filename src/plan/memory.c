@@ -1,6 +1,7 @@
 // memory.c: see memory.h.
 #include "plan/memory.h"
 #include "base/units.h"
+#include "io/checkpoint.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -58,12 +59,14 @@ static hone_status count_layers(const hone_job *job, hone_plan *plan)
     return HONE_OK;
 }
 
-// What a run allocates after the arena: the resolved operands of each program, and read windows of mapped data.
+// What a run allocates after the arena: the resolved operands of each program, read windows of mapped data, the buffer of
+// the checkpoint writer.
 static int64_t late_bytes(const hone_job *job)
 {
     int64_t nodes = 0;
     for (int i = 0; i < job->graph->n_program; i++) nodes += job->graph->program[i].count + 1;
-    return nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES;
+    return nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES +
+           (int64_t)hone_checkpoint_buffer_bytes();
 }
 
 hone_status hone_plan_make(const hone_job *job, hone_plan *plan)

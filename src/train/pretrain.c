@@ -30,7 +30,7 @@ static hone_status save(hone_run *run)
     hone_checkpoint_tokens source = { .source = (char *)(uintptr_t)hone_loader_source(&job->train), .tokens = hone_loader_tokens_seen(&job->train) };
     hone_checkpoint_state state = { .step = run->loop.step, .row = job->train.row, .tokens = run->loop.trained_tokens,
                                     .seconds = hone_run_elapsed_s(run), .seed = (uint64_t)run->recipe->seed,
-                                    .data_hash = data_hash(&job->train.data), .program_hash = hone_op_table_hash(),
+                                    .data_hash = data_hash(&job->train.data), .program_hash = hone_checkpoint_hash_programs(job->graph),
                                     .recipe = run->recipe_text, .source = &source, .n_source = 1 };
     run->saved_step = run->loop.step;
     return hone_checkpoint_start(run->writer, &state);
