@@ -256,8 +256,8 @@ static hone_status end(hone_run *run)
     if (!status) {
         int64_t peak = hone_memory_peak_bytes();
         json_t *row = json_pack("{s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:s}", "step", (json_int_t)run->loop.step, "elapsed_seconds", hone_run_elapsed_s(run),
-                                "trained_tokens", (json_int_t)run->loop.trained_tokens, "step_seconds", run->busy_s, "save_wait_seconds", run->save_wait_s,
-                                "planned_memory_bytes", (json_int_t)run->plan.process_bytes, "peak_memory_bytes", (json_int_t)peak, "model", model);
+                                "trained_tokens", (json_int_t)run->loop.trained_tokens, "seconds_in_steps", run->busy_s, "save_wait_seconds", run->save_wait_s,
+                                "planned_bytes", (json_int_t)run->plan.process_bytes, "peak_resident_bytes", (json_int_t)peak, "model", model);
         status = hone_log_add(&run->log, "end", row);
         hone_report_end(run, model);
     }

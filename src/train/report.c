@@ -47,11 +47,11 @@ static hone_status log_step(hone_run *run, const hone_step *step, double tokens_
 {
     const hone_job *job = &run->job;
     double flops = tokens_per_s * run->plan.flops_per_token;
-    json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)run->loop.step,
+    json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)run->loop.step,
         "loss", run->last_loss, "learning_rate", step->rate, "gradient_norm", step->norm, "clip_factor", step->factor,
         "tokens", (json_int_t)hone_loader_tokens_seen(&job->train), "trained_tokens", (json_int_t)run->loop.trained_tokens,
-        "epochs", hone_loader_epochs(&job->train), "tokens_per_second", tokens_per_s, "flops_per_second", flops,
-        "share_of_peak", run->peak_flops > 0 ? flops / run->peak_flops : 0.0, "memory_bytes", (json_int_t)memory,
+        "epochs", hone_loader_epochs(&job->train), "step_seconds", step->seconds, "tokens_per_second", tokens_per_s, "flops_per_second", flops,
+        "share_of_peak", run->peak_flops > 0 ? flops / run->peak_flops : 0.0, "resident_bytes", (json_int_t)memory,
         "elapsed_seconds", hone_run_elapsed_s(run));
     double bpb = hone_run_bits_per_byte(run, run->last_loss);
     if (row && bpb > 0) json_object_set_new(row, "bits_per_byte", json_real(bpb));

@@ -49,7 +49,7 @@ static void check_case(const size_case *c)
     for (int i = 0; c->key[i]; i++) argument[3 + i] = strcmp(c->key[i], "dataset=DATA") ? c->key[i] : data;
     if (verb(&output, argument)) fail_msg("%s: %s", c->what, output);
     assert_int_equal(hone_file_read(log, &text, &size), HONE_OK);
-    double planned = number_of(text, "planned_memory_bytes\""), peak = number_of(text, "peak_memory_bytes\"");
+    double planned = number_of(text, "planned_bytes\""), peak = number_of(text, "peak_resident_bytes\"");
     printf("  %-18s planned %7.1f MiB  measured %7.1f MiB  %+.2f%%\n", c->what, planned / 0x1p20, peak / 0x1p20, 100 * (peak / planned - 1));
     // `hone plan` says the same as the run: its own process may differ by a few pages
     argument[0] = "plan";
