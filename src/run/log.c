@@ -32,6 +32,6 @@ hone_status hone_log_add(hone_log *log, const char *event, json_t *row)
     size_t size = strlen(text);
     text[size] = '\n'; // in place of the terminator: one write for the whole line
     hone_status status = hone_file_append(log->path, text, size + 1);
-    free(text);        // jansson's
+    hone_free(text);
     return status;
 }

@@ -50,7 +50,7 @@ static hone_status check_resumed(const hone_run *run, const hone_checkpoint_stat
         if (!old || json_equal(old, json_object_get(now, name))) continue;
         char *text = json_dumps(old, JSON_ENCODE_ANY);
         status = hone_recipe_fail(r, fixed[i], NULL, "%s was %s in %s; go on with that, or start anew in another output_dir", name, text ? text : "", path);
-        free(text);
+        hone_free(text);
     }
     if (!status && state->data_hash != data_hash(&run->job.train.data))
         status = hone_recipe_fail(r, HONE_KEY_dataset, NULL, "%s is not the data that %s was trained on; go on with that, or start anew in another output_dir",
@@ -184,7 +184,7 @@ static void close_run(hone_run *run)
     hone_checkpoint_close(run->writer);
     if (run->generator.session) hone_generator_close(&run->generator);
     hone_log_close(&run->log);
-    free(run->recipe_text); // jansson's
+    hone_free(run->recipe_text);
     hone_plan_release(&run->plan);
     hone_job_close(&run->job);
 }
