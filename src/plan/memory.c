@@ -104,6 +104,15 @@ static hone_status print_bytes(hone_buffer *out, const char *title, int64_t byte
     return hone_buffer_print(out, "    %-22s %10s%s%s\n", title, hone_units_bytes((double)bytes).s, note[0] ? "  " : "", note);
 }
 
+// "by layer  5.77 5.77 4.10 MiB": what the peak holds of each; the backward has begun to free the last.
+static hone_status print_layers(const hone_plan *plan, hone_buffer *out)
+{
+    hone_status status = hone_buffer_print(out, "      by layer, MiB       ");
+    for (int64_t l = 0; l < plan->layers && !status; l++)
+        status = hone_buffer_print(out, "%s%.2f", l && l % 12 == 0 ? "\n                           " : " ", (double)plan->layer_bytes[l] / 0x1p20);
+    return status ? status : hone_buffer_print(out, "\n");
+}
+
 hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
 {
     char note[96];
@@ -114,12 +123,9 @@ hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
     if (!status) status = hone_buffer_print(out, "  memory\n");
     for (int c = 0; c < HONE_CLASS_COUNT && !status; c++) {
         note[0] = '\0';
-        if (c == HONE_CLASS_activation && plan->layers > 0) {
-            int64_t most = 0;
-            for (int64_t l = 0; l < plan->layers; l++) if (plan->layer_bytes[l] > most) most = plan->layer_bytes[l];
-            snprintf(note, sizeof note, "up to %s a layer, at node %" PRId64 " of %s", hone_units_bytes((double)most).s, plan->peak_node, plan->peak_program);
-        }
+        if (c == HONE_CLASS_activation) snprintf(note, sizeof note, "at the peak, node %" PRId64 " of %s", plan->peak_node, plan->peak_program);
         status = print_bytes(out, class_title[c], plan->class_bytes[c], note);
+        if (!status && c == HONE_CLASS_activation) status = print_layers(plan, out);
     }
     if (!status) status = print_bytes(out, "workspace", plan->workspace_bytes, "");
     if (!status) status = print_bytes(out, "gaps", plan->gap_bytes, "");

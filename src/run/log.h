@@ -1,6 +1,6 @@
 // log.h: log.jsonl, one JSON object a line: what happened in a run, under full names, for programs.
 //
-//   {"event": "start" | "resume" | "step" | "eval" | "sample" | "save" | "stop" | "end", "time": "2026-01-31T12:00:00Z", ...}
+//   {"event": "start" | "resume" | "step" | "eval" | "sample" | "save" | "save_failed" | "stop" | "end", "time": "2026-01-31T12:00:00Z", ...}
 //
 // Appended, never rewritten: after a resume the steps that were repeated stand twice, behind their "resume" row. A row is
 // one write, so that a stopped run leaves whole lines.

@@ -24,6 +24,8 @@ static uint64_t data_hash(const hone_dataset *data)
     return hone_hash64(about, sizeof about);
 }
 
+static hone_status note_saves(hone_run *run, hone_status outcome);
+
 static hone_status save(hone_run *run)
 {
     hone_job *job = &run->job;
@@ -32,8 +34,9 @@ static hone_status save(hone_run *run)
                                     .seconds = hone_run_elapsed_s(run), .seed = (uint64_t)run->recipe->seed,
                                     .data_hash = data_hash(&job->train.data), .program_hash = hone_checkpoint_hash_programs(job->graph),
                                     .recipe = run->recipe_text, .source = &source, .n_source = 1 };
+    hone_status status = note_saves(run, hone_checkpoint_finish(run->writer, &run->save_wait_s));
     run->saved_step = run->loop.step;
-    return hone_checkpoint_start(run->writer, &state);
+    return status ? status : hone_checkpoint_start(run->writer, &state);
 }
 
 // A row is a function of these: with other values "the next row" would mean another text.
@@ -132,14 +135,25 @@ static hone_status load_weights(hone_run *run, const char *from)
     return status;
 }
 
+// The outcome of saves so far: a row of the log each. A save that failed (a full disk may be emptied again) costs a warning,
+// not the run; the next one is tried when it is due, and the last one must succeed.
+static hone_status note_saves(hone_run *run, hone_status outcome)
+{
+    hone_checkpoint_report report;
+    if (outcome) {
+        hone_progress_say(&run->progress, "  warning: %s; the run goes on", hone_error());
+        run->saved_step = -1;
+        return hone_log_add(&run->log, "save_failed", json_pack("{s:I, s:s}", "step", (json_int_t)run->loop.step, "error", hone_error()));
+    }
+    if (!hone_checkpoint_take_report(run->writer, &report)) return HONE_OK;
+    return hone_log_add(&run->log, "save", json_pack("{s:I, s:I, s:f, s:f}", "step", (json_int_t)report.step, "bytes", (json_int_t)report.bytes,
+                                                     "read_seconds", report.read_s, "seconds", report.total_s));
+}
+
 static hone_status wait_for_writer(void *context)
 {
     hone_run *run = context;
-    hone_checkpoint_report report;
-    hone_status status = hone_checkpoint_wait(run->writer, &run->save_wait_s);
-    if (status || !hone_checkpoint_take_report(run->writer, &report)) return status;
-    return hone_log_add(&run->log, "save", json_pack("{s:I, s:I, s:f, s:f}", "step", (json_int_t)report.step, "bytes", (json_int_t)report.bytes,
-                                                     "read_seconds", report.read_s, "seconds", report.total_s));
+    return note_saves(run, hone_checkpoint_wait(run->writer, &run->save_wait_s));
 }
 
 static hone_status measure_peak(hone_run *run)
@@ -233,9 +247,10 @@ static hone_status run_steps(hone_run *run, bool *stopped)
 
 static hone_status save_and_finish(hone_run *run)
 {
-    hone_status status = run->saved_step == run->loop.step ? HONE_OK : save(run);
+    hone_status status = note_saves(run, hone_checkpoint_finish(run->writer, &run->save_wait_s)); // of an earlier step
+    if (!status && run->saved_step != run->loop.step) status = save(run);
     if (!status) status = hone_checkpoint_finish(run->writer, &run->save_wait_s);
-    return status ? status : wait_for_writer(run); // its row of the log
+    return status ? status : note_saves(run, HONE_OK);
 }
 
 static hone_status stop(hone_run *run)
