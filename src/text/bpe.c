@@ -2,8 +2,8 @@
 //
 // Symbols are a doubly linked list; at each turn the pair of lowest rank, leftmost among equals, becomes one symbol.
 // Short pieces look for it by scanning, long ones keep a heap of candidates, so n symbols cost n log n whatever they are.
-// A cache of 16,384 pieces (a direct-mapped table, one cache line each) answers nearly all words of real text at once:
-// 98 % of the novels' pieces.
+// A cache of 65,536 pieces (a direct-mapped table, one cache line each) answers most words of real text at once: 96 % of
+// the pieces of 18.75 MB of novels, from a cold start.
 #include "text/parts.h"
 
 #include <inttypes.h>

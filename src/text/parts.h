@@ -122,7 +122,7 @@ struct hone_tokenizer {
 };
 
 // --- encoding (encode.c, normalize.c, pretokenize.c, bpe.c)
-enum { HONE_CACHE_SLOTS = 1 << 14, HONE_CACHE_KEY = 32, HONE_CACHE_IDS = 7 };
+enum { HONE_CACHE_SLOTS = 1 << 16, HONE_CACHE_KEY = 32, HONE_CACHE_IDS = 7 };
 typedef struct hone_cache_entry { // 64 bytes: one line
     uint8_t key[HONE_CACHE_KEY];
     uint8_t size, n; uint16_t zero;
