@@ -1,5 +1,6 @@
 // cmd_tokenizer.c: hone tokenizer train | inspect | encode | decode.
 #include "base/json.h"
+#include "base/line_reader.h"
 #include "cli/args.h"
 #include "cli/verbs.h"
 #include "data/learn.h"
@@ -111,27 +112,28 @@ static hone_status decode_line(const hone_tokenizer *tokenizer, const json_t *js
     return status;
 }
 
-static hone_status each_line(FILE *file, const char *name, const hone_tokenizer *tokenizer, bool special, line_fn apply)
+// path NULL: standard input.
+static hone_status each_line(const char *path, const hone_tokenizer *tokenizer, bool special, line_fn apply)
 {
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t size;
-    int64_t number = 0;
+    hone_line_reader lines;
+    hone_status status = hone_line_reader_open(&lines, path);
+    if (status) return status;
     hone_buffer out = { 0 };
-    hone_status status = HONE_OK;
-    while (!status && (size = getline(&line, &capacity, file)) >= 0) {
+    char *line;
+    size_t size;
+    while (!(status = hone_line_reader_next(&lines, &line, &size)) && line) {
         char where[512];
         json_t *json = NULL;
-        number++;
-        if (line[strspn(line, " \t\r\n")] == 0) continue;
-        snprintf(where, sizeof where, "%s:%" PRId64, name, number);
-        status = hone_json_parse(where, line, (size_t)size, &json);
+        if (line[strspn(line, " \t\r")] == 0) continue;
+        snprintf(where, sizeof where, "%s:%" PRId64, lines.name, lines.number);
+        status = hone_json_parse(where, line, size, &json);
         out.size = 0;
         if (!status) status = apply(tokenizer, json, where, special, &out);
         if (!status) fwrite(out.data, 1, out.size, stdout);
         json_decref(json);
+        if (status) break;
     }
-    free(line);
+    hone_line_reader_close(&lines);
     hone_buffer_release(&out);
     return status;
 }
@@ -157,12 +159,8 @@ static hone_status convert(int argc, char **argv, bool encode)
     hone_tokenizer *tokenizer = NULL;
     status = hone_tokenizer_load(path, &tokenizer);
     line_fn apply = encode ? encode_line : decode_line;
-    if (!status && argc == 0) status = each_line(stdin, "standard input", tokenizer, special, apply);
-    for (int i = 0; i < argc && !status; i++) {
-        FILE *file = fopen(argv[i], "r");
-        status = file ? each_line(file, argv[i], tokenizer, special, apply) : hone_fail("%s: cannot be opened", argv[i]);
-        if (file) fclose(file);
-    }
+    if (!status && argc == 0) status = each_line(NULL, tokenizer, special, apply);
+    for (int i = 0; i < argc && !status; i++) status = each_line(argv[i], tokenizer, special, apply);
     hone_tokenizer_free(tokenizer);
     return status;
 }
