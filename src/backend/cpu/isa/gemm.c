@@ -41,12 +41,23 @@ V_INLINE void tile_finish(float *c, vf sum0, vf sum1, int64_t width, const float
 #define POINTER_OF(r) ((r) < 3 ? p0 : (r) < 6 ? p1 : (r) < 9 ? p2 : (r) < 12 ? p3 : p4)
 #define A(r) (*(const float *)(packed ? (const char *)(a + at * MR + r) : POINTER_OF(r) + r % 3 * stride + at * 4))
 
-// sum += s b. The instruction by hand where there is one: left to itself gcc picks the form that overwrites s and then runs
-// out of registers (14 spills a step, a fifth of the speed).
-#if VW == 4
-#define ADD_PRODUCT(sum, s, b) sum = v_fma(s, b, sum)
-#else
+// Row r: sum += A(r) b. Instructions by hand where there are some. Left to itself gcc picks the form that overwrites the
+// broadcast, runs out of registers and spills 14 of them a step, a fifth of the speed. And AVX-512 takes the broadcast as a
+// memory operand, one micro-op less: for a third of the rows in place (those whose address has no index, or it would be split
+// again), for two thirds of a tile's rows (more would pass the two loads a cycle). Where a hyperthread neighbour has half of
+// the front end that is worth 7 %, on a core of one's own 1 %.
+#if VW == 16
 #define ADD_PRODUCT(sum, s, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(s), "v"(b))
+#define ADD_PRODUCT_OF(sum, where, b) __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(where))
+#define FROM_MEMORY(r) (((r) % 3 == 0) != packed)
+#else
+#if VW == 8
+#define ADD_PRODUCT(sum, s, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(s), "v"(b))
+#else
+#define ADD_PRODUCT(sum, s, b) sum = v_fma(s, b, sum)
+#endif
+#define ADD_PRODUCT_OF(sum, where, b) ADD_PRODUCT(sum, v_set(where), b)
+#define FROM_MEMORY(r) false
 #endif
 
 // One tile over one depth block. R rows (constant), `width` columns.
@@ -59,11 +70,14 @@ V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a
     vf sum##r##0 = v_zero(), sum##r##1 = v_zero(); \
     if (r < R) __builtin_prefetch(c + r * ldc, 1), __builtin_prefetch(c + r * ldc + NR - 1, 1);
     EACH_ROW(BEGIN)
-#define ROW(r)                                  \
-    if (r < R) {                                \
-        const vf s = v_set(A(r));        \
-        ADD_PRODUCT(sum##r##0, s, b0);          \
-        ADD_PRODUCT(sum##r##1, s, b1);          \
+#define ROW(r)                                     \
+    if (r < R && FROM_MEMORY(r)) {                 \
+        ADD_PRODUCT_OF(sum##r##0, A(r), b0);       \
+        ADD_PRODUCT_OF(sum##r##1, A(r), b1);       \
+    } else if (r < R) {                            \
+        const vf s = v_set(A(r));                  \
+        ADD_PRODUCT(sum##r##0, s, b0);             \
+        ADD_PRODUCT(sum##r##1, s, b1);             \
     }
 #define STEP                                                                   \
     {                                                                          \
@@ -120,17 +134,20 @@ static tile_fn *const tile_of_rows[MR] = { EACH_HEIGHT(ROWS) }, *const tile_pack
 
 void gemm_block(const gemm *g, span tiles, span panels)
 {
+    const bool packed = g->tiles || g->make;
+    tile_fn *const *const kernel = packed ? tile_packed : tile_of_rows;
     for (int64_t k = 0; k < g->depth; k += KC) {
         const int64_t depth = at_most(KC, g->depth - k);
         const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
+        const float *first = g->make ? g->make - tiles.from * MR * depth : g->a;
+        if (g->make) tiles_of_rows(g->make, g->a + k, g->lda, g->rows, tiles, depth);
         for (int64_t j = panels.from; j < panels.to; j++) {
             const float *b = g->b + j * g->b_panel + k * NR;
             for (int64_t i = tiles.from; i < tiles.to; i++) {
                 const int64_t row = gemm_tile_row(g->rows, i), height = gemm_tile_row(g->rows, i + 1) - row;
                 const int64_t at = row * g->ldc + j * NR;
-                (g->tiles ? tile_packed : tile_of_rows)[height - 1](
-                    depth, g->tiles ? g->a + i * MR * depth : g->a + row * g->lda + k, g->lda, b, g->c + at, g->ldc,
-                    g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
+                kernel[height - 1](depth, packed ? first + i * MR * depth : g->a + row * g->lda + k, g->lda, b, g->c + at, g->ldc,
+                                   g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
             }
         }
     }
@@ -215,6 +232,20 @@ void tiles_of_columns(float *tiles, const float *source, int64_t ld, int64_t row
         for (int64_t i = 0; sum && i < many; i++) {
             const int64_t row = gemm_tile_row(rows, t + i), height = gemm_tile_row(rows, t + i + 1) - row;
             v_store_n(sum + row, v_load_n(sum + row, height) + total[i], height);
+        }
+    }
+}
+
+void tiles_of_rows(float *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth)
+{
+    for (int64_t t = tile.from; t < tile.to; t++, tiles += MR * depth) {
+        const int64_t row = gemm_tile_row(rows, t), height = gemm_tile_row(rows, t + 1) - row;
+        for (int64_t k = 0; k < depth; k += VW) {
+            const int64_t steps = at_most(VW, depth - k);
+            vf square[VW];
+            for (int64_t i = 0; i < VW; i++) square[i] = i < height ? tile_load(source + (row + i) * ld + k, steps) : v_zero();
+            transpose(square);
+            for (int64_t i = 0; i < steps; i++) v_store_n(tiles + (k + i) * MR, square[i], MR);
         }
     }
 }

@@ -1,32 +1,34 @@
 // linear.c: linear, linear_dx, linear_dw and pack on the matrix core (gemm.h).
 //
 //     op         C           A                      B panels
-//     linear     y  (N, M)   x (N, K)  in place     rows of w      form packed
-//     linear_dx  dx (N, K)   dy (N, M) in place     columns of w   form packed_t
-//     linear_dw  dw (M, K)   dy^T      tiles        columns of x
+//     linear     y  (N, M)   x  (N, K)              rows of w      form packed
+//     linear_dx  dx (N, K)   dy (N, M)              columns of w   form packed_t
+//     linear_dw  dw (M, K)   dy^T                   columns of x
 //
 // A weight in the right form is read where it lies; a plain one is made into panels block by block in the workspace, by all
 // threads, before they share the products with it. Threads take tasks (a block of C each) from a common counter, so that a
 // core that is slow or disturbed takes fewer; results do not depend on who takes what.
 #include "backend/cpu/isa/gemm.h"
 
-enum { TASK_ROWS = 112, TASK_COLS = 512, PANEL_BLOCK_BYTES = 4 << 20 };
+enum { TASK_TILES = 8, TASK_PANELS = 512 / NR, PANEL_BLOCK_BYTES = 4 << 20 };
 
 // How many threads a product pays for: a fork and join costs about as much as 100,000 fused products.
 static int product_threads(int threads, double products) { return (int)at_least(1, at_most(threads, (int64_t)(products / 1e5))); }
 
-// Cuts C into tasks: blocks of TASK_ROWS x TASK_COLS where there is enough work, smaller ones until each thread has eight.
+// Cuts C into tasks of about TASK_TILES x TASK_PANELS, smaller ones until each thread has eight; with `whole`, tasks take whole
+// rows of C (what was made of A for them is then used by all columns). A multiple of the threads: equal cores end together.
 typedef struct cut { int64_t tiles, panels, row_parts, col_parts; } cut;
-static cut cut_tasks(int64_t rows, int64_t panels, int threads)
+static cut cut_tasks(int64_t rows, int64_t panels, bool whole, int threads)
 {
-    cut t = { gemm_tiles(rows), panels, divide_up(rows, TASK_ROWS), divide_up(panels * NR, TASK_COLS) };
+    cut t = { gemm_tiles(rows), panels, divide_up(gemm_tiles(rows), TASK_TILES), whole ? 1 : divide_up(panels, TASK_PANELS) };
     while (t.row_parts * t.col_parts < 8 * (int64_t)threads) {
-        const bool more_rows = t.row_parts < t.tiles, more_cols = t.col_parts < t.panels;
+        const bool more_rows = t.row_parts < t.tiles, more_cols = !whole && t.col_parts < t.panels;
         if (more_cols && (!more_rows || t.panels / t.col_parts * NR > t.tiles / t.row_parts * MR))
             t.col_parts = at_most(2 * t.col_parts, t.panels);
         else if (more_rows) t.row_parts = at_most(2 * t.row_parts, t.tiles);
         else break;
     }
+    t.row_parts = at_most(t.tiles, round_up(t.row_parts, threads));
     return t;
 }
 static void run_task(const gemm *g, const cut *t, int64_t task, int64_t first_panel)
@@ -89,27 +91,39 @@ static int64_t panels_at_once(int64_t cols, int64_t depth)
 {
     return at_least(1, at_most(gemm_panels(cols), PANEL_BLOCK_BYTES / (NR * depth * (int64_t)sizeof(float))));
 }
-static size_t weight_workspace(const hone_operand *w, int64_t cols, int64_t depth)
+// Tiles pay where at least two tiles of rows for each thread share them with many columns.
+enum { TILES_PAY_COLS = 256 };
+static bool tiles_pay(int64_t rows, int64_t cols, int threads) { return rows >= 4 * MR * threads && cols >= TILES_PAY_COLS; }
+
+static size_t panels_bytes(const hone_operand *w, int64_t cols, int64_t depth)
 {
-    return w->form != HONE_FORM_PLAIN ? 0 : (size_t)(panels_at_once(cols, depth) * NR * depth) * sizeof(float);
+    if (w->form != HONE_FORM_PLAIN) return 0;
+    return (size_t)round_up(panels_at_once(cols, depth) * NR * depth * (int64_t)sizeof(float), 64);
+}
+static size_t multiply_workspace(const hone_operand *a, const hone_operand *w, int64_t cols, int64_t depth, int threads)
+{
+    const size_t tiles = tiles_pay(a->dim[0], cols, threads) ? (size_t)(threads * TASK_TILES * MR * KC) * sizeof(float) : 0;
+    return panels_bytes(w, cols, depth) + tiles;
 }
 
-static void multiply(gemm g, const hone_operand *w, hone_form form, float *workspace, int threads)
+static void multiply(gemm g, const hone_operand *w, hone_form form, void *workspace, int threads)
 {
-    const bool plain = w->form == HONE_FORM_PLAIN;
+    const bool plain = w->form == HONE_FORM_PLAIN, make = tiles_pay(g.rows, g.cols, threads);
     const int64_t panels = gemm_panels(g.cols), at_once = plain ? panels_at_once(g.cols, g.depth) : panels;
+    float *made = workspace, *room = (float *)((char *)workspace + panels_bytes(w, g.cols, g.depth));
     if (!g.rows) return;
     threads = product_threads(threads, (double)g.rows * (double)g.cols * (double)g.depth);
     g.b_panel = NR * g.depth;
 #pragma omp parallel num_threads(threads) firstprivate(g)
     for (int64_t first = 0; first < panels; first += at_once) {
         const int64_t many = at_most(at_once, panels - first);
-        const cut t = cut_tasks(g.rows, many, threads);
+        const cut t = cut_tasks(g.rows, many, make, threads);
         g.b = w->data;
+        g.make = make ? room + omp_get_thread_num() * TASK_TILES * MR * KC : NULL;
         if (plain) {
-            g.b = workspace - first * g.b_panel;
+            g.b = made - first * g.b_panel;
 #pragma omp for schedule(dynamic)
-            for (int64_t j = 0; j < many; j++) weight_panel(workspace + j * g.b_panel, w, form, first + j);
+            for (int64_t j = 0; j < many; j++) weight_panel(made + j * g.b_panel, w, form, first + j);
         }
 #pragma omp for schedule(dynamic) // its barrier keeps the panels until all have used them
         for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(&g, &t, task, first);
@@ -118,8 +132,7 @@ static void multiply(gemm g, const hone_operand *w, hone_form form, float *works
 
 size_t ISA(hone_cpu_linear_workspace)(const hone_args *args, int threads)
 {
-    (void)threads;
-    return weight_workspace(&args->in[1], args->in[1].dim[0], args->in[1].dim[1]);
+    return multiply_workspace(&args->in[0], &args->in[1], args->in[1].dim[0], args->in[1].dim[1], threads);
 }
 void ISA(hone_cpu_linear)(const hone_args *args, int threads)
 {
@@ -132,8 +145,7 @@ void ISA(hone_cpu_linear)(const hone_args *args, int threads)
 
 size_t ISA(hone_cpu_linear_dx_workspace)(const hone_args *args, int threads)
 {
-    (void)threads;
-    return weight_workspace(&args->in[1], args->in[1].dim[1], args->in[1].dim[0]);
+    return multiply_workspace(&args->in[0], &args->in[1], args->in[1].dim[1], args->in[1].dim[0], threads);
 }
 void ISA(hone_cpu_linear_dx)(const hone_args *args, int threads)
 {
@@ -170,7 +182,7 @@ void ISA(hone_cpu_linear_dw)(const hone_args *args, int threads)
         const int64_t depth = at_most(KC, N - n), groups = divide_up(n_tile, TILES_TOGETHER);
         const gemm g = { .rows = M, .cols = K, .depth = depth, .a = tiles, .tiles = true, .b = panels, .b_panel = NR * depth,
                          .c = dw, .ldc = K, .addend = dw };
-        const cut t = cut_tasks(M, n_panel, threads);
+        const cut t = cut_tasks(M, n_panel, false, threads);
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < groups + n_panel; i++) {
             if (i < groups) {
