@@ -48,7 +48,7 @@ typedef struct hone_generator_stats {
 } hone_generator_stats;
 
 typedef struct hone_generator {
-    hone_session *session;                    // borrowed, with the weights in place and "refresh" run
+    hone_session *session;                    // borrowed; weights in place, and "refresh" run since any other program
     const hone_model *model;
     hone_decode_io io;
     struct hone_slot *slot;                   // (S,)

@@ -22,7 +22,7 @@ static hone_tid make_form(hone_graph *graph, hone_tid w, hone_form form)
     return hone_pack(graph, w, form, hone_at(graph, w)->dtype == HONE_f64 ? HONE_f64 : HONE_f32);
 }
 
-// A living form is state: one per weight and kind, found by name, made anew by program "refresh".
+// A living form is a cache: one per weight and kind, found by name, made anew by program "refresh".
 static hone_tid living_form(hone_graph *graph, hone_tid w, hone_form form)
 {
     char name[80];
@@ -31,7 +31,7 @@ static hone_tid living_form(hone_graph *graph, hone_tid w, hone_form form)
     if (found != HONE_NONE) return found;
     hone_tid made = make_form(graph, w, form);
     hone_tensor *tensor = hone_at(graph, made);
-    tensor->cls = HONE_CLASS_state;
+    tensor->cls = HONE_CLASS_cache;
     memcpy(tensor->name, name, sizeof name);
     return made;
 }

@@ -71,16 +71,39 @@ void hone_args_describe(const hone_graph *graph, const hone_node *node, hone_arg
     if (node->op == HONE_OP_attention_back) args->same_kv = node->in[1] == node->in[2];
 }
 
+// Tensors of one class, one after another behind `at` bytes; returns how many bytes they take.
+static size_t place_class(const hone_graph *graph, hone_layout *layout, int cls, size_t at)
+{
+    size_t bytes = 0;
+    for (hone_tid id = 0; id < graph->n_tensor; id++) {
+        const hone_tensor *tensor = hone_at(graph, id);
+        if ((int)tensor->cls != cls || !persistent(tensor) || tensor->base != HONE_NONE) continue;
+        layout->offset[id] = at + bytes;
+        bytes += aligned(layout->bytes[id]);
+    }
+    return bytes;
+}
+
 static void place_persistent(const hone_graph *graph, hone_layout *layout)
 {
-    for (int cls = 0; cls < HONE_CLASS_COUNT; cls++)
-        for (hone_tid id = 0; id < graph->n_tensor; id++) {
-            const hone_tensor *tensor = hone_at(graph, id);
-            if ((int)tensor->cls != cls || !persistent(tensor) || tensor->base != HONE_NONE) continue;
-            layout->offset[id] = layout->persistent_bytes;
-            layout->persistent_bytes += aligned(layout->bytes[id]);
-            layout->class_bytes[cls] += aligned(layout->bytes[id]);
-        }
+    for (int cls = 0; cls < HONE_CLASS_COUNT; cls++) {
+        if (cls == HONE_CLASS_cache) continue;
+        layout->class_bytes[cls] = place_class(graph, layout, cls, layout->persistent_bytes);
+        layout->persistent_bytes += layout->class_bytes[cls];
+    }
+    layout->cache_bytes = place_class(graph, layout, HONE_CLASS_cache, layout->persistent_bytes);
+}
+
+static bool touches_cache(const hone_graph *graph, const hone_program *program)
+{
+    for (int64_t n = 0; n < program->count; n++) {
+        const hone_node *node = &program->node[n];
+        for (int i = 0; i < node->n_in; i++)
+            if (node->in[i] != HONE_NONE && hone_at(graph, node->in[i])->cls == HONE_CLASS_cache) return true;
+        for (int i = 0; i < node->n_out; i++)
+            if (node->out[i] != HONE_NONE && hone_at(graph, node->out[i])->cls == HONE_CLASS_cache) return true;
+    }
+    return false;
 }
 
 static hone_status new_block(planner *p, int64_t birth, int64_t death, size_t bytes, int64_t *index)
@@ -224,6 +247,7 @@ static void account_peak(planner *p, int which)
         hone_tensor like = { .cls = (hone_class)cls };
         if (!persistent(&like)) layout->class_bytes[cls] = 0;
     }
+    layout->class_bytes[HONE_CLASS_cache] = layout->transient_base[which] - layout->persistent_bytes;
     for (hone_tid id = 0; id < p->graph->n_tensor; id++) {
         if (!p->block_of[id]) continue;
         const block *b = &p->block[p->block_of[id] - 1];
@@ -246,14 +270,17 @@ static hone_status plan_program(const hone_graph *graph, int which, const hone_b
     layout->workspace_bytes[which] = hone_alloc((size_t)p.program->count + 1, sizeof(size_t));
     if (!p.block_of || !p.last_reader || !layout->workspace_offset[which] || !layout->workspace_bytes[which]) goto out;
     if (make_blocks(&p, backend, self, which, no_reuse) || place_blocks(&p, no_reuse, &peak)) goto out;
+    size_t base = layout->persistent_bytes + (touches_cache(graph, p.program) ? layout->cache_bytes : 0);
+    layout->transient_base[which] = base;
+    peak += base - layout->persistent_bytes;
     for (hone_tid id = 0; id < graph->n_tensor; id++)
         if (p.block_of[id]) {
             HONE_ASSERT(layout->offset[id] == HONE_NOWHERE, "%s is a transient of two programs", hone_at(graph, id)->name);
-            layout->offset[id] = layout->persistent_bytes + p.block[p.block_of[id] - 1].offset;
+            layout->offset[id] = base + p.block[p.block_of[id] - 1].offset;
         }
     for (int64_t n = 0; n < p.program->count; n++)
         if (layout->workspace_offset[which][n] != HONE_NOWHERE)
-            layout->workspace_offset[which][n] = layout->persistent_bytes + p.block[layout->workspace_offset[which][n]].offset;
+            layout->workspace_offset[which][n] = base + p.block[layout->workspace_offset[which][n]].offset;
     layout->transient_bytes[which] = peak;
     if (peak > largest) account_peak(&p, which);
     status = HONE_OK;

@@ -5,6 +5,7 @@
 //
 //     [ persistent ............ | transients of micro      ]
 //     [ persistent ............ | transients of score  ]           arena = persistent + the largest
+//     [ persistent ............ | caches | of decode ]             of programs that touch class cache
 //
 //     node      0    1    2    3    4
 //     x        [=========]
@@ -20,7 +21,9 @@ enum { HONE_ALIGN = 64 };
 #define HONE_NOWHERE SIZE_MAX
 
 typedef struct hone_layout {
-    size_t persistent_bytes, transient_bytes[8]; // per program
+    size_t persistent_bytes, cache_bytes;
+    size_t transient_bytes[8];  // per program, with the caches where it touches them
+    size_t transient_base[8];   // where the program's transients begin
     size_t arena_bytes;
     int64_t n_tensor;
     size_t *offset;             // (n_tensor,) place of each tensor, HONE_NOWHERE if no program uses it

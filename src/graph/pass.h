@@ -22,8 +22,8 @@ hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_d
 bool hone_drop_cheap(const hone_graph *graph, const hone_node *node, void *unused); // HONE_CHEAP ops: always worth it
 
 // Where each weight's matrix form is made. `at_use`: a pack node before each use, dropped after it (training: a form costs
-// one read of the weight, a thousandth of the product). `living`: class state, made by program "refresh", which runs once
-// after weights changed (decode: few rows per run).
+// one read of the weight, a thousandth of the product). `living`: class cache, made by program "refresh", which runs
+// once after weights changed or another program ran (decode: few rows per run).
 typedef enum { HONE_FORMS_NONE, HONE_FORMS_AT_USE, HONE_FORMS_LIVING } hone_forms;
 hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms policy);
 

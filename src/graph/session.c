@@ -131,7 +131,7 @@ static void poison_after(const hone_session *session, int which, int64_t n)
         hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
         if (id == HONE_NONE) continue;
         size_t offset = session->layout.offset[id], bytes = session->layout.bytes[id];
-        if (offset < session->layout.persistent_bytes) continue;
+        if (offset < session->layout.transient_base[which]) continue;
         bool used_later = false; // by itself or by a tensor that works in its place
         for (int64_t later = n + 1; later < program->count && !used_later; later++) {
             const hone_node *other = &program->node[later];
@@ -149,16 +149,28 @@ static void poison_after(const hone_session *session, int which, int64_t n)
 
 static void run_poisoned(hone_session *session, int which)
 {
-    memset(session->arena + session->layout.persistent_bytes, 0xff, session->layout.arena_bytes - session->layout.persistent_bytes);
+    size_t base = session->layout.transient_base[which];
+    memset(session->arena + base, 0xff, session->layout.arena_bytes - base);
     for (int64_t n = 0; n < session->graph->program[which].count; n++) {
         session->backend->run(session->self, &session->args[which][n], session->handle[which][n], 0);
         poison_after(session, which, n);
     }
 }
 
+// Programs without caches write over them; "refresh" makes them anew. Whoever forgets that is told here.
+static void check_caches(hone_session *session, int which)
+{
+    const char *name = session->graph->program[which].name;
+    bool touches = session->layout.transient_base[which] > session->layout.persistent_bytes;
+    if (touches && !strcmp(name, "refresh")) session->caches_valid = true;
+    HONE_ASSERT(!touches || session->caches_valid, "program %s needs a run of refresh before it: another program wrote over the caches", name);
+    if (!touches) session->caches_valid = false;
+}
+
 void hone_session_run(hone_session *session, const char *name)
 {
     int which = find_program(session, name);
+    check_caches(session, which);
     if (session->poison) {
         run_poisoned(session, which);
         return;
@@ -173,6 +185,7 @@ void hone_session_profile(hone_session *session, const char *name, hone_profile 
 {
     int which = find_program(session, name);
     const hone_program *program = &session->graph->program[which];
+    check_caches(session, which);
     for (int64_t n = 0; n < program->count; n++) {
         double start = hone_clock_s();
         session->backend->run(session->self, &session->args[which][n], session->handle[which][n], program->node[n].stream);

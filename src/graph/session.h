@@ -10,6 +10,7 @@ typedef struct hone_session {
     uint8_t *arena;
     hone_args *args[8];                // per program: (count,) operands resolved to pointers
     void **handle[8];
+    bool caches_valid;                 // since the last run of "refresh" no program wrote over them
     bool poison;                       // tests: fill transients with NaN before birth and after death
 } hone_session;
 

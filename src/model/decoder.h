@@ -65,7 +65,8 @@ typedef struct hone_decode_io {
     int64_t N, R, S, blocks, block, cache_rows;         // sizes
 } hone_decode_io;
 enum { HONE_KV_BLOCK = 32 };                            // keys a block holds
-// With program "refresh" that makes the living forms; run it once after the weights are loaded. `context` bounds the
+// With program "refresh" that makes the living forms: run it after the weights were loaded or another program ran (these
+// forms and the keys lie where the others' activations lie). `context` bounds the
 // length of one slot; the pool of blocks holds all slots at that length.
 hone_status hone_model_build_decode(hone_model *model, int64_t N, int64_t R, int64_t slots, int64_t context, hone_decode_io *io);
 // The same with a pool of `pool` blocks: fewer than slots * context / block, because few sequences reach `context`.

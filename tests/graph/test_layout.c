@@ -2,6 +2,7 @@
 // bytes against happens-before; programs run with no reuse and with poisoned memory give the same bits; after the second
 // run nothing asks the system for memory.
 #include "support/rig.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -176,6 +177,66 @@ static void test_the_validator_finds_a_clash(void **state)
     rig_close(&r);
 }
 
+// Caches outlive a run, so within the programs that touch them nothing may share their bytes; training pays nothing for them.
+static void test_caches_are_kept_and_lie_where_training_works(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        rig all, bare;
+        hone_train_io score;
+        hone_decode_io decode;
+        hone_config config = rig_config(kind);
+        all_programs(&all, kind, &score, &decode);
+        rig_micro(&bare, &config, 2, 37);
+        assert_int_equal(hone_model_build_score(&bare.model, 2, 37, &score), HONE_OK);
+        rig_start(&all, NULL);
+        rig_start(&bare, NULL);
+        const hone_layout *l = &all.session.layout;
+        assert_true(l->cache_bytes > 0);
+        int programs = 0;
+        for (int which = 0; which < all.graph->n_program; which++) {
+            const hone_program *program = &all.graph->program[which];
+            if (strcmp(program->name, "decode") != 0 && strcmp(program->name, "refresh") != 0) continue;
+            programs++;
+            for (int64_t n = 0; n < program->count; n++) {
+                const hone_node *node = &program->node[n];
+                if (l->workspace_bytes[which][n]) assert_true(l->workspace_offset[which][n] >= l->persistent_bytes + l->cache_bytes);
+                for (int i = 0; i < node->n_out; i++) {
+                    hone_class cls = node->out[i] == HONE_NONE ? HONE_CLASS_output : hone_at(all.graph, node->out[i])->cls;
+                    if (cls == HONE_CLASS_activation) assert_true(l->offset[node->out[i]] >= l->persistent_bytes + l->cache_bytes);
+                    if (cls != HONE_CLASS_cache) continue;
+                    assert_true(l->offset[node->out[i]] >= l->persistent_bytes);
+                    assert_true(l->offset[node->out[i]] + l->bytes[node->out[i]] <= l->persistent_bytes + l->cache_bytes);
+                }
+            }
+        }
+        assert_int_equal(programs, 2);
+        // decode's inputs and logits are all that is added
+        size_t added = l->class_bytes[HONE_CLASS_input] + l->class_bytes[HONE_CLASS_output]
+                     - bare.session.layout.class_bytes[HONE_CLASS_input] - bare.session.layout.class_bytes[HONE_CLASS_output];
+        assert_int_equal(l->arena_bytes - added, bare.session.layout.arena_bytes);
+        rig_close(&all);
+        rig_close(&bare);
+    }
+}
+
+static void decode_two(rig *r, const hone_decode_io *io, int32_t position)
+{
+    int32_t *table = rig_place(r, io->table);
+    for (int64_t i = 0; i < io->S * io->blocks; i++) table[i] = (int32_t)i;
+    *(int32_t *)rig_place(r, io->count) = *(int32_t *)rig_place(r, io->wanted_count) = 2;
+    for (int32_t row = 0; row < 2; row++) {
+        ((int32_t *)rig_place(r, io->ids))[row] = 5 + row + position;
+        ((int32_t *)rig_place(r, io->pos))[row] = position;
+        ((int32_t *)rig_place(r, io->slot))[row] = row;
+        ((int32_t *)rig_place(r, io->cache_row))[row] = (int32_t)(row * io->blocks * io->block) + position;
+        ((int32_t *)rig_place(r, io->lo))[row] = 0;
+        ((int32_t *)rig_place(r, io->hi))[row] = position + 1;
+        ((int32_t *)rig_place(r, io->wanted))[row] = row;
+    }
+    hone_session_run(&r->session, "decode");
+}
+
 static uint64_t run_with(int kind, const hone_session_options *options)
 {
     rig r;
@@ -190,6 +251,9 @@ static uint64_t run_with(int kind, const hone_session_options *options)
     uint64_t hash = rig_hash(&r);
     hone_session_run(&r.session, "micro"); // a second one, on accumulated gradients
     hash ^= rig_hash(&r) << 1;
+    hone_session_run(&r.session, "refresh");
+    for (int32_t position = 0; position < 3; position++) decode_two(&r, &decode, position);
+    hash ^= hone_hash64(rig_place(&r, decode.logits), (size_t)(2 * r.model.config.vocab) * sizeof(float));
     rig_close(&r);
     return hash;
 }
@@ -258,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_two_living_tensors_share_bytes),
         cmocka_unit_test(test_the_validator_finds_a_clash),
+        cmocka_unit_test(test_caches_are_kept_and_lie_where_training_works),
         cmocka_unit_test(test_no_reuse_and_poison_change_no_bit),
         cmocka_unit_test(test_the_arena_is_no_larger_than_planned_and_smaller_than_without_reuse),
         cmocka_unit_test(test_nothing_is_allocated_after_the_second_run),
