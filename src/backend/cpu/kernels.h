@@ -24,10 +24,10 @@ extern const hone_cpu_kernels hone_cpu_kernels_portable, hone_cpu_kernels_avx2, 
 
 #ifdef HONE_ISA // inside isa/
 #include "backend/cpu/isa/vec.h"
-#define OP(name, ...)                                                   \
-    void ISA(hone_cpu_##name)(const hone_args *args, int threads) __attribute__((weak)); \
+#define OP(name, ...)                                              \
+    void ISA(hone_cpu_##name)(const hone_args *args, int threads); \
     size_t ISA(hone_cpu_##name##_workspace)(const hone_args *args, int threads) __attribute__((weak));
 #include "graph/ops.def"
 #undef OP
-size_t ISA(hone_cpu_form_bytes)(hone_form form, hone_dtype dtype, int64_t M, int64_t K) __attribute__((weak));
+size_t ISA(hone_cpu_form_bytes)(hone_form form, hone_dtype dtype, int64_t M, int64_t K);
 #endif
