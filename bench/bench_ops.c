@@ -30,7 +30,8 @@ static void *fresh(int64_t count, int integer)
     float *data = hone_pages_alloc((size_t)count * 4);
     if (!data) fprintf(stderr, "bench_ops: %s\n", hone_error()), exit(1);
     if (!integer)
-        for (int64_t i = 0; i < count; i++) data[i] = (float)hone_rng_uniform(1, HONE_RNG_TEST, 0, (uint64_t)(i % 65536)) - 0.5f;
+        for (int64_t i = 0; i < count; i++)
+            data[i] = i < 65536 ? (float)hone_rng_uniform(1, HONE_RNG_TEST, 0, (uint64_t)i) - 0.5f : data[i - 65536];
     return data;
 }
 

@@ -7,23 +7,26 @@
 // (the last of a causal run) first.
 #include "backend/cpu/isa/attention.h"
 
+enum { FEW = VW / 4 }; // up to so many lanes, keys along vectors are faster (bench_ops, decode)
+
 typedef struct scratch { // one thread's
     lane_block b;
     float m[LANES], l[LANES];
-    const float *k[KEYS + 8], *v[KEYS + 8];
+    const float *row[KEYS], *next[KEYS], *k[KEYS + 8], *v[KEYS + 8];
     float *ot, *s; // (D, LANES), (KEYS + 8, LANES)
+    float *kt;     // (D, KEYS): few lanes only
 } scratch;
 
 static size_t scratch_bytes(int64_t D)
 {
-    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + (2 * D + KEYS + 8) * LANES * (int64_t)sizeof(float));
+    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + ((2 * D + KEYS + 8) * LANES + D * KEYS) * (int64_t)sizeof(float));
 }
 
 static scratch *scratch_at(void *place, int64_t D)
 {
     scratch *t = place;
     float *data = (float *)((char *)place + round_up((int64_t)sizeof(scratch), 64));
-    t->b.qt = data, t->ot = data + D * LANES, t->s = data + 2 * D * LANES;
+    t->b.qt = data, t->ot = data + D * LANES, t->s = data + 2 * D * LANES, t->kt = t->s + (KEYS + 8) * LANES;
     return t;
 }
 
@@ -33,8 +36,14 @@ static void raise_maximum(scratch *t, const segment *seg, int segments, int64_t 
     vf top[VECS];
     for (int v = 0; v < VECS; v++) top[v] = v_load(t->m + v * VW);
     for (int i = 0; i < segments; i++)
-        for (int v = seg[i].v0; v < seg[i].v1; v++)
-            for (int j = seg[i].from; j < seg[i].to; j++) top[v] = v_max(v_load(t->s + j * LANES + v * VW), top[v]);
+        for (int v = seg[i].v0; v < seg[i].v1; v++) {
+            const float *s = t->s + v * VW;
+            vf a = top[v], b = a;
+            int j = seg[i].from;
+            for (; j + 2 <= seg[i].to; j += 2) a = v_max(v_load(s + j * LANES), a), b = v_max(v_load(s + (j + 1) * LANES), b);
+            if (j < seg[i].to) a = v_max(v_load(s + j * LANES), a);
+            top[v] = v_max(a, b);
+        }
     for (int v = 0; v < VECS; v++) {
         const vf old = v_load(t->m + v * VW), shift = old - top[v];
         if (v_top(v_select(v_lt(old, top[v]), v_set(1.0f), v_zero())) == 0.0f) continue;
@@ -49,16 +58,36 @@ static void raise_maximum(scratch *t, const segment *seg, int segments, int64_t 
     }
 }
 
+// p = exp(s - m) in place of s, l += p in order of keys, for U vectors of lanes from v
+V_INLINE void weigh(int U, scratch *t, int v, segment g)
+{
+    vf m[4], l[4], p[4];
+    V_UNROLL for (int u = 0; u < U; u++) {
+        const vf top = v_load(t->m + (v + u) * VW);
+        m[u] = v_select(v_lt(v_set(-INFINITY), top), top, v_zero()); // a lane that sees nothing yet: exp(-inf - 0)
+        l[u] = v_load(t->l + (v + u) * VW);
+    }
+    for (int j = g.from; j < g.to; j++) {
+        float *at = t->s + j * LANES + v * VW;
+        V_UNROLL for (int u = 0; u < U; u++) p[u] = v_load(at + u * VW) - m[u];
+        v_exp_each(U, p);
+        V_UNROLL for (int u = 0; u < U; u++) v_store(at + u * VW, p[u]);
+        V_UNROLL for (int u = 0; u < U; u++) l[u] += p[u];
+    }
+    V_UNROLL for (int u = 0; u < U; u++) v_store(t->l + (v + u) * VW, l[u]);
+}
+
 static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
 {
     segment seg[KEYS / SUB];
     const int segments = list_segments(&t->b, tile, seg);
     if (!segments) return;
     const int from = seg[0].from, to = seg[segments - 1].to;
+    find_rows(a, &t->b, tile, from, to, t->row);
     for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
-        const float *row = j < to ? key_row(a, &t->b, tile + j) : NULL;
-        t->k[j] = row ? row + a->k_col + g * a->D : t->k[to - 1];
-        t->v[j] = row ? row + a->v_col + g * a->D : t->v[to - 1];
+        const float *row = t->row[j < to ? j : to - 1];
+        t->k[j] = row + a->k_col + g * a->D;
+        t->v[j] = row + a->v_col + g * a->D;
     }
     for (int i = 0; i < segments; i++) {
         dot_segment(seg[i], t->s, t->k, t->b.qt, a->D);
@@ -72,18 +101,120 @@ static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
     }
     raise_maximum(t, seg, segments, a->D);
     for (int i = 0; i < segments; i++) {
-        for (int v = seg[i].v0; v < seg[i].v1; v++) {
-            const vf m = v_load(t->m + v * VW), safe = v_select(v_lt(v_set(-INFINITY), m), m, v_zero());
-            vf sum = v_load(t->l + v * VW);
-            for (int j = seg[i].from; j < seg[i].to; j++) {
-                float *at = t->s + j * LANES + v * VW;
-                const vf p = v_exp(v_load(at) - safe);
-                v_store(at, p);
-                sum += p;
+        for (int v = seg[i].v0; v < seg[i].v1;) {
+            const int U = (int)at_most(4, seg[i].v1 - v);
+            switch (U) {
+            case 1: weigh(1, t, v, seg[i]); break;
+            case 2: weigh(2, t, v, seg[i]); break;
+            case 3: weigh(3, t, v, seg[i]); break;
+            default: weigh(4, t, v, seg[i]);
             }
-            v_store(t->l + v * VW, sum);
+            v += U;
         }
         mix_segment(seg[i], t->ot, t->v, t->s, a->D);
+    }
+}
+
+// ---- few lanes (decoding: one row a slot): keys lie along vectors instead ----------------------------------------------------
+//
+// With a lane or two most of a vector of lanes would be idle. So a tile's K is transposed to kt (D, KEYS), scores come out VW
+// keys at a time, and o is a row. Each sum runs in the same order as above, so a row has the same bits either way
+// (test_paged_keys_equal_the_definition compares them). The rows of the next tile are fetched ahead: they lie scattered, and
+// decoding is bound by memory.
+
+// o[d] += sum over keys from <= j < to of p[j] v[j][d], C vectors of d from d0
+V_INLINE void mix_row(int C, float *o, const float *const *v, const float *p, int64_t d0, int64_t D, int from, int to)
+{
+    vf sum[4];
+    const int64_t tail = D - d0 - (C - 1) * VW;
+    V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_load(o + d0 + c * VW);
+    for (int j = from; j < to; j++) {
+        const vf w = v_set(p[j]);
+        V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_fma(v_load_n(v[j] + d0 + c * VW, c == C - 1 ? tail : VW), w, sum[c]);
+    }
+    V_UNROLL for (int c = 0; c < C; c++) v_store(o + d0 + c * VW, sum[c]);
+}
+
+// One lane over one tile; from, to: the keys that it sees.
+static void run_lane(const attention *a, scratch *t, int lane, int from, int to)
+{
+    float *p = t->s + lane * KEYS, *o = t->ot + lane * round_up(a->D, VW);
+    const float *q = t->b.qt + lane;
+    vf s[KEYS / VW], top = v_set(-INFINITY);
+    const int v0 = from / VW, v1 = (to + VW - 1) / VW;
+    for (int v = v0; v < v1; v++) {
+        vf sum = v_zero();
+        for (int64_t d = 0; d < a->D; d++) sum = v_fma(v_load(t->kt + d * KEYS + v * VW), v_set(q[d * LANES]), sum);
+        s[v] = v_select(v_between(at_least(0, from - v * VW), at_most(VW, to - v * VW)), sum, v_set(-INFINITY));
+        top = v_max(s[v], top);
+    }
+    const float old = t->m[lane], m = v_top(v_max(v_set(old), top));
+    if (old < m) {
+        const vf factor = v_exp(v_set(old - m));
+        for (int64_t d = 0; d < a->D; d += VW) v_store(o + d, v_load(o + d) * factor);
+        t->m[lane] = m;
+        t->l[lane] *= factor[0];
+        __asm__("" : "+m"(t->l[lane])); // the product rounds before the sum below, as it does above
+    }
+    const vf shift = v_set(m > -INFINITY ? m : 0.0f);
+    for (int v = v0; v < v1; v++) v_store(p + v * VW, v_exp(s[v] - shift));
+    float sum = t->l[lane];
+    for (int j = from; j < to; j++) sum += p[j];
+    t->l[lane] = sum;
+    for (int64_t d = 0; d < a->D;) {
+        const int64_t C = at_most(4, divide_up(a->D - d, VW));
+        switch (C) {
+        case 1: mix_row(1, o, t->v, p, d, a->D, from, to); break;
+        case 2: mix_row(2, o, t->v, p, d, a->D, from, to); break;
+        case 3: mix_row(3, o, t->v, p, d, a->D, from, to); break;
+        default: mix_row(4, o, t->v, p, d, d + 4 * VW < a->D ? d + 4 * VW : a->D, from, to);
+        }
+        d += C * VW;
+    }
+}
+
+static void transpose_keys(const attention *a, scratch *t, int from, int to)
+{
+    for (int v = from / VW; v * VW < to; v++)
+        for (int64_t d = 0; d < a->D; d += VW) {
+            vf block[VW];
+            const int64_t n = at_most(VW, a->D - d);
+            V_UNROLL for (int i = 0; i < VW; i++) {
+                const int j = (int)at_most(at_least(v * VW + i, from), to - 1); // keys outside repeat one inside, and are masked
+                block[i] = v_load_n(t->k[j] + d, n);
+            }
+            v_transpose(block);
+            for (int64_t i = 0; i < n; i++) v_store(t->kt + (d + i) * KEYS + v * VW, block[i]);
+        }
+}
+
+static void run_few(const attention *a, int64_t g, scratch *t, float *o)
+{
+    const lane_block *b = &t->b;
+    const int64_t width = round_up(a->D, VW);
+    memset(t->ot, 0, (size_t)(b->lanes * width) * sizeof(float));
+    for (int64_t tile = b->first / KEYS * KEYS; tile < b->last; tile += KEYS) {
+        const int from = (int)at_least(b->first - tile, 0), to = (int)at_most(b->last - tile, KEYS);
+        const int ahead = (int)at_most(b->last - tile - KEYS, KEYS);
+        if (tile <= b->first) find_rows(a, b, tile, from, to, t->row);
+        if (ahead > 0) find_rows(a, b, tile + KEYS, 0, ahead, t->next);
+        for (int j = from; j < to; j++) t->k[j] = t->row[j] + a->k_col + g * a->D, t->v[j] = t->row[j] + a->v_col + g * a->D;
+        for (int j = 0; j < ahead; j++)
+            for (int64_t d = 0; d < a->D; d += 16) {
+                __builtin_prefetch(t->next[j] + a->k_col + g * a->D + d);
+                __builtin_prefetch(t->next[j] + a->v_col + g * a->D + d);
+            }
+        transpose_keys(a, t, from, to);
+        for (int lane = 0; lane < b->lanes; lane++) {
+            const int lane_from = (int)at_least(b->lo[lane] - tile, 0), lane_to = (int)at_most(b->hi[lane] - tile, KEYS);
+            if (lane_from < lane_to) run_lane(a, t, lane, lane_from, lane_to);
+        }
+        for (int j = 0; j < ahead; j++) t->row[j] = t->next[j];
+    }
+    for (int lane = 0; lane < b->lanes; lane++) {
+        const float factor = t->l[lane] > 0.0f ? 1.0f / t->l[lane] : 0.0f;
+        float *to = o + (b->row[lane] * a->H + b->head[lane]) * a->D;
+        for (int64_t d = 0; d < a->D; d++) to[d] = t->ot[lane * width + d] * factor;
     }
 }
 
@@ -92,14 +223,18 @@ static void run_block(const attention *a, const query_block *block, int64_t g, s
     float *rows[LANES], factor[LANES];
     open_block(a, block, g, &t->b);
     for (int l = 0; l < LANES; l++) t->m[l] = -INFINITY, t->l[l] = 0.0f;
-    memset(t->ot, 0, (size_t)(a->D * LANES) * sizeof(float));
-    for (int64_t tile = t->b.first / KEYS * KEYS; tile < t->b.last; tile += KEYS) run_tile(a, t, g, tile);
-    for (int l = 0; l < LANES; l++) {
-        factor[l] = t->l[l] > 0.0f ? 1.0f / t->l[l] : 0.0f;
-        rows[l] = o + (t->b.row[l] * a->H + t->b.head[l]) * a->D;
-        if (lse && l < t->b.lanes) lse[t->b.row[l] * a->H + t->b.head[l]] = t->m[l] + logf(t->l[l]); // no key: -inf
+    if (t->b.lanes <= FEW) run_few(a, g, t, o);
+    else {
+        memset(t->ot, 0, (size_t)(a->D * LANES) * sizeof(float));
+        for (int64_t tile = t->b.first / KEYS * KEYS; tile < t->b.last; tile += KEYS) run_tile(a, t, g, tile);
+        for (int l = 0; l < LANES; l++) {
+            factor[l] = t->l[l] > 0.0f ? 1.0f / t->l[l] : 0.0f;
+            rows[l] = o + (t->b.row[l] * a->H + t->b.head[l]) * a->D;
+        }
+        transpose_out(rows, t->ot, factor, t->b.lanes, a->D);
     }
-    transpose_out(rows, t->ot, factor, t->b.lanes, a->D);
+    for (int l = 0; lse && l < t->b.lanes; l++) // no key: -inf
+        lse[t->b.row[l] * a->H + t->b.head[l]] = t->m[l] + logf(t->l[l]);
 }
 
 size_t ISA(hone_cpu_attention_workspace)(const hone_args *args, int threads)

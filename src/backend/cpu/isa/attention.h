@@ -25,13 +25,6 @@ enum { NU = 2, LANES = 32 };
 #endif
 enum { KEYS = 64, SUB = 16, VECS = LANES / VW };
 
-// Unrolls a loop of constant length whose body indexes register arrays.
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 typedef struct attention { // one call
     const float *q, *kv;
     int64_t P, Q;                    // row strides
@@ -85,11 +78,19 @@ V_INLINE int64_t most_blocks(const hone_args *args, bool slots)
     return N * r / LANES + runs;
 }
 
-V_INLINE const float *key_row(const attention *a, const lane_block *b, int64_t j)
+// row[j] = the kv row of key tile + j, for from <= j < to
+V_INLINE void find_rows(const attention *a, const lane_block *b, int64_t tile, int from, int to, const float **row)
 {
-    if (!a->slot) return a->kv + j * a->Q;
+    if (!a->slot) {
+        for (int j = from; j < to; j++) row[j] = a->kv + (tile + j) * a->Q;
+        return;
+    }
     const int32_t *table = a->table + a->slot[b->row[0]] * a->table_stride;
-    return a->kv + (table[j / a->key_block] * a->key_block + j % a->key_block) * a->Q;
+    int64_t page = (tile + from) / a->key_block, at = (tile + from) % a->key_block; // one division, then counting
+    for (int j = from; j < to; j++) {
+        row[j] = a->kv + (table[page] * a->key_block + at) * a->Q;
+        if (++at == a->key_block) at = 0, page++;
+    }
 }
 
 // to[d][lane] = rows[lane][d] * scale for `lanes` rows; the lanes behind them 0
@@ -99,7 +100,7 @@ V_INLINE void transpose_in(float *to, const float *const *rows, int lanes, int64
         for (int64_t d = 0; d < D; d += VW) {
             vf t[VW];
             const int64_t n = at_most(VW, D - d);
-            UNROLL for (int i = 0; i < VW; i++) t[i] = l + i < lanes ? v_load_n(rows[l + i] + d, n) * v_set(scale) : v_zero();
+            V_UNROLL for (int i = 0; i < VW; i++) t[i] = l + i < lanes ? v_load_n(rows[l + i] + d, n) * v_set(scale) : v_zero();
             v_transpose(t);
             for (int64_t i = 0; i < n; i++) v_store(to + (d + i) * LANES + l, t[i]);
         }
@@ -170,20 +171,20 @@ V_INLINE void dot_tile(int J, int U, float *s, const float *const *rows, const f
 {
     vf sum[8][4];
     const float *row[8];
-    UNROLL for (int j = 0; j < J; j++) {
+    V_UNROLL for (int j = 0; j < J; j++) {
         row[j] = rows[j];
-        UNROLL for (int u = 0; u < U; u++) sum[j][u] = v_zero();
+        V_UNROLL for (int u = 0; u < U; u++) sum[j][u] = v_zero();
     }
     for (int64_t d = 0; d < D; d++) {
         vf x[4];
-        UNROLL for (int u = 0; u < U; u++) x[u] = v_load(xt + d * LANES + u * VW);
-        UNROLL for (int j = 0; j < J; j++) {
+        V_UNROLL for (int u = 0; u < U; u++) x[u] = v_load(xt + d * LANES + u * VW);
+        V_UNROLL for (int j = 0; j < J; j++) {
             const vf k = v_set(row[j][d]);
-            UNROLL for (int u = 0; u < U; u++) sum[j][u] = v_fma(k, x[u], sum[j][u]);
+            V_UNROLL for (int u = 0; u < U; u++) sum[j][u] = v_fma(k, x[u], sum[j][u]);
         }
     }
-    UNROLL for (int j = 0; j < J; j++)
-        UNROLL for (int u = 0; u < U; u++) v_store(s + j * LANES + u * VW, sum[j][u]);
+    V_UNROLL for (int j = 0; j < J; j++)
+        V_UNROLL for (int u = 0; u < U; u++) v_store(s + j * LANES + u * VW, sum[j][u]);
 }
 
 // The same for a segment. Reads rows[from] .. rows[round_up(to)]: those behind the last must be readable; s has room for them.
@@ -209,19 +210,19 @@ V_INLINE void dot_segment(segment g, float *s, const float *const *rows, const f
 V_INLINE void mix_tile(int I, int U, float *ot, const float *const *rows, const float *p, int64_t d, int keys)
 {
     vf sum[8][4];
-    UNROLL for (int i = 0; i < I; i++)
-        UNROLL for (int u = 0; u < U; u++) sum[i][u] = v_load(ot + (d + i) * LANES + u * VW);
+    V_UNROLL for (int i = 0; i < I; i++)
+        V_UNROLL for (int u = 0; u < U; u++) sum[i][u] = v_load(ot + (d + i) * LANES + u * VW);
     for (int j = 0; j < keys; j++) {
         vf x[4];
         const float *row = rows[j] + d;
-        UNROLL for (int u = 0; u < U; u++) x[u] = v_load(p + j * LANES + u * VW);
-        UNROLL for (int i = 0; i < I; i++) {
+        V_UNROLL for (int u = 0; u < U; u++) x[u] = v_load(p + j * LANES + u * VW);
+        V_UNROLL for (int i = 0; i < I; i++) {
             const vf k = v_set(row[i]);
-            UNROLL for (int u = 0; u < U; u++) sum[i][u] = v_fma(k, x[u], sum[i][u]);
+            V_UNROLL for (int u = 0; u < U; u++) sum[i][u] = v_fma(k, x[u], sum[i][u]);
         }
     }
-    UNROLL for (int i = 0; i < I; i++)
-        UNROLL for (int u = 0; u < U; u++) v_store(ot + (d + i) * LANES + u * VW, sum[i][u]);
+    V_UNROLL for (int i = 0; i < I; i++)
+        V_UNROLL for (int u = 0; u < U; u++) v_store(ot + (d + i) * LANES + u * VW, sum[i][u]);
 }
 
 V_INLINE void mix_segment(segment g, float *ot, const float *const *rows, const float *p, int64_t D)

@@ -47,18 +47,18 @@ V_INLINE void gather_tile(int J, int C, float *const *out, const float *w, const
                           int lane0, int lane1)
 {
     vf sum[4][4];
-    UNROLL for (int j = 0; j < J; j++)
-        UNROLL for (int c = 0; c < C; c++) sum[j][c] = v_load_n(out[j] + c0 + c * VW, c == C - 1 ? tail : VW);
+    V_UNROLL for (int j = 0; j < J; j++)
+        V_UNROLL for (int c = 0; c < C; c++) sum[j][c] = v_load_n(out[j] + c0 + c * VW, c == C - 1 ? tail : VW);
     for (int l = lane0; l < lane1; l++) {
         vf y[4];
-        UNROLL for (int c = 0; c < C; c++) y[c] = v_load(x + l * width + c0 + c * VW);
-        UNROLL for (int j = 0; j < J; j++) {
+        V_UNROLL for (int c = 0; c < C; c++) y[c] = v_load(x + l * width + c0 + c * VW);
+        V_UNROLL for (int j = 0; j < J; j++) {
             const vf a = v_set(w[j * LANES + l]);
-            UNROLL for (int c = 0; c < C; c++) sum[j][c] = v_fma(a, y[c], sum[j][c]);
+            V_UNROLL for (int c = 0; c < C; c++) sum[j][c] = v_fma(a, y[c], sum[j][c]);
         }
     }
-    UNROLL for (int j = 0; j < J; j++)
-        UNROLL for (int c = 0; c < C; c++) v_store_n(out[j] + c0 + c * VW, sum[j][c], c == C - 1 ? tail : VW);
+    V_UNROLL for (int j = 0; j < J; j++)
+        V_UNROLL for (int c = 0; c < C; c++) v_store_n(out[j] + c0 + c * VW, sum[j][c], c == C - 1 ? tail : VW);
 }
 
 V_INLINE void gather_keys(int J, segment g, float *const *out, const float *w, const float *x, int64_t D, int64_t width)

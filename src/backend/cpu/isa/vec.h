@@ -32,6 +32,13 @@ typedef float vf __attribute__((vector_size(4 * VW)));
 typedef int32_t vi __attribute__((vector_size(4 * VW)));
 #define V_INLINE static inline __attribute__((always_inline, unused))
 
+// Unrolls a loop of constant length whose body indexes an array of vectors, so that the array lives in registers.
+#if defined(__clang__)
+#define V_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define V_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 V_INLINE vf v_set(float x)
 {
 #if VW == 16 // by hand: gcc 12 makes a loop over lanes into 16 masked moves, and 0 + x into an addition
@@ -245,20 +252,28 @@ V_INLINE vf v_from_bf16_n(const uint16_t *p, int64_t n)
 
 // e^x within 1 ulp (test_vec.c): x = n ln 2 + r, |r| <= ln 2 / 2, e^x = 2^n e^r with a polynomial of degree 6 that is
 // exact at 0 (least relative error, 3e-9). -inf and below -104: 0. Above 88.73: inf. NaN: NaN.
+//
+// For U <= 4 vectors at once, step by step: one chain of 15 dependent steps fills the scheduler with waiting instructions,
+// several side by side do not (2.4 times the rate on Sapphire Rapids).
+V_INLINE void v_exp_each(int U, vf *x)
+{
+    vf n[4], p[4];
+    V_UNROLL for (int u = 0; u < U; u++) x[u] = v_min(v_set(89.0f), v_max(v_set(-104.0f), x[u])); // constant first: NaN stays
+    V_UNROLL for (int u = 0; u < U; u++) n[u] = v_round(x[u] * v_set(1.44269504088896f));
+    V_UNROLL for (int u = 0; u < U; u++) x[u] = v_fnma(n[u], v_set(0.693145751953125f), x[u]); // ln 2 in two parts, the first
+    V_UNROLL for (int u = 0; u < U; u++) x[u] = v_fnma(n[u], v_set(1.42860682030941723e-6f), x[u]); // so short that this is exact
+    V_UNROLL for (int u = 0; u < U; u++) p[u] = v_fma(v_set(1.381454e-3f), x[u], v_set(8.368745e-3f));
+    V_UNROLL for (int u = 0; u < U; u++) p[u] = v_fma(p[u], x[u], v_set(4.166839e-2f));
+    V_UNROLL for (int u = 0; u < U; u++) p[u] = v_fma(p[u], x[u], v_set(1.6666521e-1f));
+    V_UNROLL for (int u = 0; u < U; u++) p[u] = v_fma(p[u], x[u], v_set(0.49999994f));
+    V_UNROLL for (int u = 0; u < U; u++) p[u] = v_fma(p[u], x[u], v_set(1.0f));
+    V_UNROLL for (int u = 0; u < U; u++) p[u] = v_fma(p[u], x[u], v_set(1.0f));
+    V_UNROLL for (int u = 0; u < U; u++) x[u] = v_scale2(p[u], n[u]);
+}
 V_INLINE vf v_exp(vf x)
 {
-    x = v_min(v_set(89.0f), v_max(v_set(-104.0f), x)); // constant first: NaN passes through
-    vf n = v_round(x * v_set(1.44269504088896f));
-    vf r = v_fnma(n, v_set(0.693145751953125f), x);    // ln 2 in two parts, the first short enough that n times it is exact
-    r = v_fnma(n, v_set(1.42860682030941723e-6f), r);
-    vf p = v_set(1.381454e-3f);
-    p = v_fma(p, r, v_set(8.368745e-3f));
-    p = v_fma(p, r, v_set(4.166839e-2f));
-    p = v_fma(p, r, v_set(1.6666521e-1f));
-    p = v_fma(p, r, v_set(0.49999994f));
-    p = v_fma(p, r, v_set(1.0f));
-    p = v_fma(p, r, v_set(1.0f));
-    return v_scale2(p, n);
+    v_exp_each(1, &x);
+    return x;
 }
 
 V_INLINE vf v_sigmoid(vf x) { return v_set(1.0f) / (v_set(1.0f) + v_exp(-x)); } // tanh(x) = 2 v_sigmoid(2 x) - 1
