@@ -14,12 +14,13 @@ typedef struct scratch { // one thread's
     float m[LANES], l[LANES];
     const float *row[KEYS], *next[KEYS], *k[KEYS + 8], *v[KEYS + 8];
     float *ot, *s; // (D, LANES), (KEYS + 8, LANES)
-    float *kt;     // (D, KEYS): few lanes only
+    float *kt;     // (D, KEYS); this and what follows: few lanes only
+    float *q, *o;  // (LANES, width): one row for each lane of each head in turn, zero behind D
 } scratch;
 
 static size_t scratch_bytes(int64_t D)
 {
-    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + ((2 * D + KEYS + 8) * LANES + D * KEYS) * (int64_t)sizeof(float));
+    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + ((2 * D + KEYS + 8) * LANES + D * KEYS + 2 * LANES * round_up(D, VW)) * (int64_t)sizeof(float));
 }
 
 static scratch *scratch_at(void *place, int64_t D)
@@ -27,6 +28,7 @@ static scratch *scratch_at(void *place, int64_t D)
     scratch *t = place;
     float *data = (float *)((char *)place + round_up((int64_t)sizeof(scratch), 64));
     t->b.qt = data, t->ot = data + D * LANES, t->s = data + 2 * D * LANES, t->kt = t->s + (KEYS + 8) * LANES;
+    t->q = t->kt + D * KEYS, t->o = t->q + LANES * round_up(D, VW);
     return t;
 }
 
@@ -135,32 +137,32 @@ V_INLINE void mix_row(int C, float *o, const float *const *v, const float *p, in
     V_UNROLL for (int c = 0; c < C; c++) v_store(o + d0 + c * VW, sum[c]);
 }
 
-// One lane over one tile; from, to: the keys that it sees.
-static void run_lane(const attention *a, scratch *t, int lane, int from, int to)
+// Row i of q and o over one tile; from, to: the keys that it sees.
+static void run_row(const attention *a, scratch *t, int i, int from, int to)
 {
-    float *p = t->s + lane * KEYS, *o = t->ot + lane * round_up(a->D, VW);
-    const float *q = t->b.qt + lane;
+    float *p = t->s, *o = t->o + i * round_up(a->D, VW);
+    const float *q = t->q + i * round_up(a->D, VW);
     vf s[KEYS / VW], top = v_set(-INFINITY);
     const int v0 = from / VW, v1 = (to + VW - 1) / VW;
     for (int v = v0; v < v1; v++) {
         vf sum = v_zero();
-        for (int64_t d = 0; d < a->D; d++) sum = v_fma(v_load(t->kt + d * KEYS + v * VW), v_set(q[d * LANES]), sum);
+        for (int64_t d = 0; d < a->D; d++) sum = v_fma(v_load(t->kt + d * KEYS + v * VW), v_set(q[d]), sum);
         s[v] = v_select(v_between(at_least(0, from - v * VW), at_most(VW, to - v * VW)), sum, v_set(-INFINITY));
         top = v_max(s[v], top);
     }
-    const float old = t->m[lane], m = v_top(v_max(v_set(old), top));
+    const float old = t->m[i], m = v_top(v_max(v_set(old), top));
     if (old < m) {
         const vf factor = v_exp(v_set(old - m));
         for (int64_t d = 0; d < a->D; d += VW) v_store(o + d, v_load(o + d) * factor);
-        t->m[lane] = m;
-        t->l[lane] *= factor[0];
-        __asm__("" : "+m"(t->l[lane])); // the product rounds before the sum below, as it does above
+        t->m[i] = m;
+        t->l[i] *= factor[0];
+        __asm__("" : "+m"(t->l[i])); // the product rounds before the sum below, as it does above
     }
     const vf shift = v_set(m > -INFINITY ? m : 0.0f);
     for (int v = v0; v < v1; v++) v_store(p + v * VW, v_exp(s[v] - shift));
-    float sum = t->l[lane];
+    float sum = t->l[i];
     for (int j = from; j < to; j++) sum += p[j];
-    t->l[lane] = sum;
+    t->l[i] = sum;
     for (int64_t d = 0; d < a->D;) {
         const int64_t C = at_most(4, divide_up(a->D - d, VW));
         switch (C) {
@@ -188,53 +190,68 @@ static void transpose_keys(const attention *a, scratch *t, int from, int to)
         }
 }
 
-static void run_few(const attention *a, int64_t g, scratch *t, float *o)
+// Asks for part `part` of `parts` of rows 0 .. count - 1 of the next tile, columns of heads g0 .. g1 - 1
+static void fetch_rows(const attention *a, const scratch *t, int count, int64_t g0, int64_t g1, int64_t part, int64_t parts)
+{
+    for (int64_t j = count * part / parts; j < count * (part + 1) / parts; j++)
+        for (int64_t d = g0 * a->D; d < g1 * a->D; d += 16) {
+            __builtin_prefetch(t->next[j] + a->k_col + d, 0, 2);
+            __builtin_prefetch(t->next[j] + a->v_col + d, 0, 2);
+        }
+}
+
+// A block of few lanes, kv heads g0 .. g1 - 1, tile by tile with all heads in turn: cache rows are read whole and in order.
+static void run_few(const attention *a, const query_block *block, int64_t g0, int64_t g1, scratch *t, float *o, float *lse)
 {
     const lane_block *b = &t->b;
-    const int64_t width = round_up(a->D, VW);
-    memset(t->ot, 0, (size_t)(b->lanes * width) * sizeof(float));
+    const int64_t width = round_up(a->D, VW), rows = block->lanes * (g1 - g0);
+    open_lanes(a, block, g0, &t->b);
+    for (int64_t i = 0; i < rows; i++) {
+        const float *q = query_row(a, b, (int)(i % b->lanes)) + i / b->lanes * a->r * a->D;
+        for (int64_t d = 0; d < a->D; d++) t->q[i * width + d] = q[d] * a->scale;
+        t->m[i] = -INFINITY, t->l[i] = 0.0f;
+    }
+    memset(t->o, 0, (size_t)(rows * width) * sizeof(float));
     for (int64_t tile = b->first / KEYS * KEYS; tile < b->last; tile += KEYS) {
         const int from = (int)at_least(b->first - tile, 0), to = (int)at_most(b->last - tile, KEYS);
-        const int ahead = (int)at_most(b->last - tile - KEYS, KEYS);
+        const int ahead = (int)at_least(0, at_most(b->last - tile - KEYS, KEYS));
         if (tile <= b->first) find_rows(a, b, tile, from, to, t->row);
-        if (ahead > 0) find_rows(a, b, tile + KEYS, 0, ahead, t->next);
-        for (int j = from; j < to; j++) t->k[j] = t->row[j] + a->k_col + g * a->D, t->v[j] = t->row[j] + a->v_col + g * a->D;
-        for (int j = 0; j < ahead; j++)
-            for (int64_t d = 0; d < a->D; d += 16) {
-                __builtin_prefetch(t->next[j] + a->k_col + g * a->D + d);
-                __builtin_prefetch(t->next[j] + a->v_col + g * a->D + d);
+        find_rows(a, b, tile + KEYS, 0, ahead, t->next);
+        for (int64_t g = g0; g < g1; g++) {
+            fetch_rows(a, t, ahead, g0, g1, g - g0, g1 - g0);
+            for (int j = from; j < to; j++) t->k[j] = t->row[j] + a->k_col + g * a->D, t->v[j] = t->row[j] + a->v_col + g * a->D;
+            transpose_keys(a, t, from, to);
+            for (int l = 0; l < b->lanes; l++) {
+                const int row_from = (int)at_least(b->lo[l] - tile, 0), row_to = (int)at_most(b->hi[l] - tile, KEYS);
+                if (row_from < row_to) run_row(a, t, (int)(g - g0) * b->lanes + l, row_from, row_to);
             }
-        transpose_keys(a, t, from, to);
-        for (int lane = 0; lane < b->lanes; lane++) {
-            const int lane_from = (int)at_least(b->lo[lane] - tile, 0), lane_to = (int)at_most(b->hi[lane] - tile, KEYS);
-            if (lane_from < lane_to) run_lane(a, t, lane, lane_from, lane_to);
         }
-        for (int j = 0; j < ahead; j++) t->row[j] = t->next[j];
+        memcpy(t->row, t->next, (size_t)ahead * sizeof *t->row);
     }
-    for (int lane = 0; lane < b->lanes; lane++) {
-        const float factor = t->l[lane] > 0.0f ? 1.0f / t->l[lane] : 0.0f;
-        float *to = o + (b->row[lane] * a->H + b->head[lane]) * a->D;
-        for (int64_t d = 0; d < a->D; d++) to[d] = t->ot[lane * width + d] * factor;
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t l = i % b->lanes, at = b->row[l] * a->H + b->head[l] + i / b->lanes * a->r;
+        const float factor = t->l[i] > 0.0f ? 1.0f / t->l[i] : 0.0f;
+        for (int64_t d = 0; d < a->D; d++) o[at * a->D + d] = t->o[i * width + d] * factor;
+        if (lse) lse[at] = t->m[i] + logf(t->l[i]); // no key: -inf
     }
 }
+
+// ---- blocks of many lanes ----------------------------------------------------------------------------------------------------
 
 static void run_block(const attention *a, const query_block *block, int64_t g, scratch *t, float *o, float *lse)
 {
     float *rows[LANES], factor[LANES];
     open_block(a, block, g, &t->b);
     for (int l = 0; l < LANES; l++) t->m[l] = -INFINITY, t->l[l] = 0.0f;
-    if (t->b.lanes <= FEW) run_few(a, g, t, o);
-    else {
-        memset(t->ot, 0, (size_t)(a->D * LANES) * sizeof(float));
-        for (int64_t tile = t->b.first / KEYS * KEYS; tile < t->b.last; tile += KEYS) run_tile(a, t, g, tile);
-        for (int l = 0; l < LANES; l++) {
-            factor[l] = t->l[l] > 0.0f ? 1.0f / t->l[l] : 0.0f;
-            rows[l] = o + (t->b.row[l] * a->H + t->b.head[l]) * a->D;
-        }
-        transpose_out(rows, t->ot, factor, t->b.lanes, a->D);
+    memset(t->ot, 0, (size_t)(a->D * LANES) * sizeof(float));
+    for (int64_t tile = t->b.first / KEYS * KEYS; tile < t->b.last; tile += KEYS) run_tile(a, t, g, tile);
+    for (int l = 0; l < LANES; l++) {
+        const int64_t at = t->b.row[l] * a->H + t->b.head[l];
+        factor[l] = t->l[l] > 0.0f ? 1.0f / t->l[l] : 0.0f;
+        rows[l] = o + at * a->D;
+        if (lse && l < t->b.lanes) lse[at] = t->m[l] + logf(t->l[l]); // no key: -inf
     }
-    for (int l = 0; lse && l < t->b.lanes; l++) // no key: -inf
-        lse[t->b.row[l] * a->H + t->b.head[l]] = t->m[l] + logf(t->l[l]);
+    transpose_out(rows, t->ot, factor, t->b.lanes, a->D);
 }
 
 size_t ISA(hone_cpu_attention_workspace)(const hone_args *args, int threads)
@@ -252,10 +269,16 @@ void ISA(hone_cpu_attention)(const hone_args *args, int threads)
     query_block *block = args->workspace;
     const int64_t blocks = list_blocks(&a, args->attr.group_rows, block);
     char *scratches = (char *)args->workspace + round_up(most_blocks(args, a.slot != NULL) * (int64_t)sizeof *block, 64);
+    const bool whole_rows = blocks >= 4 * threads; // few lanes: all kv heads in one task where there is work for all threads so
 #pragma omp parallel num_threads(worth(threads, blocks * a.G * 65536))
     {
         scratch *t = scratch_at(scratches + (size_t)omp_get_thread_num() * scratch_bytes(a.D), a.D);
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < blocks * a.G; i++) run_block(&a, &block[blocks - 1 - i / a.G], i % a.G, t, o, lse);
+        for (int64_t i = 0; i < blocks * a.G; i++) {
+            const query_block *one = &block[blocks - 1 - i / a.G];
+            const int64_t g = i % a.G, heads = whole_rows ? at_most(a.G, LANES / one->lanes) : 1;
+            if (one->lanes > FEW) run_block(&a, one, g, t, o, lse);
+            else if (g % heads == 0) run_few(&a, one, g, at_most(a.G, g + heads), t, o, lse);
+        }
     }
 }

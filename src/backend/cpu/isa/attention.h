@@ -119,19 +119,23 @@ V_INLINE void transpose_out(float *const *rows, const float *from, const float *
         }
 }
 
-V_INLINE void open_block(const attention *a, const query_block *block, int64_t g, lane_block *b)
+V_INLINE const float *query_row(const attention *a, const lane_block *b, int l)
 {
-    const float *rows[LANES];
+    return a->q + b->row[l] * a->P + a->q_col + b->head[l] * a->D;
+}
+
+V_INLINE void open_lanes(const attention *a, const query_block *block, int64_t g, lane_block *b)
+{
     b->lanes = block->lanes;
     b->first = INT64_MAX, b->last = 0;
     for (int l = 0; l < LANES; l++) {
         const int64_t u = block->u0 + (l < b->lanes ? l : b->lanes - 1); // lanes behind the last repeat it: they widen nothing
-        const int64_t row = b->row[l] = block->row0 + u / a->r, head = b->head[l] = g * a->r + u % a->r;
+        const int64_t row = b->row[l] = block->row0 + u / a->r;
+        b->head[l] = g * a->r + u % a->r;
         int32_t lo = a->lo[row], hi = a->hi[row];
         if (a->window > 0 && hi - a->window > lo) lo = (int32_t)(hi - a->window);
         const bool empty = lo >= hi;
         b->lo[l] = empty ? INT32_MAX : lo, b->hi[l] = empty ? 0 : hi;
-        rows[l] = a->q + row * a->P + a->q_col + head * a->D;
     }
     for (int v = 0; v < VECS; v++) {
         int64_t from = INT64_MAX, to = 0, all_from = 0, all_to = INT64_MAX;
@@ -142,6 +146,13 @@ V_INLINE void open_block(const attention *a, const query_block *block, int64_t g
         b->see_from[v] = from, b->see_to[v] = to, b->all_from[v] = all_from, b->all_to[v] = all_to;
         b->first = at_most(b->first, from), b->last = at_least(b->last, to);
     }
+}
+
+V_INLINE void open_block(const attention *a, const query_block *block, int64_t g, lane_block *b)
+{
+    const float *rows[LANES];
+    open_lanes(a, block, g, b);
+    for (int l = 0; l < LANES; l++) rows[l] = query_row(a, b, l);
     transpose_in(b->qt, rows, b->lanes, a->D, a->scale);
 }
 

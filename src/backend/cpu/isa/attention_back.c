@@ -129,7 +129,7 @@ static void run_block(const gradient *c, const query_block *block, int64_t g, sc
     open_block(a, block, g, &t->b);
     for (int l = 0; l < LANES; l++) {
         const int64_t at = t->b.row[l] * a->H + t->b.head[l];
-        const float *q = a->q + t->b.row[l] * a->P + a->q_col + t->b.head[l] * a->D, *o = c->o + at * a->D;
+        const float *q = query_row(a, &t->b, l), *o = c->o + at * a->D;
         float *q_row = t->q_row + l * c->width, *do_row = t->do_row + l * c->width;
         const bool used = l < t->b.lanes;
         d_o[l] = c->d_o + at * a->D;
