@@ -48,7 +48,7 @@ hone_status hone_checkpoint_load(const char *path, const hone_model *model, hone
 typedef struct hone_checkpoint_options {
     const hone_model *model; hone_place_fn data; void *context;  // borrowed until close
     const char *folder;             // of the run; made if absent
-    const char *tokenizer;          // tokenizer.json or its folder; NULL none
+    hone_hf_tokenizer tokenizer;    // .loaded is borrowed as well
     int64_t save_total_limit;       // how many step folders stay; 0: all
 } hone_checkpoint_options;
 

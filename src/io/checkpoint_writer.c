@@ -18,7 +18,7 @@ typedef enum { IDLE, READING, FLUSHING } save_phase;
 
 struct hone_checkpoint_writer {
     hone_checkpoint_options options;
-    char *folder, *tokenizer;
+    char *folder, *tokenizer;        // copies of the options' paths
     hone_hf_map map;
     hone_checkpoint_moment *moment; int64_t n_moment;
     hone_safetensor_spec *spec;      // (n_moment,)
@@ -110,12 +110,14 @@ static hone_status note_small_files(const char *folder, json_t *files)
     if (status) return status;
     for (int64_t i = 0; i < count && !status; i++) {
         if (json_object_get(files, names[i])) continue;
-        char *path = hone_path_join(folder, names[i]), *data;
-        size_t size;
-        status = path ? hone_file_read(path, &data, &size) : HONE_FAILED;
+        char *path = hone_path_join(folder, names[i]);
+        hone_map map;
+        uint64_t hash;
+        status = path ? hone_map_open(&map, path) : HONE_FAILED;
         if (!status) {
-            status = note_file(files, names[i], (int64_t)size, hone_hash64(data, size));
-            hone_free(data);
+            int64_t size = (int64_t)map.size;
+            hone_map_close(&map);
+            if (!(status = hone_file_hash(path, &hash))) status = note_file(files, names[i], size, hash);
         }
         hone_free(path);
     }
@@ -194,7 +196,7 @@ static hone_status save(hone_checkpoint_writer *w, const char *temporary, const 
     hone_status status = files ? hone_dir_remove(temporary) : hone_fail("out of memory");
     if (!status) status = hone_dir_create(temporary);
     if (!status) status = write_state_of_model(w, temporary, files);
-    if (!status) status = hone_hf_save_about(w->options.model, temporary, w->tokenizer);
+    if (!status) status = hone_hf_save_about(w->options.model, temporary, &w->options.tokenizer);
     if (!status) status = note_small_files(temporary, files);
     if (!status) status = hone_checkpoint_write_state(temporary, &w->state, files);
     if (!status) status = publish(temporary, final_path);
@@ -264,14 +266,9 @@ static hone_status remove_leftovers(const char *folder)
     return status;
 }
 
-// A run must not train for an hour to learn that it may not write, or that its tokenizer is not there.
-static hone_status probe(const char *folder, const char *tokenizer)
+// A run must not train for an hour to learn that it may not write.
+static hone_status probe(const char *folder)
 {
-    char *file = !tokenizer ? NULL : hone_dir_exists(tokenizer) ? hone_path_join(tokenizer, "tokenizer.json") : hone_strdup(tokenizer);
-    bool found = !tokenizer || (file && hone_file_exists(file));
-    if (!found) hone_fail("%s: there is no tokenizer.json to put into checkpoints; check the path", tokenizer);
-    hone_free(file);
-    if (!found) return HONE_FAILED;
     char *path = hone_path_join(folder, "step-probe.tmp");
     hone_status status = path ? hone_dir_create(path) : HONE_FAILED;
     if (!status) status = hone_dir_remove(path);
@@ -317,11 +314,13 @@ hone_status hone_checkpoint_open(hone_checkpoint_writer **writer, const hone_che
     w->options = *options;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
-    if ((w->folder = hone_strdup(options->folder)) && (!options->tokenizer || (w->tokenizer = hone_strdup(options->tokenizer))) &&
+    if ((w->folder = hone_strdup(options->folder)) && (!options->tokenizer.path || (w->tokenizer = hone_strdup(options->tokenizer.path))) &&
         (w->scratch = hone_pages_alloc(SCRATCH_BYTES))) status = HONE_OK;
+    w->options.tokenizer.path = w->tokenizer;
+    if (!status) status = hone_hf_check_tokenizer(&w->options.tokenizer);
     if (!status) status = hone_dir_create(w->folder);
     if (!status) status = remove_leftovers(w->folder);
-    if (!status) status = probe(w->folder, w->tokenizer);
+    if (!status) status = probe(w->folder);
     if (!status) status = build_specs(w);
     if (!status) status = start_thread(w);
     if (status) {

@@ -326,7 +326,8 @@ hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, h
     return status;
 }
 
-hone_status hone_hf_save(const hone_model *model, const char *folder, const char *tokenizer, hone_place_fn data, void *context)
+hone_status hone_hf_save(const hone_model *model, const char *folder, const hone_hf_tokenizer *tokenizer, hone_place_fn data,
+                         void *context)
 {
     hone_hf_map map = { 0 };
     hone_writer writer;

@@ -9,6 +9,7 @@
 #pragma once
 #include "io/safetensors.h"
 #include "model/decoder.h"
+#include "text/tokenizer.h"
 
 enum { HONE_HF_PARTS = 3 };
 
@@ -33,10 +34,16 @@ hone_status hone_hf_load(const hone_model *model, const char *folder, hone_place
 hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, hone_place_fn data, void *context, void *scratch,
                                   size_t scratch_bytes);
 
-// All but the weights: config.json, generation_config.json, and from `tokenizer` (a tokenizer.json or a folder that has one;
-// NULL: none) tokenizer.json, tokenizer_config.json and, where it lies beside, chat_template.jinja. Where there is no
-// tokenizer_config.json, one is made that says which of the model's special tokens are which.
-hone_status hone_hf_save_about(const hone_model *model, const char *folder, const char *tokenizer);
+// A tokenizer's files: path is tokenizer.json, vocab.json (merges.txt beside it) or a folder that holds either, as
+// hone_tokenizer_load takes it; NULL: none. loaded: the same, if the caller has it in memory (else it is loaded if needed).
+typedef struct hone_hf_tokenizer { const char *path; const hone_tokenizer *loaded; } hone_hf_tokenizer;
+hone_status hone_hf_check_tokenizer(const hone_hf_tokenizer *tokenizer);    // are its files there?
+
+// All but the weights: config.json, generation_config.json, the tokenizer's files and, where it lies beside them,
+// chat_template.jinja. Where there is no tokenizer_config.json, one is made that says which token is which of the model's
+// special ones. tokenizer NULL: none.
+hone_status hone_hf_save_about(const hone_model *model, const char *folder, const hone_hf_tokenizer *tokenizer);
 
 // The whole folder; made if absent. Each file appears whole; the weights come last.
-hone_status hone_hf_save(const hone_model *model, const char *folder, const char *tokenizer, hone_place_fn data, void *context);
+hone_status hone_hf_save(const hone_model *model, const char *folder, const hone_hf_tokenizer *tokenizer, hone_place_fn data,
+                         void *context);

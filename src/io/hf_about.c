@@ -1,85 +1,124 @@
-// hf_about.c: the small files of a Hugging Face folder: config.json, generation_config.json and the tokenizer's.
+// hf_about.c: the small files of a Hugging Face folder: config.json, generation_config.json and the tokenizer's. The latter
+// are copied, not made anew: what others put into them stays.
 #include "io/hf.h"
 #include "base/memory.h"
 #include <string.h>
 
-// path of `name` beside or within `tokenizer` (a file or a folder). NULL where memory is short.
-static char *tokenizer_file(const char *tokenizer, const char *name)
+// `name` in the folder of the tokenizer's path. NULL where memory is short.
+static char *beside(const char *path, const char *name)
 {
-    if (hone_dir_exists(tokenizer)) return hone_path_join(tokenizer, name);
-    const char *slash = strrchr(tokenizer, '/');
+    if (hone_dir_exists(path)) return hone_path_join(path, name);
+    const char *slash = strrchr(path, '/');
     if (!slash) return hone_strdup(name);
-    return hone_format("%.*s/%s", (int)(slash - tokenizer), tokenizer, name);
+    return hone_format("%.*s/%s", (int)(slash - path), path, name);
 }
 
+// What holds the vocabulary: tokenizer.json under whatever name the path gives it, or GPT-2's two files. names: what they are
+// called in a model's folder.
+static const char *const one_file[] = { "tokenizer.json", NULL }, *const two_files[] = { "vocab.json", "merges.txt", NULL };
+static hone_status find_files(const char *path, const char *const **names, char *from[2])
+{
+    const char *end = strrchr(path, '/');
+    bool folder = hone_dir_exists(path), two = !folder && strcmp(end ? end + 1 : path, "vocab.json") == 0;
+    from[0] = folder ? beside(path, "tokenizer.json") : two ? NULL : hone_strdup(path);
+    from[1] = NULL;
+    if (folder && from[0] && !hone_file_exists(from[0])) {
+        hone_free(from[0]);
+        from[0] = NULL;
+        two = true;
+    }
+    *names = two ? two_files : one_file;
+    if (two) {
+        from[0] = beside(path, "vocab.json");
+        from[1] = beside(path, "merges.txt");
+    }
+    bool there = from[0] && hone_file_exists(from[0]) && (!two || (from[1] && hone_file_exists(from[1])));
+    if (there) return HONE_OK;
+    hone_free(from[0]);
+    hone_free(from[1]);
+    return hone_fail("%s: there is no tokenizer here, neither tokenizer.json nor vocab.json with merges.txt; check the path", path);
+}
+
+hone_status hone_hf_check_tokenizer(const hone_hf_tokenizer *tokenizer)
+{
+    const char *const *names;
+    char *from[2];
+    if (!tokenizer || !tokenizer->path) return HONE_OK;
+    hone_status status = find_files(tokenizer->path, &names, from);
+    if (status) return status;
+    hone_free(from[0]);
+    hone_free(from[1]);
+    return HONE_OK;
+}
+
+// In pieces: a copy must not make the process larger.
 static hone_status copy_file(const char *from, const char *folder, const char *name)
 {
-    char *data, *to;
-    size_t size;
-    hone_status status = hone_file_read(from, &data, &size);
+    hone_map map;
+    hone_writer writer;
+    const size_t piece = 1 << 20;
+    hone_status status = hone_map_open(&map, from);
     if (status) return status;
-    to = hone_path_join(folder, name);
-    status = to ? hone_file_write(to, data, size) : HONE_FAILED;
+    char *to = hone_path_join(folder, name);
+    status = to ? hone_writer_open(&writer, to) : HONE_FAILED;
+    if (!status) {
+        for (size_t at = 0; at < map.size && !status; at += piece) {
+            status = hone_writer_write(&writer, map.data + at, map.size - at < piece ? map.size - at : piece);
+            hone_map_drop(&map);
+        }
+        status = hone_writer_commit(&writer);   // reports a failed write, too
+    }
     hone_free(to);
-    hone_free(data);
+    hone_map_close(&map);
     return status;
 }
 
-// The text of a token id: an added token, or one of the vocabulary. NULL if there is none.
-static const char *token_text(const json_t *tokenizer, int64_t id)
+static int set_token(json_t *out, const char *key, const hone_tokenizer *tokenizer, int64_t id)
 {
-    const char *text;
-    json_t *value;
-    size_t i;
-    json_array_foreach(json_object_get(tokenizer, "added_tokens"), i, value)
-        if (json_integer_value(json_object_get(value, "id")) == id && json_is_integer(json_object_get(value, "id")))
-            return json_string_value(json_object_get(value, "content"));
-    json_object_foreach(json_object_get(json_object_get(tokenizer, "model"), "vocab"), text, value)
-        if (json_is_integer(value) && json_integer_value(value) == id) return text;
-    return NULL;
+    size_t size;
+    const char *text = id < 0 || id >= hone_tokenizer_vocab(tokenizer) ? NULL : hone_tokenizer_token(tokenizer, (int32_t)id, &size);
+    return text ? json_object_set_new(out, key, json_stringn(text, size)) : 0;
 }
 
-// What AutoTokenizer needs beside tokenizer.json. Which token begins or ends a text, the model's config knows.
-static hone_status make_tokenizer_config(const hone_config *config, const char *tokenizer_json, const char *folder)
+// What AutoTokenizer needs beside the vocabulary. Which token begins or ends a text, the model's config knows.
+static hone_status make_tokenizer_config(const hone_config *config, const hone_hf_tokenizer *tokenizer, bool two, const char *folder)
 {
-    json_t *tokenizer = NULL, *out = json_object();
-    hone_status status = hone_json_load(tokenizer_json, &tokenizer);
-    if (status) { json_decref(out); return status; }
-    const char *unknown = json_string_value(json_object_get(json_object_get(tokenizer, "model"), "unk_token"));
-    const struct { const char *key, *text; } special[] = {
-        { "bos_token", config->bos >= 0 ? token_text(tokenizer, config->bos) : NULL },
-        { "eos_token", config->n_eos ? token_text(tokenizer, config->eos[0]) : NULL },
-        { "unk_token", unknown },
-        { "pad_token", config->pad >= 0 ? token_text(tokenizer, config->pad) : NULL },
-    };
-    int bad = json_object_set_new(out, "tokenizer_class", json_string("PreTrainedTokenizerFast"));
+    hone_tokenizer *own = NULL;
+    hone_status status = tokenizer->loaded ? HONE_OK : hone_tokenizer_load(tokenizer->path, &own);
+    if (status) return status;
+    const hone_tokenizer *t = tokenizer->loaded ? tokenizer->loaded : own;
+    json_t *out = json_object();
+    int bad = json_object_set_new(out, "tokenizer_class", json_string(two ? "GPT2Tokenizer" : "PreTrainedTokenizerFast"));
     bad |= json_object_set_new(out, "model_max_length", json_integer(config->max_positions));
     bad |= json_object_set_new(out, "clean_up_tokenization_spaces", json_false());
-    for (size_t i = 0; i < sizeof special / sizeof special[0]; i++)
-        if (special[i].text) bad |= json_object_set_new(out, special[i].key, json_string(special[i].text));
+    bad |= set_token(out, "bos_token", t, config->bos) | set_token(out, "eos_token", t, config->n_eos ? config->eos[0] : -1);
+    bad |= set_token(out, "unk_token", t, hone_tokenizer_special(t)->unk) | set_token(out, "pad_token", t, config->pad);
     char *path = hone_path_join(folder, "tokenizer_config.json");
     if (bad || !path) status = hone_fail("%s: out of memory while writing tokenizer_config.json", folder);
     else status = hone_json_save(path, out);
     hone_free(path);
     json_decref(out);
-    json_decref(tokenizer);
+    hone_tokenizer_free(own);
     return status;
 }
 
-static hone_status save_tokenizer(const hone_config *config, const char *folder, const char *tokenizer)
+static hone_status save_tokenizer(const hone_config *config, const char *folder, const hone_hf_tokenizer *tokenizer)
 {
     static const char *const optional[] = { "tokenizer_config.json", "chat_template.jinja" };
-    char *main_file = hone_dir_exists(tokenizer) ? hone_path_join(tokenizer, "tokenizer.json") : hone_strdup(tokenizer);
-    if (!main_file) return HONE_FAILED;
-    hone_status status = copy_file(main_file, folder, "tokenizer.json");
+    const char *const *names;
+    char *from[2];
+    hone_status status = find_files(tokenizer->path, &names, from);
+    if (status) return status;
+    for (int i = 0; i < 2 && names[i] && !status; i++) status = copy_file(from[i], folder, names[i]);
     for (int i = 0; i < 2 && !status; i++) {
-        char *from = tokenizer_file(tokenizer, optional[i]);
-        if (!from) status = HONE_FAILED;
-        else if (hone_file_exists(from)) status = copy_file(from, folder, optional[i]);
-        else if (i == 0) status = make_tokenizer_config(config, main_file, folder);
-        hone_free(from);
+        char *path = beside(tokenizer->path, optional[i]);
+        if (!path) status = HONE_FAILED;
+        else if (hone_file_exists(path)) status = copy_file(path, folder, optional[i]);
+        else if (i == 0) status = make_tokenizer_config(config, tokenizer, names == two_files, folder);
+        hone_free(path);
     }
-    hone_free(main_file);
+    hone_free(from[0]);
+    hone_free(from[1]);
     return status;
 }
 
@@ -100,12 +139,12 @@ static hone_status save_generation_config(const hone_config *config, const char 
     return status;
 }
 
-hone_status hone_hf_save_about(const hone_model *model, const char *folder, const char *tokenizer)
+hone_status hone_hf_save_about(const hone_model *model, const char *folder, const hone_hf_tokenizer *tokenizer)
 {
     char *path = hone_path_join(folder, "config.json");
     hone_status status = path ? hone_config_save(&model->config, path) : HONE_FAILED;
     hone_free(path);
     if (!status) status = save_generation_config(&model->config, folder);
-    if (!status && tokenizer) status = save_tokenizer(&model->config, folder, tokenizer);
+    if (!status && tokenizer && tokenizer->path) status = save_tokenizer(&model->config, folder, tokenizer);
     return status;
 }

@@ -185,7 +185,7 @@ static hone_status open_run(hone_run *run)
     run->loop.context = run;
     if ((status = load_weights(run, from))) goto out;
     status = hone_checkpoint_open(&run->writer, &(hone_checkpoint_options){
-        .model = &job->model, .data = hone_job_place, .context = job, .folder = run->recipe->output_dir, .tokenizer = job->tokenizer_path,
+        .model = &job->model, .data = hone_job_place, .context = job, .folder = run->recipe->output_dir, .tokenizer = { job->tokenizer_path, job->tokenizer },
         .save_total_limit = run->recipe->save_total_limit });
     if (!status) status = hone_run_open_samples(run);
 out:
@@ -267,7 +267,7 @@ static hone_status end(hone_run *run)
     hone_status status = evaluate(run);
     if (!status) status = save_and_finish(run);
     char *model = hone_path_join(run->recipe->output_dir, "model");
-    if (!status) status = model ? hone_hf_save(&run->job.model, model, run->job.tokenizer_path, hone_job_place, &run->job) : HONE_FAILED;
+    if (!status) status = model ? hone_hf_save(&run->job.model, model, &(hone_hf_tokenizer){ run->job.tokenizer_path, run->job.tokenizer }, hone_job_place, &run->job) : HONE_FAILED;
     if (!status) {
         int64_t peak = hone_memory_peak_bytes();
         json_t *row = json_pack("{s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:s}", "step", (json_int_t)run->loop.step, "elapsed_seconds", hone_run_elapsed_s(run),

@@ -14,7 +14,7 @@
 static hone_checkpoint_writer *open_writer(test_store *store, const char *folder, int64_t limit)
 {
     hone_checkpoint_writer *writer;
-    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, NULL, limit };
+    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, { NULL, NULL }, limit };
     if (hone_checkpoint_open(&writer, &options)) fail_msg("%s", hone_error());
     return writer;
 }
@@ -194,7 +194,7 @@ static void test_a_folder_that_cannot_be_written_is_refused_at_once(void **state
     test_store a;
     test_store_open(&a, &config, false);
     hone_checkpoint_writer *writer;
-    hone_checkpoint_options options = { &a.model, test_store_place, &a, "/proc/hone", NULL, 0 };
+    hone_checkpoint_options options = { &a.model, test_store_place, &a, "/proc/hone", { NULL, NULL }, 0 };
     assert_int_equal(hone_checkpoint_open(&writer, &options), HONE_FAILED);
     assert_null(writer);
     assert_says("/proc/hone");
@@ -203,7 +203,7 @@ static void test_a_folder_that_cannot_be_written_is_refused_at_once(void **state
     assert_int_equal(hone_checkpoint_open(&writer, &options), HONE_FAILED);
     assert_says(test_path("plain"));
     options.folder = test_path("tokens");
-    options.tokenizer = test_path("no-tokenizer");
+    options.tokenizer.path = test_path("no-tokenizer");
     assert_int_equal(hone_checkpoint_open(&writer, &options), HONE_FAILED);
     assert_says("no-tokenizer");
     test_store_close(&a);

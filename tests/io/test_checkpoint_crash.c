@@ -196,7 +196,7 @@ static void take_from_disk(node *n, const char *path)
 static hone_status save(test_store *store, const char *folder, int64_t step, int64_t limit)
 {
     hone_checkpoint_writer *writer;
-    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, NULL, limit };
+    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, { NULL, NULL }, limit };
     const hone_checkpoint_state state = { .step = step };
     hone_status status = hone_checkpoint_open(&writer, &options);
     if (!status) status = hone_checkpoint_start(writer, &state);

@@ -183,18 +183,46 @@ static void test_tokenizer_files_come_along(void **state)
     test_store_open(&a, &config, false);
     assert_int_equal(hone_dir_create(test_path("tok")), HONE_OK);
     assert_int_equal(hone_file_write(test_path("tok/tokenizer.json"), tokenizer, sizeof tokenizer - 1), HONE_OK);
-    assert_int_equal(hone_hf_save(&a.model, test_path("with"), test_path("tok"), test_store_place, &a), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("tok"), NULL }, test_store_place, &a), HONE_OK);
     assert_has(test_path("with/tokenizer.json"), tokenizer);
     assert_has(test_path("with/tokenizer_config.json"), "\"bos_token\": \"<|begin|>\"");
     assert_has(test_path("with/tokenizer_config.json"), "\"eos_token\": \"<|end|>\"");
     assert_has(test_path("with/tokenizer_config.json"), "\"unk_token\": \"<unk>\"");
     assert_has(test_path("with/generation_config.json"), "\"eos_token_id\": 2");
     assert_int_equal(hone_file_write(test_path("tok/tokenizer_config.json"), "{\"mine\": 1}", 11), HONE_OK);
-    assert_int_equal(hone_hf_save(&a.model, test_path("with"), test_path("tok/tokenizer.json"), test_store_place, &a), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("tok/tokenizer.json"), NULL }, test_store_place, &a), HONE_OK);
     assert_has(test_path("with/tokenizer_config.json"), "mine");
-    assert_int_equal(hone_hf_save(&a.model, test_path("with"), test_path("nothing"), test_store_place, &a), HONE_FAILED);
+    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("nothing"), NULL }, test_store_place, &a), HONE_FAILED);
     assert_says("nothing");
     test_store_close(&a);
+}
+
+// GPT-2's vocab.json and merges.txt are a tokenizer, too: the folder that is written encodes alike.
+static void test_gpt2_tokenizer_files_come_along(void **state)
+{
+    (void)state;
+    const char *source = HONE_SOURCE_DIR "/../shared/data/tokenizers/gpt2";
+    if (!hone_dir_exists(source)) {
+        print_message("skipped: no ../shared/data\n");
+        skip();
+    }
+    hone_config config = test_family_config("llama", true);
+    config.vocab = 50257;
+    config.n_eos = 1;
+    config.eos[0] = 50256;
+    hone_tokenizer *a, *b;
+    test_store store;
+    test_store_open(&store, &config, false);
+    const hone_hf_tokenizer by_vocab = { HONE_SOURCE_DIR "/../shared/data/tokenizers/gpt2/vocab.json", NULL }, by_folder = { source, NULL };
+    assert_int_equal(hone_hf_save(&store.model, test_path("gpt2_tokenizer"), &by_vocab, test_store_place, &store), HONE_OK);
+    assert_int_equal(hone_hf_save(&store.model, test_path("gpt2_tokenizer"), &by_folder, test_store_place, &store), HONE_OK);
+    assert_has(test_path("gpt2_tokenizer/tokenizer_config.json"), "\"eos_token\": \"<|endoftext|>\"");
+    assert_int_equal(hone_tokenizer_load(source, &a), HONE_OK);
+    if (hone_tokenizer_load(test_path("gpt2_tokenizer"), &b)) fail_msg("%s", hone_error());
+    assert_true(hone_tokenizer_identity(a) == hone_tokenizer_identity(b));
+    hone_tokenizer_free(a);
+    hone_tokenizer_free(b);
+    test_store_close(&store);
 }
 
 static void test_a_folder_that_cannot_be_written_is_named(void **state)
@@ -260,7 +288,7 @@ static void test_transformers_loads_without_a_warning(void **state)
             char name[64];
             snprintf(name, sizeof name, "torch/%s-%d", families[f], variant);
             const char *folder = test_path(name);
-            if (hone_hf_save(&a.model, folder, test_path("tok2"), test_store_place, &a)) fail_msg("%s", hone_error());
+            if (hone_hf_save(&a.model, folder, &(hone_hf_tokenizer){ test_path("tok2"), NULL }, test_store_place, &a)) fail_msg("%s", hone_error());
             test_store_close(&a);
         }
     assert_int_equal(test_python(HONE_SOURCE_DIR "/tests/io/check_hf.py", test_path("torch")), 0);
@@ -281,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_what_may_differ_loads),
         cmocka_unit_test(test_a_tied_head_that_differs_is_refused),
         cmocka_unit_test(test_tokenizer_files_come_along),
+        cmocka_unit_test(test_gpt2_tokenizer_files_come_along),
         cmocka_unit_test(test_a_folder_that_cannot_be_written_is_named),
         cmocka_unit_test(test_folders_of_others_load),
         cmocka_unit_test(test_transformers_loads_without_a_warning),
