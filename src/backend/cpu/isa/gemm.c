@@ -60,9 +60,10 @@ V_INLINE void tile_finish(float *c, vf sum0, vf sum1, int64_t width, const float
 #define FROM_MEMORY(r) false
 #endif
 
-// One tile over one depth block. R rows (constant), `width` columns.
-V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a, int64_t lda, const float *b, float *c,
-                   int64_t ldc, int64_t width, const float *bias, const float *addend)
+// One tile over one depth block. R rows (constant), `width` columns. ahead: where to fetch into the second-level cache, a line
+// every four steps.
+V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a, int64_t lda, const float *b,
+                   const char *ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend)
 {
     int64_t stride = lda * (int64_t)sizeof(float);
     EACH_POINTER(POINTER)
@@ -95,6 +96,8 @@ V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a
         EACH_POINTER(ADVANCE)
         if (packed) a += STEPS * MR;
         b += STEPS * NR;
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += 64;
     }
     for (; k < depth; k++) {
         enum { STEPS = 1, at = 0 };
@@ -107,19 +110,15 @@ V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a
     EACH_ROW(FINISH)
 }
 
-typedef void tile_fn(int64_t depth, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t width,
-                     const float *bias, const float *addend);
-#define TILE(R)                                                                                                            \
-    static void rows_##R(int64_t depth, const float *a, int64_t lda, const float *b, float *c, int64_t ldc, int64_t width, \
-                         const float *bias, const float *addend)                                                           \
-    {                                                                                                                      \
-        tile(R, false, depth, a, lda, b, c, ldc, width, bias, addend);                                                     \
-    }                                                                                                                      \
-    static void packed_##R(int64_t depth, const float *a, int64_t lda, const float *b, float *c, int64_t ldc,              \
-                           int64_t width, const float *bias, const float *addend)                                          \
-    {                                                                                                                      \
-        tile(R, true, depth, a, lda, b, c, ldc, width, bias, addend);                                                      \
+typedef void tile_fn(int64_t depth, const float *a, int64_t lda, const float *b, const char *ahead, float *c, int64_t ldc,
+                     int64_t width, const float *bias, const float *addend);
+#define TILE_AS(name, packed, R)                                                                                               \
+    static void name(int64_t depth, const float *a, int64_t lda, const float *b, const char *ahead, float *c, int64_t ldc,     \
+                     int64_t width, const float *bias, const float *addend)                                                   \
+    {                                                                                                                          \
+        tile(R, packed, depth, a, lda, b, ahead, c, ldc, width, bias, addend);                                                 \
     }
+#define TILE(R) TILE_AS(rows_##R, false, R) TILE_AS(packed_##R, true, R)
 #if VW == 16
 #define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #elif VW == 8
@@ -143,10 +142,12 @@ void gemm_block(const gemm *g, span tiles, span panels)
         if (g->make) tiles_of_rows(g->make, g->a + k, g->lda, g->rows, tiles, depth);
         for (int64_t j = panels.from; j < panels.to; j++) {
             const float *b = g->b + j * g->b_panel + k * NR;
+            const char *next = (const char *)(j + 1 < panels.to ? b + g->b_panel : g->b + panels.from * g->b_panel + (k + KC) * NR);
             for (int64_t i = tiles.from; i < tiles.to; i++) {
                 const int64_t row = gemm_tile_row(g->rows, i), height = gemm_tile_row(g->rows, i + 1) - row;
                 const int64_t at = row * g->ldc + j * NR;
-                kernel[height - 1](depth, packed ? first + i * MR * depth : g->a + row * g->lda + k, g->lda, b, g->c + at, g->ldc,
+                kernel[height - 1](depth, packed ? first + i * MR * depth : g->a + row * g->lda + k, g->lda, b,
+                                   next + (i - tiles.from) % 8 * (depth / 4) * 64, g->c + at, g->ldc,
                                    g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
             }
         }
@@ -208,11 +209,19 @@ void panel_of_rows(float *panel, const void *source, hone_dtype dtype, int64_t l
     }
 }
 
+// Both copy short pieces far apart, which the hardware does not foresee: rows are asked for AHEAD steps before they are read.
+enum { AHEAD = 12 };
+
 void panel_of_columns(float *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
-    for (int64_t k = 0; k < depth; k++)
-        for (int64_t part = 0; part < NR; part += VW)
-            v_store(panel + k * NR + part, source_load(source, dtype, (rows ? rows[k] : k) * ld + part, n - part));
+    const int64_t bytes = dtype == HONE_bf16 ? 2 : 4;
+    for (int64_t k = 0; k < depth; k++) {
+        const int64_t soon = at_most(k + AHEAD, depth - 1), at = (rows ? rows[k] : k) * ld;
+        const char *far = (const char *)source + (rows ? rows[soon] : soon) * ld * bytes;
+        __builtin_prefetch(far);
+        __builtin_prefetch(far + NR * bytes - 1);
+        for (int64_t part = 0; part < NR; part += VW) v_store(panel + k * NR + part, source_load(source, dtype, at + part, n - part));
+    }
 }
 
 void tiles_of_columns(float *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
@@ -222,13 +231,17 @@ void tiles_of_columns(float *tiles, const float *source, int64_t ld, int64_t row
         const int64_t many = at_most(TOGETHER, tile.to - t);
         vf total[TOGETHER];
         for (int64_t i = 0; i < many; i++) total[i] = v_zero();
-        for (int64_t k = 0; k < depth; k++)
+        const int64_t left = gemm_tile_row(rows, t), right = gemm_tile_row(rows, t + many);
+        int64_t row_of[TOGETHER + 1];
+        for (int64_t i = 0; i <= many; i++) row_of[i] = gemm_tile_row(rows, t + i);
+        for (int64_t k = 0; k < depth; k++) {
+            for (int64_t c = left; c < right; c += 16) __builtin_prefetch(source + at_most(k + AHEAD, depth - 1) * ld + c);
             for (int64_t i = 0; i < many; i++) {
-                const int64_t row = gemm_tile_row(rows, t + i), height = gemm_tile_row(rows, t + i + 1) - row;
-                const vf v = v_load_n(source + k * ld + row, height);
+                const vf v = v_load_n(source + k * ld + row_of[i], row_of[i + 1] - row_of[i]);
                 v_store_n(tiles + (t + i) * MR * depth + k * MR, v, MR);
                 total[i] += v;
             }
+        }
         for (int64_t i = 0; sum && i < many; i++) {
             const int64_t row = gemm_tile_row(rows, t + i), height = gemm_tile_row(rows, t + i + 1) - row;
             v_store_n(sum + row, v_load_n(sum + row, height) + total[i], height);
