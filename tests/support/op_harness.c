@@ -1,3 +1,5 @@
+// op_harness.c: makes, runs and judges trials (op_harness.h). In order: operands from the row, structure where an op wants
+// it (the hooks), variants, running, judging. The damage that controls do is in op_spoil.c.
 #include "support/op_harness.h"
 #include "backend/ref/ref.h"
 #include "base/rng.h"

@@ -19,38 +19,39 @@ static double dot(const hone_operand *x, int64_t i, const hone_operand *y, int64
     return sum;
 }
 
+// Where key j of query n lies in kv.
+static int64_t row_of_key(const hone_args *a, int64_t n, int64_t j)
+{
+    const hone_operand *slot = &a->in[4], *table = &a->in[5];
+    int64_t block = a->attr.block;
+    return table->present ? get_index(table, get_index(slot, n) * table->dim[1] + j / block) * block + j % block : j;
+}
+
 //   q (N, P)   kv (R, Q)   lo, hi, slot (N,)   table (S, B)   o (N, H*D)   lse (N, H)
 void hone_ref_attention(const hone_args *a)
 {
     const hone_operand *q = &a->in[0], *kv = &a->in[1], *lo = &a->in[2], *hi = &a->in[3];
-    const hone_operand *slot = &a->in[4], *table = &a->in[5], *o = &a->out[0], *lse = &a->out[1];
+    const hone_operand *o = &a->out[0], *lse = &a->out[1];
     int64_t N = hone_rows(q), P = q->dim[1], Q = kv->dim[1];
-    int64_t H = a->attr.heads, D = a->attr.head_dim, share = H / a->attr.kv_heads, block = a->attr.block;
+    int64_t H = a->attr.heads, D = a->attr.head_dim, share = H / a->attr.kv_heads;
     double *p = a->workspace; // (keys first .. hi,), at most R, or B * block where there is a table
 
     for (int64_t n = 0; n < N; n++)
         for (int64_t h = 0; h < H; h++) {
-            int64_t first = first_key(a, lo, hi, n), count = get_index(hi, n) - first, g = h / share;
-            int64_t q_at = n * P + a->attr.q_col + h * D;
+            int64_t first = first_key(a, lo, hi, n), keys = get_index(hi, n) - first, g = h / share;
+            int64_t q_at = n * P + a->attr.q_col + h * D, k_at = a->attr.k_col + g * D, v_at = a->attr.v_col + g * D;
             double largest = (double)-INFINITY, sum = 0;
-            // With a block table key j is found at row(j); its key and value heads start at K(j) and V(j).
-#define ROW(j) (table->present ? get_index(table, get_index(slot, n) * table->dim[1] + (j) / block) * block + (j) % block : (j))
-#define K(j) (ROW(j) * Q + a->attr.k_col + g * D)
-#define V(j) (ROW(j) * Q + a->attr.v_col + g * D)
-            for (int64_t i = 0; i < count; i++) {
-                p[i] = (double)a->attr.scale * dot(q, q_at, kv, K(first + i), D);
+            for (int64_t i = 0; i < keys; i++) {
+                p[i] = (double)a->attr.scale * dot(q, q_at, kv, row_of_key(a, n, first + i) * Q + k_at, D);
                 if (p[i] > largest) largest = p[i];
             }
-            for (int64_t i = 0; i < count; i++) sum += p[i] = exp(p[i] - largest);
+            for (int64_t i = 0; i < keys; i++) sum += p[i] = exp(p[i] - largest);
             for (int64_t d = 0; d < D; d++) {
                 double value = 0;
-                for (int64_t i = 0; i < count; i++) value += p[i] * get(kv, V(first + i) + d);
-                put(o, n * H * D + h * D + d, count > 0 ? value / sum : 0);
+                for (int64_t i = 0; i < keys; i++) value += p[i] * get(kv, row_of_key(a, n, first + i) * Q + v_at + d);
+                put(o, n * H * D + h * D + d, keys > 0 ? value / sum : 0);
             }
-            put(lse, n * H + h, count > 0 ? largest + log(sum) : (double)-INFINITY);
-#undef ROW
-#undef K
-#undef V
+            put(lse, n * H + h, keys > 0 ? largest + log(sum) : (double)-INFINITY);
         }
 }
 
