@@ -57,7 +57,7 @@ static hone_status apply_nfc(const hone_normalizer *self, hone_encoder *encoder,
         size_t length = settled(text + i, size - i);
         if (length) { before = i; i += length; continue; }
         size_t begin = before;
-        while (i < size && !(length = settled(text + i, size - i))) {
+        while (i < size && !settled(text + i, size - i)) {
             int step;
             hone_utf8_next(text + i, size - i, &step);
             i += (size_t)step;
