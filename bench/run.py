@@ -11,7 +11,7 @@ The peer is ../shared/bench/peer.py, the better of eager and --compile (found on
 hone, peer ...; value = median of the pairs' ratios). Python with torch: HONE_PYTHON, else build/venv/bin/python.
 Rows whose needs are absent are printed as skipped, with the reason.
 """
-import argparse, functools, glob, json, os, platform, statistics, subprocess, sys, tempfile, time
+import argparse, functools, glob, json, os, platform, re, statistics, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHARED = os.path.join(ROOT, "..", "shared")
@@ -161,9 +161,9 @@ def generation(batch):
             f.flush()
             ours, theirs = [], []
             for _ in range(pairs):
-                out = run(HONE, "generate", folder, "--input", f.name, "--max-new-tokens", new, "--batch", batch, "--json")
-                stats = json.loads(out.stderr.strip().splitlines()[-1])
-                ours.append(dict(rate=batch * new / stats["seconds"]))
+                out = run(HONE, "generate", folder, "--input", f.name, "--max-new-tokens", new, "--batch", batch, "--ignore-eos")
+                seconds = re.search(r"prompt \d+ tokens ([\d.]+) s .* new \d+ tokens ([\d.]+) s", out.stderr)
+                ours.append(dict(rate=batch * new / (float(seconds[1]) + float(seconds[2]))))
                 theirs.append(dict(rate=peer("generate", "--model", folder, "--prompt-len", length, "--new", new, "--batch", batch,
                                              "--steps", 3, "--threads", THREADS)["tokens_per_second"]))
         return median_ratio(ours, theirs, "rate")

@@ -14,7 +14,7 @@ const char *rig_name(int kind) { return names[kind]; }
 hone_config rig_config(int kind)
 {
     hone_config c = { .vocab = 131, .width = 48, .mlp_width = 80, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 12,
-                      .max_positions = 256, .norm_eps = 1e-5, .init_std = 0.08, .rope = HONE_ROPE_PLAIN, .rope_theta = 10000,
+                      .max_positions = 1024, .norm_eps = 1e-5, .init_std = 0.08, .rope = HONE_ROPE_PLAIN, .rope_theta = 10000,
                       .bos = -1, .pad = -1 };
     switch (kind) {
     case 0:

@@ -212,7 +212,7 @@ static void run_few(const attention *a, const query_block *block, int64_t g0, in
         t->m[i] = -INFINITY, t->l[i] = 0.0f;
     }
     memset(t->o, 0, (size_t)(rows * width) * sizeof(float));
-    for (int64_t tile = b->first / KEYS * KEYS; tile < b->last; tile += KEYS) {
+    for (int64_t tile = first_tile(b); tile < b->last; tile += KEYS) {
         const int from = (int)at_least(b->first - tile, 0), to = (int)at_most(b->last - tile, KEYS);
         const int ahead = (int)at_least(0, at_most(b->last - tile - KEYS, KEYS));
         if (tile <= b->first) find_rows(a, b, tile, from, to, t->row);
@@ -244,7 +244,7 @@ static void run_block(const attention *a, const query_block *block, int64_t g, s
     open_block(a, block, g, &t->b);
     for (int l = 0; l < LANES; l++) t->m[l] = -INFINITY, t->l[l] = 0.0f;
     memset(t->ot, 0, (size_t)(a->D * LANES) * sizeof(float));
-    for (int64_t tile = t->b.first / KEYS * KEYS; tile < t->b.last; tile += KEYS) run_tile(a, t, g, tile);
+    for (int64_t tile = first_tile(&t->b); tile < t->b.last; tile += KEYS) run_tile(a, t, g, tile);
     for (int l = 0; l < LANES; l++) {
         const int64_t at = t->b.row[l] * a->H + t->b.head[l];
         factor[l] = t->l[l] > 0.0f ? 1.0f / t->l[l] : 0.0f;

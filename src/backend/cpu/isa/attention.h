@@ -9,7 +9,7 @@
 //
 // Neither K nor V is packed or transposed (one kernel for plain and paged keys: rows come by pointer), the softmax runs down
 // columns without a horizontal step, and a lane's arithmetic is the same whatever lies in the other lanes. Tiles begin at
-// multiples of KEYS in key index. A masked key adds exactly nothing (p = 0), so that skipping it, or a whole tile, or a whole
+// multiples of KEYS from the first key of the run (its group's first row; 0 where keys are paged). A masked key adds exactly nothing (p = 0), so that skipping it, or a whole tile, or a whole
 // vector of lanes, changes no bit: a row's result depends on its own query, keys and range only.
 #pragma once
 #include "backend/cpu/isa/kernel.h"
@@ -40,6 +40,7 @@ typedef struct segment { int from, to, v0, v1; } segment; // keys (in the tile) 
 
 typedef struct lane_block { // a query block, spread out; lies in a thread's scratch
     int lanes;
+    int64_t origin;                  // key index that tiles are counted from
     int64_t first, last;             // keys that some lane sees
     float *qt;                       // (D, LANES)
     int64_t row[LANES], head[LANES];
@@ -127,6 +128,7 @@ V_INLINE const float *query_row(const attention *a, const lane_block *b, int l)
 V_INLINE void open_lanes(const attention *a, const query_block *block, int64_t g, lane_block *b)
 {
     b->lanes = block->lanes;
+    b->origin = a->slot ? 0 : block->row0;
     b->first = INT64_MAX, b->last = 0;
     for (int l = 0; l < LANES; l++) {
         const int64_t u = block->u0 + (l < b->lanes ? l : b->lanes - 1); // lanes behind the last repeat it: they widen nothing
@@ -147,6 +149,9 @@ V_INLINE void open_lanes(const attention *a, const query_block *block, int64_t g
         b->first = at_most(b->first, from), b->last = at_least(b->last, to);
     }
 }
+
+// The tile that holds the first visible key.
+V_INLINE int64_t first_tile(const lane_block *b) { return b->origin + (b->first - b->origin) / KEYS * KEYS; }
 
 V_INLINE void open_block(const attention *a, const query_block *block, int64_t g, lane_block *b)
 {

@@ -148,7 +148,7 @@ static void run_block(const gradient *c, const query_block *block, int64_t g, sc
     }
     transpose_in(t->dot, d_o, t->b.lanes, a->D, 1.0f);
     memset(t->dqt, 0, (size_t)(a->D * LANES) * sizeof(float));
-    for (int64_t tile = t->b.first / KEYS * KEYS; tile < t->b.last; tile += KEYS) run_tile(c, t, g, tile);
+    for (int64_t tile = first_tile(&t->b); tile < t->b.last; tile += KEYS) run_tile(c, t, g, tile);
     transpose_out(dq, t->dqt, scale, t->b.lanes, a->D);
 }
 
