@@ -213,6 +213,7 @@ typedef struct xent {
     float *dz_tiles;            // dz^T of KC words
     float *w_panels;            // KC words of W, columns side by side
     float *x_panels;            // x of the chunk, columns side by side: (C / NR, rows, NR); only for dw
+    float *lane_weight;         // (lanes,) weight of each row of the chunk, 0 behind the last
     float *dx;                  // (lanes, C): of the chunk's rows, which may lie apart in the real dx
     int32_t *rows;              // (N,) rows whose weight is not 0
     const hone_args *args;
@@ -227,6 +228,7 @@ static xent xent_make(const hone_args *args, int threads, cutter *space)
     t.dz_tiles = cut_off(space, gemm_tiles(lanes) * MR * KC);
     t.w_panels = cut_off(space, KC * wide_C);
     t.x_panels = args->out[2].present ? cut_off(space, lanes * wide_C) : NULL;
+    t.lane_weight = cut_off(space, lanes);
     t.dx = cut_off(space, lanes * t.h.C);
     t.rows = cut_off(space, t.h.x->dim[0]);
     return t;
@@ -239,24 +241,18 @@ size_t ISA(hone_cpu_linear_xent_workspace)(const hone_args *args, int threads)
     return space.used;
 }
 
-// Words [from, from + words) for the rows of one tile: z becomes dz, where it is and as a tile for dx.
-static void xent_tile(const xent *t, const int32_t *rows, int64_t n, int64_t from, int64_t words, int64_t tile)
+// z of some words becomes dz. Whole rows of z to a thread: tiles of 14 lanes would have two cores write the same cache line.
+enum { WORDS = 16 };
+static void xent_words(const xent *t, const int32_t *rows, int64_t n, int64_t from, int64_t to)
 {
-    const int64_t row = gemm_tile_row(n, tile), height = gemm_tile_row(n, tile + 1) - row;
-    float *out = t->dz_tiles + tile * MR * words, *z = t->z + from * t->h.lanes + row;
-    float gathered[VW] = { 0 };
-    for (int64_t i = 0; i < height; i++) gathered[i] = t->weight[rows[row + i]];
-    const vf weight = v_load(gathered), lse = v_load_n(t->h.lse + row, height);
-    for (int64_t v = 0; v < words; v++) {
-        const vf dz = weight * v_exp(v_load_n(z + v * t->h.lanes, height) - lse);
-        v_store_n(z + v * t->h.lanes, dz, height);
-        v_store_n(out + v * MR, dz, MR);
+    for (int64_t v = from; v < to; v++) {
+        float *z = t->z + v * t->h.lanes;
+        for (int64_t lane = 0; lane < n; lane += VW)
+            v_store(z + lane, v_load(t->lane_weight + lane) * v_exp(v_load(z + lane) - v_load(t->h.lse + lane)));
     }
-    for (int64_t i = 0; i < height; i++) {
-        const int64_t v = t->target[rows[row + i]] - from;
-        if (v < 0 || v >= words) continue;
-        z[v * t->h.lanes + i] -= gathered[i];
-        out[v * MR + i] = z[v * t->h.lanes + i];
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t v = t->target[rows[i]];
+        if (v >= from && v < to) t->z[v * t->h.lanes + i] -= t->lane_weight[i];
     }
 }
 
@@ -276,14 +272,17 @@ static int64_t parts_of(const gemm *g)
 // Gradients from KC words: dx += dz^T W, dw += dz x.
 static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t from)
 {
-    const int64_t words = at_most(KC, t->h.V - from), C = t->h.C, n_tile = gemm_tiles(n), n_panel = gemm_panels(C);
+    const int64_t words = at_most(KC, t->h.V - from), C = t->h.C, n_tile = gemm_tiles(n), n_group = divide_up(n_tile, 4), n_panel = gemm_panels(C);
     const hone_operand *w = t->h.w;
     const char *w_from = (const char *)w->data + from * C * (w->dtype == HONE_bf16 ? 2 : 4);
     float *dw = f32_out(t->args, 2);
 #pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < n_tile + n_panel; i++) {
-        const int64_t j = i - n_tile;
-        if (j < 0) xent_tile(t, rows, n, from, words, i);
+    for (int64_t v = from; v < from + words; v += WORDS) xent_words(t, rows, n, v, at_most(from + words, v + WORDS));
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < n_group + n_panel; i++) {
+        const int64_t j = i - n_group;
+        if (j < 0)
+            tiles_of_columns(t->dz_tiles, t->z + from * t->h.lanes, t->h.lanes, n, share(n_tile, 1, (int)i, (int)n_group), words, NULL);
         else
             panel_of_columns(t->w_panels + j * NR * words, w_from + j * NR * (w->dtype == HONE_bf16 ? 2 : 4), w->dtype, C, NULL,
                              at_most(NR, C - j * NR), words);
@@ -318,7 +317,10 @@ static void xent_chunk(const xent *t, const int32_t *rows, int64_t n, int64_t pa
     }
     head_join(h, n);
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < n; i++) logprob[rows[i]] = t->z[t->target[rows[i]] * h->lanes + i] - h->lse[i];
+    for (int64_t i = 0; i < h->lanes; i++) {
+        t->lane_weight[i] = i < n ? t->weight[rows[i]] : 0;
+        if (i < n) logprob[rows[i]] = t->z[t->target[rows[i]] * h->lanes + i] - h->lse[i];
+    }
     for (int64_t from = 0; from < h->V; from += KC) xent_block(t, rows, n, from);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < n; i++) memcpy(dx + rows[i] * C, t->dx + i * C, (size_t)C * sizeof(float));
