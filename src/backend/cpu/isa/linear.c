@@ -16,7 +16,7 @@ enum { TASK_TILES = 8, TASK_PANELS = 512 / NR, PANEL_BLOCK_BYTES = 4 << 20 };
 static int product_threads(int threads, double products) { return (int)at_least(1, at_most(threads, (int64_t)(products / 1e5))); }
 
 // Cuts C into tasks of about TASK_TILES x TASK_PANELS, smaller ones until each thread has eight; with `whole`, tasks take whole
-// rows of C (what was made of A for them is then used by all columns). A multiple of the threads: equal cores end together.
+// rows of C (what was made of A for them is then used by all columns).
 typedef struct cut { int64_t tiles, panels, row_parts, col_parts; } cut;
 static cut cut_tasks(int64_t rows, int64_t panels, bool whole, int threads)
 {
@@ -28,7 +28,7 @@ static cut cut_tasks(int64_t rows, int64_t panels, bool whole, int threads)
         else if (more_rows) t.row_parts = at_most(2 * t.row_parts, t.tiles);
         else break;
     }
-    t.row_parts = at_most(t.tiles, round_up(t.row_parts, threads));
+    if (whole) t.row_parts = at_most(t.tiles, round_up(t.row_parts, threads)); // equal cores end together
     return t;
 }
 static void run_task(const gemm *g, const cut *t, int64_t task, int64_t first_panel)
