@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct { const char *name, *what; hone_status (*run)(int argc, char **argv); } verb;
 
@@ -49,19 +48,8 @@ static hone_status run(int argc, char **argv)
     return hone_fail_usage("%s is not a verb; hone --help lists them", word);
 }
 
-// A thread that waits for others spins before it sleeps: libgomp's default is 300,000 pauses, 14 ms on current processors.
-// On a machine that does other work too, the spinning thread holds the core that the one it waits for needs: beside four
-// busy processes on two cores, generation ran at 2 tokens/s with the default and at 31 with 1,000 pauses (45 us, longer
-// than a balanced product keeps a thread waiting). libgomp reads this when it is loaded, so the program starts once more.
-static void limit_spinning(char **argv)
-{
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY") || setenv("GOMP_SPINCOUNT", "1000", 1)) return;
-    execv("/proc/self/exe", argv); // where that fails, the default holds
-}
-
 int main(int argc, char **argv)
 {
-    limit_spinning(argv);
     hone_status status = run(argc, argv);
     if (fflush(stdout) && !status) status = hone_fail("standard output: cannot write: %s", strerror(errno));
     if (status) fprintf(stderr, "hone: %s\n", hone_error());
