@@ -306,7 +306,12 @@ hone_status hone_file_append(const char *path, const void *data, size_t size)
 {
     int fd = create(path, O_APPEND);
     if (fd < 0) return fail(path, "open to append", errno);
-    hone_status status = write_full(fd, path, data, size) ? fail(path, "append", errno) : HONE_OK;
+    struct stat before;
+    hone_status status = fstat(fd, &before) ? fail(path, "look at", errno) : HONE_OK;
+    if (!status && write_full(fd, path, data, size)) {
+        status = fail(path, "append", errno);
+        if (ftruncate(fd, before.st_size)) hone_fail_context("a part of a row stays behind");
+    }
     if (close(fd) && !status) status = fail(path, "append", errno);
     return status;
 }

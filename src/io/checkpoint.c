@@ -20,18 +20,11 @@ static bool parse_hex(const char *text, uint64_t *value)
     return true;
 }
 
-int64_t hone_checkpoint_step_of(const char *name)
-{
-    if (strncmp(name, "step-", 5) != 0) return -1;
-    size_t digits = strspn(name + 5, "0123456789");
-    if (digits == 0 || digits > 18 || name[5 + digits] != 0) return -1;
-    return strtoll(name + 5, NULL, 10);
-}
-
 void hone_checkpoint_state_release(hone_checkpoint_state *state)
 {
     for (int64_t i = 0; i < state->n_source; i++) hone_free(state->source[i].source);
     hone_free(state->source);
+    hone_free(state->recent);
     hone_free(state->recipe);
     *state = (hone_checkpoint_state){ 0 };
 }
@@ -65,7 +58,7 @@ hone_status hone_checkpoint_write_state(const char *folder, const hone_checkpoin
     char data[17], program[17], self[17];
     uint64_t hash = 0;
     hone_status status = HONE_FAILED;
-    json_t *out = json_object(), *sources = json_object();
+    json_t *out = json_object(), *sources = json_object(), *recent = json_array();
     char *path = hone_path_join(folder, "state.json");
     hex(state->data_hash, data);
     hex(state->program_hash, program);
@@ -82,6 +75,10 @@ hone_status hone_checkpoint_write_state(const char *folder, const hone_checkpoin
     bad |= json_object_set_new(out, "seed", json_integer((json_int_t)state->seed));   // the same 64 bits
     bad |= json_object_set_new(out, "data_hash", json_string(data));
     bad |= json_object_set_new(out, "program_hash", json_string(program));
+    bad |= json_object_set_new(out, "skipped", json_integer(state->skipped));
+    if (state->held_loss > 0) bad |= json_object_set_new(out, "held_out_loss", json_real(state->held_loss));
+    for (int64_t i = 0; i < state->n_recent; i++) bad |= json_array_append_new(recent, json_real(state->recent[i]));
+    bad |= json_object_set_new(out, "recent_losses", recent);
     bad |= json_object_set_new(out, "recipe", json_string(state->recipe ? state->recipe : ""));
     bad |= json_object_set_new(out, "files", json_deep_copy(files));
     if (bad) hone_fail("%s: state.json cannot be made: memory ran out, or the recipe or a source's name is not UTF-8", folder);
@@ -135,6 +132,19 @@ static hone_status read_sources(const json_t *json, const char *where, hone_chec
     return HONE_OK;
 }
 
+static hone_status read_recent(const json_t *json, const char *where, hone_checkpoint_state *state)
+{
+    const json_t *recent = json_object_get(json, "recent_losses");
+    size_t count = json_array_size(recent);
+    if (count == 0) return HONE_OK;
+    if (!(state->recent = hone_alloc(count, sizeof *state->recent))) return HONE_FAILED;
+    for (size_t i = 0; i < count; i++) {
+        if (!json_is_number(json_array_get(recent, i))) return hone_fail("%s: recent_losses holds what is no number", where);
+        state->recent[state->n_recent++] = json_number_value(json_array_get(recent, i));
+    }
+    return HONE_OK;
+}
+
 hone_status hone_checkpoint_read_state(const char *path, hone_checkpoint_state *state)
 {
     json_t *json;
@@ -147,7 +157,9 @@ hone_status hone_checkpoint_read_state(const char *path, hone_checkpoint_state *
         (status = hone_json_int(json, "tokens", path, true, &state->tokens)) || (status = hone_json_int(json, "seed", path, true, &seed)) ||
         (status = hone_json_real(json, "seconds", path, true, &state->seconds)) || (status = hone_json_text(json, "recipe", path, true, &recipe)) ||
         (status = hone_json_text(json, "data_hash", path, true, &data)) || (status = hone_json_text(json, "program_hash", path, true, &program)) ||
-        (status = read_sources(json, path, state))) goto out;
+        (status = hone_json_int(json, "skipped", path, false, &state->skipped)) ||
+        (status = hone_json_real(json, "held_out_loss", path, false, &state->held_loss)) ||
+        (status = read_sources(json, path, state)) || (status = read_recent(json, path, state))) goto out;
     state->seed = (uint64_t)seed;
     if (!parse_hex(data, &state->data_hash) || !parse_hex(program, &state->program_hash)) status = hone_fail("%s/state.json: a hash is not 16 hexadecimal digits", path);
     else if (!(state->recipe = hone_strdup(recipe))) status = HONE_FAILED;
@@ -192,39 +204,6 @@ hone_status hone_checkpoint_verify(const char *path)
     if (!status) json_object_foreach(files, name, about)
         if ((status = verify_file(path, name, about))) break;
     json_decref(json);
-    return status;
-}
-
-// Names of a run folder, the highest step last.
-static int by_step(const void *a, const void *b)
-{
-    int64_t x = hone_checkpoint_step_of(*(char *const *)a), y = hone_checkpoint_step_of(*(char *const *)b);
-    return (x > y) - (x < y);
-}
-
-hone_status hone_checkpoint_find_last(const char *folder, char **path)
-{
-    char **names;
-    int64_t count, damaged = 0;
-    *path = NULL;
-    if (!hone_dir_exists(folder)) return HONE_OK;
-    hone_status status = hone_dir_list(folder, &names, &count);
-    if (status) return status;
-    if (count > 1) qsort(names, (size_t)count, sizeof *names, by_step);
-    for (int64_t i = count - 1; i >= 0 && !*path && !status && hone_checkpoint_step_of(names[i]) >= 0; i--) {
-        char *candidate = hone_path_join(folder, names[i]);
-        if (!candidate) status = HONE_FAILED;
-        else if (hone_checkpoint_verify(candidate) == HONE_OK) *path = candidate;
-        else {
-            damaged++;
-            hone_warn("%s; checkpoint %s is not used", hone_error(), candidate);
-            hone_free(candidate);
-        }
-    }
-    if (!status && damaged && !*path)
-        status = hone_fail("%s: all %" PRId64 " checkpoints are damaged; restore one from a copy, or remove them to start anew", folder, damaged);
-    for (int64_t i = 0; i < count; i++) hone_free(names[i]);
-    hone_free(names);
     return status;
 }
 

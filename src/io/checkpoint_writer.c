@@ -30,6 +30,7 @@ struct hone_checkpoint_writer {
     pthread_cond_t changed;
     save_phase phase;
     bool quit, failed, has_report;
+    bool replay;                     // of the save under way: into replay-N
     char message[1024];
     double began_s;
     hone_checkpoint_report report;
@@ -134,62 +135,6 @@ static int64_t total_bytes(json_t *files)
     return bytes;
 }
 
-// A step that was saved before (by a run that then went back) makes room and returns if the new one cannot be published.
-static hone_status publish(const char *temporary, const char *final_path)
-{
-    if (!hone_dir_exists(final_path)) return hone_dir_publish(temporary, final_path);
-    char *aside = hone_format("%s.old.tmp", final_path);
-    if (!aside) return HONE_FAILED;
-    hone_status status = hone_dir_remove(aside);
-    if (!status) status = hone_dir_publish(final_path, aside);
-    if (!status && (status = hone_dir_publish(temporary, final_path))) {
-        char message[sizeof ((hone_checkpoint_writer *)0)->message];
-        snprintf(message, sizeof message, "%s", hone_error());
-        if (!hone_dir_exists(final_path)) hone_dir_publish(aside, final_path);
-        hone_fail("%s", message);
-    } else if (!status) {
-        status = hone_dir_remove(aside);
-    }
-    hone_free(aside);
-    return status;
-}
-
-static int by_step(const void *a, const void *b)
-{
-    int64_t x = hone_checkpoint_step_of(*(char *const *)a), y = hone_checkpoint_step_of(*(char *const *)b);
-    return (x > y) - (x < y);
-}
-
-// Renamed before it is taken apart: a removal that is interrupted must not look like a damaged checkpoint.
-static hone_status remove_step(const char *folder, const char *name)
-{
-    char *path = hone_path_join(folder, name), *aside = path ? hone_format("%s.old.tmp", path) : NULL;
-    hone_status status = aside ? hone_dir_remove(aside) : HONE_FAILED;
-    if (!status) status = hone_dir_publish(path, aside);
-    if (!status) status = hone_dir_remove(aside);
-    hone_free(path);
-    hone_free(aside);
-    return status;
-}
-
-// Keeps the newest `limit` steps, and in any case `kept`.
-static hone_status drop_old(const char *folder, int64_t limit, int64_t kept)
-{
-    char **names;
-    int64_t count, steps = 0;
-    hone_status status = hone_dir_list(folder, &names, &count);
-    if (status) return status;
-    if (count > 1) qsort(names, (size_t)count, sizeof *names, by_step);
-    for (int64_t i = 0; i < count; i++) steps += hone_checkpoint_step_of(names[i]) >= 0;
-    for (int64_t i = count - steps; i < count && !status && steps > limit; i++) {
-        if (hone_checkpoint_step_of(names[i]) == kept) continue;
-        status = remove_step(folder, names[i]);
-        steps--;
-    }
-    free_names(names, count);
-    return status;
-}
-
 static hone_status save(hone_checkpoint_writer *w, const char *temporary, const char *final_path, int64_t *bytes)
 {
     json_t *files = json_object();
@@ -199,24 +144,30 @@ static hone_status save(hone_checkpoint_writer *w, const char *temporary, const 
     if (!status) status = hone_hf_save_about(w->options.model, temporary, &w->options.tokenizer);
     if (!status) status = note_small_files(temporary, files);
     if (!status) status = hone_checkpoint_write_state(temporary, &w->state, files);
-    if (!status) status = publish(temporary, final_path);
+    if (!status) status = hone_checkpoint_publish(temporary, final_path);
     *bytes = total_bytes(files);
     json_decref(files);
     return status;
 }
 
+static hone_status drop_others(hone_checkpoint_writer *w)
+{
+    if (w->replay) return hone_checkpoint_drop_replays(w->folder);
+    return hone_checkpoint_drop_old(w->folder, w->options.save_total_limit, w->options.keep_best, w->state.step);
+}
+
 static void run_save(hone_checkpoint_writer *w)
 {
     w->began_s = hone_clock_s();
-    w->has_report = false;
     int64_t bytes = 0, step = w->state.step;
-    char *final_path = hone_format("%s/step-%" PRId64, w->folder, step), *temporary = final_path ? hone_format("%s.tmp", final_path) : NULL;
+    char *final_path = w->replay ? hone_format("%s/replay-%" PRId64, w->folder, step + 1) : hone_format("%s/step-%" PRId64, w->folder, step);
+    char *temporary = final_path ? hone_format("%s.tmp", final_path) : NULL;
     hone_status status = temporary ? save(w, temporary, final_path, &bytes) : HONE_FAILED;
     char message[sizeof w->message] = "";
     if (status) {
         snprintf(message, sizeof message, "checkpoint of step %" PRId64 " was not saved: %s", step, hone_error());
         if (temporary) hone_dir_remove(temporary);   // its own failure adds nothing: the folder is never read
-    } else if (w->options.save_total_limit > 0 && drop_old(w->folder, w->options.save_total_limit, step)) {
+    } else if (drop_others(w)) {
         hone_warn("step %" PRId64 " is saved, but older checkpoints could not be removed: %s", step, hone_error());
     }
     hone_free(final_path);
@@ -227,6 +178,7 @@ static void run_save(hone_checkpoint_writer *w)
     memcpy(w->message, message, sizeof message);
     w->has_report = !w->failed;
     w->report.step = step;
+    w->report.replay = w->replay;
     w->report.bytes = bytes;
     w->report.total_s = hone_clock_s() - w->began_s;
     pthread_cond_broadcast(&w->changed);
@@ -247,24 +199,6 @@ static void *thread_main(void *writer_pointer)
 }
 
 // The training's side -------------------------------------------------------------------------------------------------
-
-// What an interrupted run left: step-N.tmp, step-N.old.tmp.
-static hone_status remove_leftovers(const char *folder)
-{
-    char **names;
-    int64_t count;
-    hone_status status = hone_dir_list(folder, &names, &count);
-    if (status) return status;
-    for (int64_t i = 0; i < count && !status; i++) {
-        size_t n = strlen(names[i]);
-        if (strncmp(names[i], "step-", 5) != 0 || n < 9 || strcmp(names[i] + n - 4, ".tmp") != 0) continue;
-        char *path = hone_path_join(folder, names[i]);
-        status = path ? hone_dir_remove(path) : HONE_FAILED;
-        hone_free(path);
-    }
-    free_names(names, count);
-    return status;
-}
 
 // A run must not train for an hour to learn that it may not write.
 static hone_status probe(const char *folder)
@@ -319,7 +253,7 @@ hone_status hone_checkpoint_open(hone_checkpoint_writer **writer, const hone_che
     w->options.tokenizer.path = w->tokenizer;
     if (!status) status = hone_hf_check_tokenizer(&w->options.tokenizer);
     if (!status) status = hone_dir_create(w->folder);
-    if (!status) status = remove_leftovers(w->folder);
+    if (!status) status = hone_checkpoint_repair_folder(w->folder);
     if (!status) status = probe(w->folder);
     if (!status) status = build_specs(w);
     if (!status) status = start_thread(w);
@@ -353,10 +287,12 @@ static hone_status copy_state(hone_checkpoint_state *to, const hone_checkpoint_s
 {
     hone_checkpoint_state_release(to);
     *to = *from;
-    to->n_source = 0;
+    to->n_source = to->n_recent = 0;
+    to->recent = hone_alloc((size_t)from->n_recent + 1, sizeof *to->recent);
     to->recipe = hone_strdup(from->recipe ? from->recipe : "");
     to->source = hone_alloc((size_t)from->n_source + 1, sizeof *to->source);
-    if (!to->recipe || !to->source) return HONE_FAILED;
+    if (!to->recipe || !to->source || !to->recent) return HONE_FAILED;
+    for (; to->n_recent < from->n_recent; to->n_recent++) to->recent[to->n_recent] = from->recent[to->n_recent];
     for (int64_t i = 0; i < from->n_source; i++) {
         if (!(to->source[i].source = hone_strdup(from->source[i].source))) return HONE_FAILED;
         to->source[i].tokens = from->source[i].tokens;
@@ -365,13 +301,18 @@ static hone_status copy_state(hone_checkpoint_state *to, const hone_checkpoint_s
     return HONE_OK;
 }
 
-hone_status hone_checkpoint_start(hone_checkpoint_writer *w, const hone_checkpoint_state *state)
+static hone_status start(hone_checkpoint_writer *w, const hone_checkpoint_state *state, bool replay)
 {
     hone_status status = hone_checkpoint_finish(w, NULL);
     if (!status) status = copy_state(&w->state, state);
-    if (!status) set_phase(w, READING);
-    return status;
+    if (status) return status;
+    w->replay = replay;
+    set_phase(w, READING);
+    return HONE_OK;
 }
+
+hone_status hone_checkpoint_start(hone_checkpoint_writer *w, const hone_checkpoint_state *state) { return start(w, state, false); }
+hone_status hone_checkpoint_start_replay(hone_checkpoint_writer *w, const hone_checkpoint_state *state) { return start(w, state, true); }
 
 bool hone_checkpoint_take_report(hone_checkpoint_writer *w, hone_checkpoint_report *report)
 {

@@ -1,13 +1,13 @@
 // log.h: log.jsonl, one JSON object a line: what happened in a run, under full names, for programs.
 //
-//   {"event": "start" | "resume" | "step" | "eval" | "sample" | "save" | "save_failed" | "stop" | "end", "time": "2026-01-31T12:00:00Z", ...}
+//   {"event": "start" | "resume" | "step" | "eval" | "sample" | "save" | "save_failed" | "log_gap" | "stop" | "end", "time": "2026-01-31T12:00:00Z", ...}
 //
 // Appended, never rewritten: after a resume the steps that were repeated stand twice, behind their "resume" row. A row is
 // one write, so that a stopped run leaves whole lines.
 #pragma once
 #include "base/json.h"
 
-typedef struct hone_log { char *path; } hone_log;
+typedef struct hone_log { char *path; int64_t rows, lost; } hone_log;   // written; not written since, for want of room
 
 hone_status hone_log_open(hone_log *log, const char *folder);   // appends to folder/log.jsonl
 void hone_log_close(hone_log *log);

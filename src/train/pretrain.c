@@ -16,29 +16,6 @@
 
 // --- what checkpoints say ----------------------------------------------------------------------------------------------
 
-// What tells data sets apart without reading them whole.
-static uint64_t data_hash(const hone_dataset *data)
-{
-    const uint64_t about[] = { (uint64_t)data->n_tokens, (uint64_t)data->n_documents, (uint64_t)data->n_bytes, data->tokenizer,
-                               (uint64_t)data->vocab };
-    return hone_hash64(about, sizeof about);
-}
-
-static hone_status note_saves(hone_run *run, hone_status outcome);
-
-static hone_status save(hone_run *run)
-{
-    hone_job *job = &run->job;
-    hone_checkpoint_tokens source = { .source = (char *)(uintptr_t)hone_loader_source(&job->train), .tokens = hone_loader_tokens_seen(&job->train) };
-    hone_checkpoint_state state = { .step = run->loop.step, .row = job->train.row, .tokens = run->loop.trained_tokens,
-                                    .seconds = hone_run_elapsed_s(run), .seed = (uint64_t)run->recipe->seed,
-                                    .data_hash = data_hash(&job->train.data), .program_hash = hone_checkpoint_hash_programs(job->graph),
-                                    .recipe = run->recipe_text, .source = &source, .n_source = 1 };
-    hone_status status = note_saves(run, hone_checkpoint_finish(run->writer, &run->save_wait_s));
-    run->saved_step = run->loop.step;
-    return status ? status : hone_checkpoint_start(run->writer, &state);
-}
-
 // A row is a function of these: with other values "the next row" would mean another text.
 static hone_status check_resumed(const hone_run *run, const hone_checkpoint_state *state, const char *path)
 {
@@ -55,7 +32,7 @@ static hone_status check_resumed(const hone_run *run, const hone_checkpoint_stat
         status = hone_recipe_fail(r, fixed[i], NULL, "%s was %s in %s; go on with that, or start anew in another output_dir", name, text ? text : "", path);
         hone_free(text);
     }
-    if (!status && state->data_hash != data_hash(&run->job.train.data))
+    if (!status && state->data_hash != hone_run_data_hash(&run->job.train.data))
         status = hone_recipe_fail(r, HONE_KEY_dataset, NULL, "%s is not the data that %s was trained on; go on with that, or start anew in another output_dir",
                                   r->dataset, path);
     json_decref(now);
@@ -70,7 +47,8 @@ static hone_status resume(hone_run *run, const char *path)
     if (status) return status;
     if (!(status = check_resumed(run, &state, path))) status = hone_checkpoint_load(path, &run->job.model, hone_job_place, &run->job, NULL);
     hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
-    run->loop.step = run->first_step = run->saved_step = state.step;
+    run->loop.step = run->first_step = state.step;
+    if (strcmp(run->recipe->resume, "auto") == 0) run->saved_step = run->good_step = state.step;   // else it lies elsewhere
     run->loop.trained_tokens = state.tokens;
     run->before_s = state.seconds;
     hone_loader_seek(&run->job.train, state.row);
@@ -107,11 +85,10 @@ static hone_status check_limits(const hone_run *run)
     return HONE_OK;
 }
 
-// Makes output_dir and writes the first row there, so that a folder that may not be written is found before hours pass.
+// Writes the first row, so that a folder that may not be written is found before hours pass.
 static hone_status open_folder(hone_run *run, const char *from)
 {
-    hone_status status = hone_dir_create(run->recipe->output_dir);
-    if (!status) status = hone_log_open(&run->log, run->recipe->output_dir);
+    hone_status status = hone_log_open(&run->log, run->recipe->output_dir);
     if (status) return status;
     json_t *recipe = NULL, *plan = NULL;
     if ((status = hone_recipe_to_json(run->recipe, &recipe))) return status;
@@ -135,25 +112,10 @@ static hone_status load_weights(hone_run *run, const char *from)
     return status;
 }
 
-// The outcome of saves so far: a row of the log each. A save that failed (a full disk may be emptied again) costs a warning,
-// not the run; the next one is tried when it is due, and the last one must succeed.
-static hone_status note_saves(hone_run *run, hone_status outcome)
-{
-    hone_checkpoint_report report;
-    if (outcome) {
-        hone_progress_say(&run->progress, "  warning: %s; the run goes on", hone_error());
-        run->saved_step = -1;
-        return hone_log_add(&run->log, "save_failed", json_pack("{s:I, s:s}", "step", (json_int_t)run->loop.step, "error", hone_error()));
-    }
-    if (!hone_checkpoint_take_report(run->writer, &report)) return HONE_OK;
-    return hone_log_add(&run->log, "save", json_pack("{s:I, s:I, s:f, s:f}", "step", (json_int_t)report.step, "bytes", (json_int_t)report.bytes,
-                                                     "read_seconds", report.read_s, "seconds", report.total_s));
-}
-
 static hone_status wait_for_writer(void *context)
 {
     hone_run *run = context;
-    return note_saves(run, hone_checkpoint_wait(run->writer, &run->save_wait_s));
+    return hone_run_note_saves(run, hone_checkpoint_wait(run->writer, &run->save_wait_s));
 }
 
 static hone_status measure_peak(hone_run *run)
@@ -166,6 +128,16 @@ static hone_status measure_peak(hone_run *run)
     return status;
 }
 
+// The lowest held-out loss among the checkpoints that are there.
+static hone_status find_best(hone_run *run)
+{
+    hone_checkpoint_list list;
+    hone_status status = hone_checkpoint_list_folder(run->recipe->output_dir, &list);
+    hone_checkpoint_find_best(&list, &run->best_loss);
+    hone_checkpoint_list_release(&list);
+    return status;
+}
+
 static hone_status open_run(hone_run *run)
 {
     char *from = NULL;
@@ -174,7 +146,10 @@ static hone_status open_run(hone_run *run)
     hone_status status = check_limits(run);
     if (!status) status = hone_plan_make(job, &run->plan);
     if (!status) status = hone_plan_check(&run->plan, run->recipe);
+    if (!status) status = hone_dir_create(run->recipe->output_dir);
+    if (!status) status = hone_lock_take(&run->lock, run->recipe->output_dir, "hone pretrain");
     if (!status) status = find_start(run, &from);
+    if (!status && run->recipe->keep_best) status = find_best(run);
     if (!status) status = measure_peak(run);
     if (!status) status = open_folder(run, from);
     if (!status) status = hone_session_allocate(&job->session);
@@ -186,7 +161,7 @@ static hone_status open_run(hone_run *run)
     if ((status = load_weights(run, from))) goto out;
     status = hone_checkpoint_open(&run->writer, &(hone_checkpoint_options){
         .model = &job->model, .data = hone_job_place, .context = job, .folder = run->recipe->output_dir, .tokenizer = { job->tokenizer_path, job->tokenizer },
-        .save_total_limit = run->recipe->save_total_limit });
+        .save_total_limit = run->recipe->save_total_limit, .keep_best = run->recipe->keep_best });
     if (!status) status = hone_run_open_samples(run);
 out:
     hone_free(from);
@@ -198,6 +173,7 @@ static void close_run(hone_run *run)
     hone_checkpoint_close(run->writer);
     if (run->generator.session) hone_generator_close(&run->generator);
     hone_log_close(&run->log);
+    hone_lock_release(&run->lock);
     hone_free(run->recipe_text);
     hone_plan_release(&run->plan);
     hone_job_close(&run->job);
@@ -238,34 +214,26 @@ static hone_status run_steps(hone_run *run, bool *stopped)
         bool last = hone_run_done(run) >= 1;
         if (!status && !last && due(r->eval_steps, run->loop.step)) status = evaluate(run);
         if (!status && (last ? r->sample_steps > 0 : due(r->sample_steps, run->loop.step))) status = hone_run_sample(run);
-        if (!status && !last && due(r->save_steps, run->loop.step)) status = save(run);
+        if (!status && !last && hone_run_save_due(run)) status = hone_run_save(run, false);
         if (hone_stop_asked(NULL)) { *stopped = true; break; }
     }
     hone_progress_end(&run->progress);
     return status;
 }
 
-static hone_status save_and_finish(hone_run *run)
-{
-    hone_status status = note_saves(run, hone_checkpoint_finish(run->writer, &run->save_wait_s)); // of an earlier step
-    if (!status && run->saved_step != run->loop.step) status = save(run);
-    if (!status) status = hone_checkpoint_finish(run->writer, &run->save_wait_s);
-    return status ? status : note_saves(run, HONE_OK);
-}
-
 static hone_status stop(hone_run *run)
 {
-    hone_status status = save_and_finish(run);
+    hone_status status = hone_run_save_last(run);
     if (status) return status;
     hone_log_add(&run->log, "stop", json_pack("{s:I}", "step", (json_int_t)run->loop.step));
-    hone_fail("stopped; %s/step-%" PRId64 " is saved, and the same command goes on from there", run->recipe->output_dir, run->saved_step);
+    hone_fail("stopped; %s/step-%" PRId64 " is saved, and the same command goes on from there", run->recipe->output_dir, run->good_step);
     return hone_stop_status();
 }
 
 static hone_status end(hone_run *run)
 {
     hone_status status = evaluate(run);
-    if (!status) status = save_and_finish(run);
+    if (!status) status = hone_run_save_last(run);
     char *model = hone_path_join(run->recipe->output_dir, "model");
     if (!status) status = model ? hone_hf_save(&run->job.model, model, &(hone_hf_tokenizer){ run->job.tokenizer_path, run->job.tokenizer }, hone_job_place, &run->job) : HONE_FAILED;
     if (!status) {
@@ -282,7 +250,7 @@ static hone_status end(hone_run *run)
 
 hone_status hone_pretrain(const hone_recipe *recipe, FILE *out)
 {
-    hone_run run = { .recipe = recipe, .out = out, .held_step = -1, .saved_step = -1 };
+    hone_run run = { .recipe = recipe, .out = out, .held_step = -1, .saved_step = -1, .good_step = -1 };
     hone_status status = hone_job_open(&run.job, recipe);
     if (status) return status;
     bool stopped = false;

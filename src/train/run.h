@@ -1,5 +1,6 @@
 // run.h: inside train/ only: the state of a training run between its parts (pretrain.c, report.c, sample.c).
 #pragma once
+#include "base/lock.h"
 #include "gen/generate.h"
 #include "io/checkpoint.h"
 #include "plan/memory.h"
@@ -26,7 +27,12 @@ typedef struct hone_run {
     int64_t held_step; double held_loss, held_error, held_bits;   // last evaluation, -1 none
     hone_checkpoint_writer *writer;
     char *recipe_text;               // all keys as JSON, for the checkpoint
+    hone_lock lock;                  // of output_dir
     int64_t saved_step;              // newest checkpoint begun or found, -1 none
+    int64_t good_step;               // newest checkpoint published or found, -1 none
+    int64_t retry_step, retry_wait;  // a save failed: when it is tried again, 0 none did; steps from the last try
+    bool ending;                     // no more steps come: a save is tried again at once
+    double best_loss;                // lowest held-out loss so far, 0 none
     double save_wait_s;              // steps waited for checkpoints being written
     hone_generator generator;        // where there are samples
 } hone_run;
@@ -44,6 +50,13 @@ void hone_report_header(const hone_run *run);
 hone_status hone_report_step(hone_run *run, const hone_step *step);  // progress line and log
 hone_status hone_report_held(hone_run *run, const hone_evaluation *held);
 void hone_report_end(const hone_run *run, const char *model);
+// save.c
+uint64_t hone_run_data_hash(const hone_dataset *data);
+hone_status hone_run_save(hone_run *run, bool replay);       // begins one; replay: what the step that comes begins with, for `hone replay`
+bool hone_run_save_due(hone_run *run);                       // asked once behind each step and its evaluation
+hone_status hone_run_save_last(hone_run *run);               // until this step is published
+// Outcomes of saves so far, `outcome` among them: a row of the log each; a failed one costs a warning, not the run.
+hone_status hone_run_note_saves(hone_run *run, hone_status outcome);
 // sample.c: generated text on the way.
 hone_status hone_run_open_samples(hone_run *run);
 hone_status hone_run_sample(hone_run *run);

@@ -14,7 +14,7 @@
 static hone_checkpoint_writer *open_writer(test_store *store, const char *folder, int64_t limit)
 {
     hone_checkpoint_writer *writer;
-    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, { NULL, NULL }, limit };
+    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, { NULL, NULL }, limit, false };
     if (hone_checkpoint_open(&writer, &options)) fail_msg("%s", hone_error());
     return writer;
 }
@@ -194,7 +194,7 @@ static void test_a_folder_that_cannot_be_written_is_refused_at_once(void **state
     test_store a;
     test_store_open(&a, &config, false);
     hone_checkpoint_writer *writer;
-    hone_checkpoint_options options = { &a.model, test_store_place, &a, "/proc/hone", { NULL, NULL }, 0 };
+    hone_checkpoint_options options = { &a.model, test_store_place, &a, "/proc/hone", { NULL, NULL }, 0, false };
     assert_int_equal(hone_checkpoint_open(&writer, &options), HONE_FAILED);
     assert_null(writer);
     assert_says("/proc/hone");
@@ -313,7 +313,10 @@ static void test_a_changed_byte_is_never_read(void **state)
     char *path, *warnings;
     assert_int_equal(find_last(folder, &path, &warnings), HONE_FAILED);
     assert_non_null(strstr(warnings, "step-1"));
-    assert_says("all 2 checkpoints are damaged");
+    assert_says("no checkpoint is whole (2 are damaged)");
+    assert_says("flip/step-1/state.json: ");
+    assert_says("flip/step-2/model.safetensors: ");
+    assert_says("to start anew");
     assert_null(path);
     hone_free(warnings);
     assert_last(test_path("nowhere"), NULL);

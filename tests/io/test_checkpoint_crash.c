@@ -196,7 +196,7 @@ static void take_from_disk(node *n, const char *path)
 static hone_status save(test_store *store, const char *folder, int64_t step, int64_t limit)
 {
     hone_checkpoint_writer *writer;
-    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, { NULL, NULL }, limit };
+    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, { NULL, NULL }, limit, false };
     const hone_checkpoint_state state = { .step = step };
     hone_status status = hone_checkpoint_open(&writer, &options);
     if (!status) status = hone_checkpoint_start(writer, &state);
@@ -205,7 +205,7 @@ static hone_status save(test_store *store, const char *folder, int64_t step, int
     return status;
 }
 
-// Steps that the four ways of a cut left, as bits: 1 the old, 2 the new.
+// What the four ways of a cut left, as bits: 1 the old, 2 the new. A run that starts there finds the same one again.
 static int cut_power(const node *root, int call, test_store *old, test_store *new, test_store *read)
 {
     int seen = 0;
@@ -215,17 +215,25 @@ static int cut_power(const node *root, int call, test_store *old, test_store *ne
         put_on_disk(root, test_path("after"), how);
         if (hone_checkpoint_find_last(test_path("after"), &path)) fail_msg("call %d, way %d: %s", call, how, hone_error());
         if (!path) fail_msg("call %d, way %d: no checkpoint is left", call, how);
-        bool is_new = strcmp(strrchr(path, '/'), "/step-2") == 0;
-        seen |= is_new ? 2 : 1;
         if (hone_checkpoint_load(path, &read->model, test_store_place, read, NULL)) fail_msg("call %d, way %d: %s", call, how, hone_error());
+        bool is_new = test_store_equal(read, new);
+        seen |= is_new ? 2 : 1;
+        assert_true(is_new || test_store_equal(read, old));
+        hone_free(path);
+        assert_int_equal(hone_checkpoint_repair_folder(test_path("after")), HONE_OK);
+        assert_int_equal(hone_checkpoint_find_last(test_path("after"), &path), HONE_OK);
+        assert_non_null(path);
+        assert_int_equal(hone_checkpoint_load(path, &read->model, test_store_place, read, NULL), HONE_OK);
         assert_true(test_store_equal(read, is_new ? new : old));
+        assert_true(hone_checkpoint_step_of(strrchr(path, '/') + 1) >= 0);
         hone_free(path);
     }
     return seen;
 }
 
 // A step folder that appeared torn would only warn; here even that must not happen: names are published behind their bytes.
-static void crash_everywhere(int64_t limit)
+// again: the new one is the same step as the old.
+static void crash_everywhere(int64_t limit, bool again)
 {
     hone_config config = { 0 };
     json_t *json;
@@ -247,7 +255,7 @@ static void crash_everywhere(int64_t limit)
     take_from_disk(root, folder);
     n_calls = 0;
     hone_fault_hook = record;
-    hone_status status = save(&new, folder, 2, limit);
+    hone_status status = save(&new, folder, again ? 1 : 2, limit);
     hone_fault_hook = NULL;
     if (status) fail_msg("%s", hone_error());
     assert_true(n_calls > 30);
@@ -262,6 +270,7 @@ static void crash_everywhere(int64_t limit)
         else if (seen == 2) became_new = i;
     }
     assert_true(became_new > 0);
+    if (again) goto out;
     // The control: had files not been synced before they were named, the cut would show it.
     wipe();
     root = new_node(true);
@@ -273,6 +282,7 @@ static void crash_everywhere(int64_t limit)
     put_on_disk(root, test_path("after"), EAGER);
     assert_int_equal(hone_checkpoint_verify(test_path("after/step-2")), HONE_FAILED);
 
+out:
     for (int i = 0; i < n_calls; i++) {
         free(calls[i].path);
         free(calls[i].to);
@@ -284,14 +294,16 @@ static void crash_everywhere(int64_t limit)
     test_store_close(&read);
 }
 
-static void test_a_power_cut_leaves_a_checkpoint(void **state) { (void)state; crash_everywhere(0); }
-static void test_a_power_cut_leaves_a_checkpoint_where_only_one_is_kept(void **state) { (void)state; crash_everywhere(1); }
+static void test_a_power_cut_leaves_a_checkpoint(void **state) { (void)state; crash_everywhere(0, false); }
+static void test_a_power_cut_leaves_a_checkpoint_where_only_one_is_kept(void **state) { (void)state; crash_everywhere(1, false); }
+static void test_a_power_cut_while_a_step_is_saved_again_leaves_one_of_the_two(void **state) { (void)state; crash_everywhere(0, true); }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_power_cut_leaves_a_checkpoint),
         cmocka_unit_test(test_a_power_cut_leaves_a_checkpoint_where_only_one_is_kept),
+        cmocka_unit_test(test_a_power_cut_while_a_step_is_saved_again_leaves_one_of_the_two),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
 }

@@ -1,0 +1,163 @@
+// What a run survives: a full disk, a second run in its folder, a folder that may not be written. Where it says so, and
+// what is left.
+#include "base/cpu.h"
+#include "base/fault.h"
+#include "base/file.h"
+#include "base/lock.h"
+#include "support/cmocka_all.h"
+#include "support/run_rig.h"
+#include "support/verb.h"
+#include "train/pretrain.h"
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *folder;
+static int make_folder(void **state) { (void)state; folder = run_rig_folder(); return 0; }
+static int remove_folder(void **state) { (void)state; run_rig_remove(folder); return 0; }
+
+static const char *const base = "per_device_train_batch_size: 2\nmax_steps: 24\nsave_steps: 4\nsave_total_limit: 20\nlogging_steps: 1\n";
+
+// A whole run in this process, in folder/out; what it showed to *shown (free() it).
+static hone_status run_here(const char *more, char **shown)
+{
+    hone_recipe recipe;
+    size_t size;
+    char *out = hone_format("%s/out", folder), *keys = hone_format("%s%s", base, more);
+    assert_int_equal(hone_dir_remove(out), HONE_OK);
+    run_rig_recipe(&recipe, folder, keys);
+    FILE *file = open_memstream(shown, &size);
+    hone_status status = hone_pretrain(&recipe, file);
+    fclose(file);
+    hone_recipe_release(&recipe);
+    hone_free(keys);
+    hone_free(out);
+    return status;
+}
+
+static uint64_t hash_of(const char *name)
+{
+    uint64_t hash;
+    char *path = hone_format("%s/out/%s/model.safetensors", folder, name);
+    if (hone_file_hash(path, &hash)) fail_msg("%s", hone_error());
+    hone_free(path);
+    return hash;
+}
+
+static bool has_step(int step)
+{
+    char *path = hone_format("%s/out/step-%d", folder, step);
+    bool has = hone_dir_exists(path);
+    hone_free(path);
+    return has;
+}
+
+static void assert_shown(const char *shown, const char *words) { if (!strstr(shown, words)) fail_msg("\"%s\" is not in: %s", words, shown); }
+
+// The disk is full from the first call on folder `full_from` for so many calls that would take room.
+static const char *full_from;
+static int full_for;
+static bool is_full;
+static bool fill_disk(hone_call call, const char *path, const char *to, const void *data, size_t size)
+{
+    (void)to; (void)data; (void)size;
+    if (path && full_from && strstr(path, full_from)) is_full = true;
+    if (!is_full || full_for == 0 || !(call & (HONE_CALL_CREATE | HONE_CALL_WRITE | HONE_CALL_MKDIR | HONE_CALL_FSYNC))) return false;
+    full_for--;
+    errno = ENOSPC;
+    return true;
+}
+
+static void test_a_full_disk_costs_a_warning_and_the_run_goes_on(void **state)
+{
+    (void)state;
+    char *shown;
+    if (run_here("", &shown)) fail_msg("%s", hone_error());
+    free(shown);
+    uint64_t whole = hash_of("step-24");
+    is_full = false;
+    full_from = "step-12.tmp";
+    full_for = 9;   // saves of steps 12, 13, 15 ... and rows of the log between them
+    hone_fault_hook = fill_disk;
+    hone_status status = run_here("", &shown);
+    hone_fault_hook = NULL;
+    if (status) fail_msg("%s", hone_error());
+    assert_int_equal(full_for, 0);
+    assert_shown(shown, "checkpoint of step 12 was not saved: ");
+    assert_shown(shown, "No space left on device; free some space there");
+    assert_shown(shown, "step-8 is the last good one; the run goes on, next try at step 1");
+    assert_shown(shown, " is saved\n");
+    assert_true(has_step(4) && has_step(8) && !has_step(12));
+    assert_true(hash_of("step-24") == whole);
+    assert_true(hash_of("model") == whole);
+    free(shown);
+}
+
+static void test_the_last_save_is_tried_again_then_given_up_with_the_way_out(void **state)
+{
+    (void)state;
+    char *shown;
+    is_full = false;
+    full_from = "step-24.tmp";
+    full_for = 2;   // soon there is room again
+    hone_fault_hook = fill_disk;
+    hone_status status = run_here("save_retry: 20s\n", &shown);
+    hone_fault_hook = NULL;
+    if (status) fail_msg("%s", hone_error());
+    assert_shown(shown, "step-20 is the last good one");
+    assert_true(has_step(24));
+    free(shown);
+    is_full = false;
+    full_for = 1 << 30;
+    hone_fault_hook = fill_disk;
+    status = run_here("save_retry: 1s\n", &shown);
+    hone_fault_hook = NULL;
+    assert_int_equal(status, HONE_FAILED);
+    assert_shown(hone_error(), "step 24 could not be saved in 1 s (save_retry); make room there, then the same command goes on from step-20");
+    assert_true(has_step(20) && !has_step(24));
+    free(shown);
+}
+
+static void test_only_one_process_at_a_time_and_a_dead_one_holds_nothing(void **state)
+{
+    (void)state;
+    char *recipe = hone_path_join(folder, "recipe.yaml"), *output, *out = hone_format("%s/out", folder), *shown;
+    assert_int_equal(run_here("", &shown), HONE_OK);   // writes the recipe
+    free(shown);
+    assert_int_equal(hone_dir_remove(out), HONE_OK);
+    verb_run first;
+    verb_start(&first, (const char *[]){ "pretrain", recipe, "max_steps=100000000", NULL });
+    char *log = hone_path_join(out, "log.jsonl");
+    for (double began = hone_clock_s(); !hone_file_exists(log) && hone_clock_s() - began < 100;) usleep(500);
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, NULL }), 1);
+    char *who = hone_format("%s: is in use by hone pretrain, process %ld on ", out, (long)first.pid);
+    assert_shown(output, who);
+    assert_shown(output, "wait for it, stop it, or choose another folder");
+    hone_free(output);
+    hone_free(who);
+    kill(first.pid, SIGKILL);
+    assert_int_equal(verb_finish(&first), 1000 + SIGKILL);
+    hone_free(first.output);
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, "max_steps=2", NULL }), 0);
+    hone_free(output);
+    hone_lock one, two;   // within a process, too
+    assert_int_equal(hone_lock_take(&one, out, "one"), HONE_OK);
+    assert_int_equal(hone_lock_take(&two, out, "two"), HONE_FAILED);
+    hone_lock_release(&two);
+    hone_lock_release(&one);
+    assert_int_equal(hone_lock_take(&two, out, "two"), HONE_OK);
+    hone_lock_release(&two);
+    hone_free(log);
+    hone_free(out);
+    hone_free(recipe);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_full_disk_costs_a_warning_and_the_run_goes_on),
+        cmocka_unit_test(test_the_last_save_is_tried_again_then_given_up_with_the_way_out),
+        cmocka_unit_test(test_only_one_process_at_a_time_and_a_dead_one_holds_nothing),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
