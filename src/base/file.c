@@ -39,6 +39,12 @@ static hone_status fail(const char *path, const char *what, int error)
     return hone_fail("%s: cannot %s: %s%s", path, what, strerror(error), remedy(error));
 }
 
+// hash_state is our memory with room to align: XXH3 wants its state at a multiple of 64.
+static XXH3_state_t *hash_of(void *hash_state)
+{
+    return (XXH3_state_t *)(((uintptr_t)hash_state + 63) & ~(uintptr_t)63);
+}
+
 // Reading -----------------------------------------------------------------------------------------------------------
 
 static int open_to_read(const char *path)
@@ -144,6 +150,74 @@ void hone_map_close(hone_map *map)
     *map = (hone_map){ 0 };
 }
 
+// The reader --------------------------------------------------------------------------------------------------------
+
+static int64_t time_of(const struct stat *about) { return (int64_t)about->st_mtim.tv_sec * 1000000000 + about->st_mtim.tv_nsec; }
+
+hone_status hone_file_about(const char *path, bool *folder, int64_t *size_bytes, int64_t *time_ns)
+{
+    struct stat about;
+    if (stat(path, &about)) return errno == ENOENT ? hone_fail("%s: no such file", path) : fail(path, "look at", errno);
+    *folder = S_ISDIR(about.st_mode);
+    *size_bytes = S_ISREG(about.st_mode) ? (int64_t)about.st_size : 0;
+    *time_ns = time_of(&about);
+    return HONE_OK;
+}
+
+hone_status hone_reader_open(hone_reader *reader, const char *path)
+{
+    bool standard = strcmp(path, "-") == 0;
+    struct stat about;
+    *reader = (hone_reader){ .fd = standard ? STDIN_FILENO : open_to_read(path) };
+    if (reader->fd < 0) return errno == ENOENT ? hone_fail("%s: no such file; it vanished, or the path is wrong", path) : fail(path, "open", errno);
+    reader->path = hone_strdup(standard ? "standard input" : path);
+    reader->hash_state = hone_alloc(1, sizeof(XXH3_state_t) + 63);
+    hone_status status = reader->path && reader->hash_state ? HONE_OK : HONE_FAILED;
+    if (!status && fstat(reader->fd, &about)) status = fail(path, "look at", errno);
+    else if (!status && S_ISDIR(about.st_mode)) status = fail(path, "read", EISDIR);
+    if (status) {
+        hone_reader_close(reader);
+        return status;
+    }
+    XXH3_64bits_reset(hash_of(reader->hash_state));
+    reader->regular = !standard && S_ISREG(about.st_mode);
+    reader->size_bytes = reader->regular ? (int64_t)about.st_size : 0;
+    reader->time_ns = time_of(&about);
+    return HONE_OK;
+}
+
+// At the end of a file: is it still what was opened?
+static hone_status check_unchanged(const hone_reader *reader)
+{
+    struct stat about;
+    if (!reader->regular) return HONE_OK;
+    if (fstat(reader->fd, &about)) return fail(reader->path, "look at", errno);
+    if (reader->read_bytes == reader->size_bytes && (int64_t)about.st_size == reader->size_bytes && time_of(&about) == reader->time_ns) return HONE_OK;
+    return hone_fail("%s: it changed while it was read (%lld bytes at first, %lld read); wait until it is written whole, then begin again",
+                     reader->path, (long long)reader->size_bytes, (long long)reader->read_bytes);
+}
+
+hone_status hone_reader_read(hone_reader *reader, void *data, size_t size, size_t *got)
+{
+    *got = 0;
+    ssize_t n = hone_fault(HONE_CALL_READ, reader->path, NULL, NULL, size) ? -1 : read_full(reader->fd, data, size);
+    if (n < 0) return fail(reader->path, "read", errno);
+    *got = (size_t)n;
+    reader->read_bytes += n;
+    XXH3_64bits_update(hash_of(reader->hash_state), data, (size_t)n);
+    if ((size_t)n == size) return HONE_OK;
+    reader->hash = XXH3_64bits_digest(hash_of(reader->hash_state));
+    return check_unchanged(reader);
+}
+
+void hone_reader_close(hone_reader *reader)
+{
+    if (reader->fd > STDIN_FILENO) close(reader->fd);
+    hone_free(reader->path);
+    hone_free(reader->hash_state);
+    *reader = (hone_reader){ .fd = -1 };
+}
+
 // Steps of writing, each of which may be failed or recorded -----------------------------------------------------------
 
 static int create(const char *path, int flags)
@@ -210,11 +284,6 @@ static hone_status rename_to(const char *from, const char *to)
 
 // The writer --------------------------------------------------------------------------------------------------------
 
-// hash_state is our memory with room to align: XXH3 wants its state at a multiple of 64.
-static XXH3_state_t *hash_of(const hone_writer *writer)
-{
-    return (XXH3_state_t *)(((uintptr_t)writer->hash_state + 63) & ~(uintptr_t)63);
-}
 
 static void writer_release(hone_writer *writer)
 {
@@ -233,7 +302,7 @@ hone_status hone_writer_open(hone_writer *writer, const char *path)
     writer->temporary = hone_format("%s.tmp", path);
     writer->hash_state = hone_alloc(1, sizeof(XXH3_state_t) + 63);
     if (!writer->path || !writer->temporary || !writer->hash_state) goto fail;
-    XXH3_64bits_reset(hash_of(writer));
+    XXH3_64bits_reset(hash_of(writer->hash_state));
     if (hone_dir_exists(path)) {
         hone_fail("%s: is a folder; give the name of a file", path);
         goto fail;
@@ -257,7 +326,7 @@ hone_status hone_writer_write(hone_writer *writer, const void *data, size_t size
         writer->failed = true;
         return fail(writer->temporary, "write", errno);
     }
-    XXH3_64bits_update(hash_of(writer), data, size);
+    XXH3_64bits_update(hash_of(writer->hash_state), data, size);
     writer->written_bytes += (int64_t)size;
     return HONE_OK;
 }
@@ -276,7 +345,7 @@ hone_status hone_writer_commit(hone_writer *writer)
         goto fail;
     }
     if (rename_to(writer->temporary, writer->path)) goto fail;
-    writer->hash = XXH3_64bits_digest(hash_of(writer));
+    writer->hash = XXH3_64bits_digest(hash_of(writer->hash_state));
     hone_status status = sync_parent(writer->path);
     writer_release(writer);
     return status;

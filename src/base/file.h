@@ -17,6 +17,15 @@ hone_status hone_map_open(hone_map *map, const char *path);
 void hone_map_drop(const hone_map *map);      // lets resident pages go (they stay in the page cache): bounds our RSS
 void hone_map_close(hone_map *map);
 
+// A file read as a stream, or standard input (path "-"). At its end it must be as long and as old as when it was opened: a
+// file that changes under its reader is an error, never half a text. It is read, not mapped: a file cut short under a
+// mapping would end the process.
+typedef struct { int fd; char *path; bool regular; int64_t size_bytes, time_ns, read_bytes; uint64_t hash; void *hash_state; } hone_reader;
+hone_status hone_reader_open(hone_reader *reader, const char *path);
+hone_status hone_reader_read(hone_reader *reader, void *data, size_t size, size_t *got); // *got < size: the end; .hash is XXH3-64 of it all
+void hone_reader_close(hone_reader *reader);
+hone_status hone_file_about(const char *path, bool *folder, int64_t *size_bytes, int64_t *time_ns);
+
 // Writes `path` by way of `path.tmp`. After a failed write the writer stays failed; commit then fails too and removes
 // the temporary file. Call exactly one of commit and abort.
 typedef struct { int fd; char *path, *temporary; int64_t written_bytes; uint64_t hash; void *hash_state; bool failed; } hone_writer;

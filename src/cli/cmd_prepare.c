@@ -1,20 +1,27 @@
 // cmd_prepare.c: hone prepare: text files to a data set.
 #include "cli/args.h"
 #include "cli/verbs.h"
+#include "base/units.h"
 #include "data/prepare.h"
+#include "run/stop.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 // One line on a terminal that is written over; nothing where output is piped.
 static void show_progress(void *context, const hone_prepare_progress *p)
 {
     (void)context;
-    double share = p->file_bytes_total ? (double)p->file_bytes / (double)p->file_bytes_total : 1.0;
+    double share = p->file_bytes_total ? (double)p->file_bytes / (double)p->file_bytes_total : 0.0;
     double left = share > 0.0 ? p->seconds * (1.0 - share) / share : 0.0;
-    fprintf(stderr, "\r  %3.0f%%  %" PRId64 " documents  %.1f MB  %" PRId64 " tokens  %.1f MB/s  left %d:%02d \033[K", 100.0 * share, p->documents,
-            (double)p->bytes / 1e6, p->tokens, (double)p->bytes / 1e6 / p->seconds, (int)left / 60, (int)left % 60);
+    fprintf(stderr, "\r  ");
+    if (share > 0.0) fprintf(stderr, "%3.0f%%  ", 100.0 * share);
+    fprintf(stderr, "%s documents  %.1f MB  %s tokens  %.1f MB/s", hone_units_grouped(p->documents).s, (double)p->bytes / 1e6,
+            hone_units_count((double)p->tokens).s, (double)p->fresh_bytes / 1e6 / p->seconds);
+    if (share > 0.0) fprintf(stderr, "  left %s", hone_units_time(left).s);
+    fprintf(stderr, " \033[K");
     fflush(stderr);
 }
 
@@ -30,32 +37,57 @@ static void print_report(const hone_prepare_options *options, const hone_prepare
     printf("%s\n            documents       MB text        tokens   bytes/token  shards\n", options->output);
     for (int s = 0; s < HONE_SPLIT_COUNT; s++) print_row(hone_split_name[s], r->documents[s], r->bytes[s], r->tokens[s], r->shards[s]);
     print_row("all", r->documents[0] + r->documents[1], bytes, r->tokens[0] + r->tokens[1], r->shards[0] + r->shards[1]);
-    printf("  %.2f s, %.1f MB/s", r->seconds, (double)bytes / 1e6 / r->seconds);
-    if (r->empty) printf("; %" PRId64 " empty documents left out", r->empty);
-    if (r->invalid) printf("; %" PRId64 " documents hold bytes that are not UTF-8", r->invalid);
+    printf("  %.2f s, %.1f MB/s", r->seconds, (double)(bytes - r->resumed_bytes) / 1e6 / r->seconds);
+    if (r->resumed) printf("; gone on with behind %.1f MB of an earlier run", (double)r->resumed_bytes / 1e6);
     printf("\n");
+    if (r->empty) printf("  %s empty documents left out\n", hone_units_grouped(r->empty).s);
+    if (r->invalid) printf("  %s documents hold bytes that are not UTF-8\n", hone_units_grouped(r->invalid).s);
+    if (r->long_lines) printf("  %s documents hold a line of more than %d bytes\n", hone_units_grouped(r->long_lines).s, HONE_LONG_LINE_BYTES);
+    if (r->passed_over) printf("  %s files of no known format were passed over, as %s\n", hone_units_grouped(r->passed_over).s, r->passed_example);
     if (options->held_out > 0.0 && r->documents[HONE_SPLIT_HELD] == 0)
         printf("  no document fell into the held-out part: there are too few; give more text, a larger --held-out or a smaller --document-bytes\n");
+}
+
+// \n, \t and \\ as in C.
+static char *unescape(const char *text)
+{
+    char *out = hone_strdup(text), *to = out;
+    for (const char *p = text; out && *p; p++) {
+        if (*p == '\\' && p[1] && strchr("nt\\", p[1])) {
+            p++;
+            *to++ = *p == 'n' ? '\n' : *p == 't' ? '\t' : '\\';
+        } else *to++ = *p;
+    }
+    if (out) *to = 0;
+    return out;
 }
 
 hone_status hone_cmd_prepare(int argc, char **argv)
 {
     int64_t seed = 1, shard_tokens = 0;
+    const char *separator = NULL;
+    char *unescaped = NULL;
     hone_prepare_options o = { .text_field = "text", .held_out = 0.02, .document_bytes = 64 << 10 };
     const hone_cli_option options[] = {
         { "tokenizer", HONE_CLI_TEXT, &o.tokenizer, "PATH", "tokenizer.json, or a folder with a tokenizer (required)" },
         { "output", HONE_CLI_TEXT, &o.output, "DIR", "folder to make (required)" },
         { "held-out", HONE_CLI_REAL, &o.held_out, "SHARE", "share of documents kept for evaluation (default 0.02)" },
-        { "text-field", HONE_CLI_TEXT, &o.text_field, "NAME", "field of JSONL records that holds the text (default text)" },
+        { "format", HONE_CLI_TEXT, &o.format, "NAME", "of all FILEs, whatever their names: text, jsonl, csv, tsv, markdown, html (default: by name; standard input: text)" },
+        { "text-field", HONE_CLI_TEXT, &o.text_field, "NAME", "field of JSONL records, or column of CSV, that holds the text (default text)" },
+        { "template", HONE_CLI_TEXT, &o.template, "TEXT", "several fields as one text, in place of --text-field: '{question}\\n\\n{answer}'" },
+        { "separator", HONE_CLI_TEXT, &separator, "TEXT", "what ends a document of plain text, as '<|endoftext|>' or '\\n---\\n'; it is left out" },
         { "document-bytes", HONE_CLI_INT, &o.document_bytes, "N", "cut plain text at blank lines into documents of about N bytes; 0: a file is one document (default 65536)" },
         { "eos", HONE_CLI_TEXT, &o.eos, "TOKEN", "token that closes a document (default: the tokenizer's own)" },
         { "seed", HONE_CLI_INT, &seed, "N", "of the held-out split (default 1)" },
-        { "shard-tokens", HONE_CLI_INT, &shard_tokens, "N", "tokens in a shard, at most one document more (default 268435456)" },
+        { "shard-tokens", HONE_CLI_INT, &shard_tokens, "N", "a shard is closed behind the batch that fills it to N tokens; a killed run goes on behind the last closed one (default 268435456)" },
+        { "strict", HONE_CLI_FLAG, &o.strict, NULL, "bytes that are not UTF-8, empty documents and lines of more than 100,000 bytes are errors, not counts" },
         { 0 },
     };
     const hone_cli_command command = { "prepare", "--tokenizer PATH --output DIR [options] FILE...",
         "Turns text into tokens to train on: memory-mapped shards with an index of documents and a held-out part.\n"
-        "FILE is plain text, or JSONL (.jsonl) with the text in a field; .gz and .zst of both are read as they are.",
+        "FILE is plain text, JSONL, CSV, TSV, Markdown or HTML, as its name ends, packed with gzip, zstd or xz or not. It may be a\n"
+        "folder (all such files below it), a pattern ('corpus/*.md'), @LIST (a file of names, one a line), or - (standard input).\n"
+        "Ctrl-C or kill lose little: the same command goes on. DIR appears when all of it is there.",
         "hone prepare --tokenizer tok.json --output data/novels novels/*.txt", options };
     bool done;
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
@@ -70,9 +102,19 @@ hone_status hone_cmd_prepare(int argc, char **argv)
     o.shard_tokens = shard_tokens;
     bool terminal = isatty(2);
     if (terminal) o.progress = show_progress;
+    if (separator && !(unescaped = unescape(separator))) return HONE_FAILED;
+    o.separator = unescaped;
+    o.stop = hone_stop_asked;
+    hone_stop_watch();
     hone_prepare_report report;
     status = hone_prepare(&o, &report);
     if (terminal) fprintf(stderr, "\r\033[K");
-    if (!status) print_report(&o, &report);
+    if (!status && report.stopped) {
+        hone_fail("stopped; %s.tmp holds %.1f MB of text that are done, and the same command goes on from there", o.output, (double)(report.bytes[0] + report.bytes[1]) / 1e6);
+        status = hone_stop_status();
+    } else if (!status) print_report(&o, &report);
+    hone_prepare_report_release(&report);
+    hone_stop_unwatch();
+    hone_free(unescaped);
     return status;
 }

@@ -191,19 +191,32 @@ hone_status hone_dataset_read(hone_dataset *dataset, int64_t position, int64_t c
     return HONE_OK;
 }
 
+// The first document of a shard that ends behind `inside`.
+static int64_t find_document(const hone_shard *shard, int64_t inside)
+{
+    int64_t low = 0, high = shard->n_documents;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if ((int64_t)shard->ends[middle] > inside) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+
+int64_t hone_dataset_source(const hone_dataset *dataset, int64_t position)
+{
+    int64_t s = find_shard(dataset, position);
+    HONE_ASSERT(!dataset->raw, "%s has no index of documents", dataset->path);
+    return dataset->shard[s].source[find_document(&dataset->shard[s], position - dataset->first[s])];
+}
+
 int64_t hone_dataset_ends(const hone_dataset *dataset, int64_t position, int64_t count, int64_t *ends)
 {
     HONE_ASSERT(!dataset->raw, "%s has no index of documents", dataset->path);
     int64_t found = 0, stop = position + count;
     for (int64_t s = find_shard(dataset, position); s < dataset->n_shards; s++) {
         const hone_shard *shard = &dataset->shard[s];
-        int64_t inside = position > dataset->first[s] ? position - dataset->first[s] : 0;
-        int64_t low = 0, high = shard->n_documents; // the first document that ends behind `inside`
-        while (low < high) {
-            int64_t middle = (low + high) / 2;
-            if ((int64_t)shard->ends[middle] > inside) high = middle;
-            else low = middle + 1;
-        }
+        int64_t low = find_document(shard, position > dataset->first[s] ? position - dataset->first[s] : 0);
         for (; low < shard->n_documents; low++) {
             ends[found] = dataset->first[s] + (int64_t)shard->ends[low];
             if (ends[found++] >= stop) return found;

@@ -11,7 +11,7 @@
 
 typedef enum { HONE_SPLIT_TRAIN, HONE_SPLIT_HELD, HONE_SPLIT_COUNT } hone_split;
 extern const char *const hone_split_name[HONE_SPLIT_COUNT]; // "train", "held"
-enum { HONE_DATASET_VERSION = 1 };
+enum { HONE_DATASET_VERSION = 2 };
 
 typedef struct hone_dataset {
     char *path;
@@ -40,4 +40,6 @@ hone_status hone_dataset_read(hone_dataset *dataset, int64_t position, int64_t c
 // Ends of the documents that reach into [position, position + count): ascending positions behind each, the last one at or
 // after position + count. Not for raw files. ends: room for count + 1. Returns how many.
 int64_t hone_dataset_ends(const hone_dataset *dataset, int64_t position, int64_t count, int64_t *ends);
+// Which of data.json's sources the document at a position came from. Not for raw files.
+int64_t hone_dataset_source(const hone_dataset *dataset, int64_t position);
 hone_status hone_dataset_verify(hone_dataset *dataset); // every checksum and every id

@@ -1,6 +1,7 @@
 // learn.c: see learn.h.
 #include "data/learn.h"
 #include "base/cpu.h"
+#include "data/documents.h"
 #include "text/tokenizer.h"
 
 #include <inttypes.h>
@@ -8,7 +9,7 @@
 
 enum { BATCH_BYTES = 16 << 20, PART_BYTES = 64 << 10 };
 
-typedef struct { const char **text; size_t *size; int64_t count, text_capacity, size_capacity; char **copy; int64_t n_copies, copy_capacity; } texts;
+typedef struct { const char **text; size_t *size; int64_t count, text_capacity, size_capacity; } texts;
 
 static hone_status add_text(texts *list, const char *text, size_t size)
 {
@@ -19,52 +20,66 @@ static hone_status add_text(texts *list, const char *text, size_t size)
     return HONE_OK;
 }
 
-static void clear(texts *list)
+// Sorts a batch into plain texts, which lie in the batch, and others, which go to the room; that moves while it grows, so its
+// texts get their addresses at the end.
+static hone_status sort_batch(const hone_document_options *options, const hone_document_batch *batch, texts *plain, texts *other, hone_buffer *room)
 {
-    for (int64_t i = 0; i < list->n_copies; i++) hone_free(list->copy[i]);
-    list->n_copies = list->count = 0;
+    hone_status status = HONE_OK;
+    plain->count = other->count = 0;
+    room->size = 0;
+    for (int64_t d = 0; d < batch->count && !status; d++) {
+        const char *text;
+        size_t size;
+        int64_t invalid;
+        bool is_plain = options->inputs->input[batch->document[d].file].format == HONE_FORMAT_text;
+        status = hone_document_text(options, batch, &batch->document[d], room, &text, &size, &invalid);
+        if (!status) status = add_text(is_plain ? plain : other, text, size);
+    }
+    size_t at = 0;
+    for (int64_t i = 0; i < other->count; i++) {
+        other->text[i] = room->data ? room->data + at : "";
+        at += other->size[i];
+    }
+    return status;
 }
 
-static hone_status add_record(texts *list, const hone_learn_options *options, const hone_document_batch *batch, const hone_document *document)
-{
-    const char *text;
-    size_t size;
-    int64_t invalid;
-    if (hone_grow(&list->copy, list->n_copies, &list->copy_capacity, sizeof *list->copy)) return HONE_FAILED;
-    hone_status status = hone_document_text(batch, document, options->files, options->text_field, &text, &size, &list->copy[list->n_copies], &invalid);
-    if (list->copy[list->n_copies]) list->n_copies++;
-    return status ? status : add_text(list, text, size);
-}
-
-static hone_status read_batches(hone_trainer *trainer, const hone_learn_options *options, hone_learn_report *report)
+static hone_status read_batches(hone_trainer *trainer, const hone_learn_options *options, const hone_document_options *from, hone_learn_report *report)
 {
     hone_document_reader reader;
     hone_document_batch batch = { 0 };
-    texts list[2] = { { 0 }, { 0 } }; // plain texts, records
-    hone_document_reader_init(&reader, options->files, options->n_files, PART_BYTES);
-    hone_status status;
+    hone_buffer room = { 0 };
+    texts list[2] = { { 0 }, { 0 } }; // plain texts, others
+    hone_status status = hone_document_reader_open(&reader, from, NULL);
+    if (status) return status;
     while (!(status = hone_document_reader_next(&reader, &batch, BATCH_BYTES)) && batch.count) {
-        for (int64_t d = 0; d < batch.count && !status; d++) {
-            const hone_document *document = &batch.document[d];
-            if (document->json) status = add_record(&list[1], options, &batch, document);
-            else status = add_text(&list[0], batch.bytes.data + document->offset, document->size);
-        }
-        for (int k = 0; k < 2; k++) {
+        status = sort_batch(from, &batch, &list[0], &list[1], &room);
+        for (int k = 0; k < 2; k++)
             if (!status && list[k].count) status = hone_trainer_add(trainer, list[k].count, list[k].text, list[k].size, k == 0);
-            clear(&list[k]);
-        }
         if (status) break;
         report->bytes += (int64_t)batch.bytes.size;
         if (options->progress) options->progress(options->context, report->bytes, 0);
     }
     for (int k = 0; k < 2; k++) {
-        clear(&list[k]);
         hone_free(list[k].text);
         hone_free(list[k].size);
-        hone_free(list[k].copy);
     }
+    hone_buffer_release(&room);
     hone_document_batch_release(&batch);
-    hone_document_reader_release(&reader);
+    hone_document_reader_close(&reader);
+    return status;
+}
+
+static hone_status read_files(hone_trainer *trainer, const hone_learn_options *options, hone_learn_report *report)
+{
+    hone_inputs inputs;
+    hone_template fields = { 0 };
+    hone_status status = hone_inputs_open(&inputs, options->files, options->n_files, NULL);
+    if (status) return status;
+    status = hone_template_field(&fields, options->text_field);
+    hone_document_options from = { &inputs, &fields, PART_BYTES, NULL };
+    if (!status) status = read_batches(trainer, options, &from, report);
+    hone_template_release(&fields);
+    hone_inputs_close(&inputs);
     return status;
 }
 
@@ -97,7 +112,7 @@ hone_status hone_learn_tokenizer(const hone_learn_options *options, hone_learn_r
     double began = hone_clock_s();
     *report = (hone_learn_report){ 0 };
     hone_status status = hone_trainer_new(&trainer, &options->trainer);
-    if (!status) status = read_batches(trainer, options, report);
+    if (!status) status = read_files(trainer, options, report);
     if (!status && hone_trainer_words(trainer) == 0) status = hone_fail("%s: no text in it%s", options->files[0], options->n_files > 1 ? " nor in the other files" : "");
     report->read_seconds = hone_clock_s() - began;
     telling t = { options, report->bytes };

@@ -1,14 +1,13 @@
 // learn.h: files to a tokenizer: reads them as `prepare` does and hands the texts to the trainer (text/train.h).
 //
-// Plain text is given line by line, with its line's end, as Hugging Face tokenizers reads files; a JSONL record whole.
+// Plain text is given line by line, with its line's end, as Hugging Face tokenizers reads files; a record or page whole.
 #pragma once
-#include "data/documents.h"
 #include "text/train.h"
 
 typedef struct hone_learn_options {
     hone_trainer_options trainer;
     const char *output;             // a name that ends in .json: that file; else a folder
-    const char *const *files; int64_t n_files;
+    const char *const *files; int64_t n_files; // as in inputs.h
     const char *text_field;
     void (*progress)(void *context, int64_t bytes, int64_t vocab); void *context; // NULL: none
 } hone_learn_options;

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { VERSION = 1, HEAD_BYTES = 64, FOOT_BYTES = 64 };
+enum { VERSION = 2, HEAD_BYTES = 64, FOOT_BYTES = 64 };
 static const char head_magic[8] = "HONESHD\n", foot_magic[8] = "\nHONEEND";
 
 typedef struct { // 64 bytes, no padding
@@ -15,7 +15,7 @@ typedef struct { // 64 bytes, no padding
 
 typedef struct { // 64 bytes, no padding
     uint64_t n_tokens, n_documents, n_bytes, n_blocks;
-    uint64_t index_hash;    // of ends and sums
+    uint64_t index_hash;    // of ends, source and sums
     uint64_t zero;
     uint64_t hash;          // of the head and this struct up to here
     char magic[8];
@@ -69,7 +69,7 @@ static hone_status read_frame(hone_shard *shard)
     if (foot.n_tokens > most || foot.n_documents > most || foot.n_blocks > most)
         return hone_fail("%s: claims %" PRIu64 " tokens, but the file has %zu bytes", path, foot.n_tokens, size);
     int64_t id_bytes = (int64_t)(foot.n_tokens * head.id_bytes);
-    int64_t index_bytes = (int64_t)(foot.n_documents + foot.n_blocks) * 8;
+    int64_t index_bytes = (int64_t)(foot.n_documents + foot.n_blocks) * 8 + padded((int64_t)foot.n_documents * 4);
     if ((int64_t)size != HEAD_BYTES + padded(id_bytes) + index_bytes + FOOT_BYTES || (int64_t)foot.n_blocks != count_blocks(id_bytes))
         return hone_fail("%s: %" PRIu64 " tokens and %" PRIu64 " documents do not fit its %zu bytes; it was cut short or altered, "
                          "prepare the data again", path, foot.n_tokens, foot.n_documents, size);
@@ -83,7 +83,8 @@ static hone_status read_frame(hone_shard *shard)
     shard->vocab = (int64_t)head.vocab;
     shard->tokenizer = head.tokenizer;
     shard->ends = (const uint64_t *)(const void *)index;
-    shard->sums = shard->ends + shard->n_documents;
+    shard->source = (const uint32_t *)(const void *)(shard->ends + shard->n_documents);
+    shard->sums = (const uint64_t *)(const void *)((const uint8_t *)shard->source + padded(shard->n_documents * 4));
     return HONE_OK;
 }
 
@@ -221,7 +222,7 @@ static hone_status flush_block(hone_shard_writer *writer)
     return status;
 }
 
-hone_status hone_shard_writer_add(hone_shard_writer *writer, const int32_t *ids, int64_t count, int64_t text_bytes)
+hone_status hone_shard_writer_add(hone_shard_writer *writer, const int32_t *ids, int64_t count, int64_t text_bytes, int64_t source)
 {
     for (int64_t i = 0; i < count;) {
         int64_t room = (HONE_SHARD_BLOCK_BYTES - (int64_t)writer->block_used) / writer->id_bytes;
@@ -238,6 +239,8 @@ hone_status hone_shard_writer_add(hone_shard_writer *writer, const int32_t *ids,
         if (writer->block_used == HONE_SHARD_BLOCK_BYTES && flush_block(writer)) return HONE_FAILED;
     }
     if (hone_grow(&writer->ends, writer->n_documents, &writer->ends_capacity, sizeof *writer->ends)) return HONE_FAILED;
+    if (hone_grow(&writer->source, writer->n_documents, &writer->source_capacity, sizeof *writer->source)) return HONE_FAILED;
+    writer->source[writer->n_documents] = (uint32_t)source;
     writer->n_tokens += count;
     writer->n_bytes += text_bytes;
     writer->ends[writer->n_documents++] = (uint64_t)writer->n_tokens;
@@ -255,6 +258,9 @@ static hone_status write_index(hone_shard_writer *writer)
     size_t ends_bytes = (size_t)writer->n_documents * 8, sums_bytes = (size_t)writer->n_sums * 8;
     hone_buffer index = { 0 };
     if (ends_bytes) status = hone_buffer_append(&index, writer->ends, ends_bytes);
+    size_t source_bytes = (size_t)writer->n_documents * 4;
+    if (!status && source_bytes) status = hone_buffer_append(&index, writer->source, source_bytes);
+    if (!status) status = hone_buffer_append(&index, (char[8]){ 0 }, (size_t)padded((int64_t)source_bytes) - source_bytes);
     if (!status && sums_bytes) status = hone_buffer_append(&index, writer->sums, sums_bytes);
     if (!status) {
         shard_foot foot = { .n_tokens = (uint64_t)writer->n_tokens, .n_documents = (uint64_t)writer->n_documents,
@@ -273,6 +279,7 @@ static void release(hone_shard_writer *writer)
 {
     hone_free(writer->path);
     hone_free(writer->ends);
+    hone_free(writer->source);
     hone_free(writer->sums);
     hone_free(writer->block);
     *writer = (hone_shard_writer){ 0 };

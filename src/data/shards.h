@@ -3,8 +3,9 @@
 //     head   64 bytes   magic, version, bytes of an id, vocabulary, tokenizer
 //     ids    u16 or u32, n_tokens of them, padded with zeros to 8 bytes
 //     ends   u64[n_documents]   token offset in this shard behind each document
+//     source u32[n_documents]   which of the data set's sources (data.json) it came from, padded with zeros to 8 bytes
 //     sums   u64[n_blocks]      XXH3-64 of each 64 KiB of ids
-//     foot   64 bytes   counts, XXH3-64 of ends + sums, XXH3-64 of head and foot, magic
+//     foot   64 bytes   counts, XXH3-64 of ends + source + sums, XXH3-64 of head and foot, magic
 //
 // The counts stand at the end because a shard is written in one pass. Opening checks head, foot and index, so a shard
 // that was cut short or altered there is refused at once; ids are checked block by block, each the first time it is
@@ -26,6 +27,7 @@ typedef struct hone_shard {
     int64_t vocab;                  // every id is below; 0 unknown
     uint64_t tokenizer;             // identity hash; 0 unknown
     const uint64_t *ends;           // (n_documents,) NULL in a raw file
+    const uint32_t *source;         // (n_documents,) NULL in a raw file
     const uint64_t *sums;           // (n_blocks,) NULL in a raw file
     uint64_t *checked;              // one bit per block: its checksum and its ids were looked at
     int64_t limit;                  // ids must be below this; set by the reader
@@ -48,9 +50,10 @@ typedef struct hone_shard_writer {
     int64_t vocab, n_tokens, n_documents, n_bytes;
     uint64_t tokenizer;
     uint64_t *ends, *sums; int64_t ends_capacity, n_sums, sums_capacity;
+    uint32_t *source; int64_t source_capacity;
     uint8_t *block; size_t block_used;  // ids on their way to the file
 } hone_shard_writer;
 hone_status hone_shard_writer_open(hone_shard_writer *writer, const char *path, int64_t vocab, uint64_t tokenizer);
-hone_status hone_shard_writer_add(hone_shard_writer *writer, const int32_t *ids, int64_t count, int64_t text_bytes);
+hone_status hone_shard_writer_add(hone_shard_writer *writer, const int32_t *ids, int64_t count, int64_t text_bytes, int64_t source);
 hone_status hone_shard_writer_finish(hone_shard_writer *writer);
 void hone_shard_writer_abort(hone_shard_writer *writer);

@@ -1,7 +1,7 @@
 // The loader: which tokens a row holds, how documents are kept apart, and that the state is one integer.
 #include "support/cmocka_all.h"
 #include "data/loader.h"
-#include "data/prepare.h"
+#include "data/writer.h"
 
 #define ROOT HONE_BINARY_DIR "/scratch_loader"
 enum { N = 1003, EOS = 0, T = 16, ROWS = 5 };
@@ -25,12 +25,12 @@ static int make(void **state)
     uint16_t raw[N];
     must(hone_dir_remove(ROOT));
     must(hone_dir_create(ROOT));
-    must(hone_dataset_writer_open(&writer, ROOT "/set", 2000, 99, EOS, 100));
+    must(hone_dataset_writer_open(&writer, ROOT "/set", 2000, 99, EOS, 100, NULL));
     for (int64_t at = 0, length = 1; at < N; length = length % 30 + 1) {
         int64_t count = length < N - at ? length : N - at;
         for (int64_t i = 0; i < count; i++) tokens[at + i] = (int32_t)(1 + (at + i) % 1500);
         if (count == length) tokens[at + count - 1] = EOS;
-        must(hone_dataset_writer_add(&writer, HONE_SPLIT_TRAIN, tokens + at, count, count * 3));
+        must(hone_dataset_writer_add(&writer, HONE_SPLIT_TRAIN, tokens + at, count, count * 3, 0));
         at += count;
         ends[n_ends++] = at;
     }

@@ -7,6 +7,9 @@
 #include "data/prepare.h"
 
 #include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -233,13 +236,133 @@ static void test_broken_records_are_named_by_file_and_line(void **state)
     hone_prepare_options o = options(test_path("bad"), &file, 1);
     assert_int_equal(hone_prepare(&o, &report), HONE_FAILED);
     assert_non_null(strstr(hone_error(), "absent.txt: no such file"));
-    file = test_folder();
-    assert_int_equal(hone_prepare(&o, &report), HONE_FAILED);
-    assert_non_null(strstr(hone_error(), "it is a folder"));
     file = test_path("book.txt");
     o.eos = "<none>";
     assert_int_equal(hone_prepare(&o, &report), HONE_FAILED);
     assert_non_null(strstr(hone_error(), "\"<none>\" is no token"));
+}
+
+static void same_file(const char *a, const char *b)
+{
+    char *x, *y;
+    size_t nx, ny;
+    must(hone_file_read(a, &x, &nx));
+    must(hone_file_read(b, &y, &ny));
+    assert_int_equal(nx, ny);
+    assert_memory_equal(x, y, nx);
+    hone_free(x);
+    hone_free(y);
+}
+
+// With --strict what is otherwise counted is an error with its line.
+static void test_strict_names_the_line(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *text, *message; } rows[] = {
+        { "s1.txt", "good\nbad \xff\n", ":2: not valid UTF-8" },
+        { "s2.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\"}\n", ":2: the document has no text" },
+        { "s3.jsonl", "{\"text\": \"a\xff\"}\n", ":1: not valid UTF-8" } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char where[700];
+        put(rows[i].name, rows[i].text, strlen(rows[i].text));
+        const char *file = test_path(rows[i].name);
+        hone_prepare_options o = options(test_path("strict"), &file, 1);
+        hone_prepare_report report;
+        o.strict = true;
+        assert_int_equal(hone_prepare(&o, &report), HONE_FAILED);
+        snprintf(where, sizeof where, "%s%s", file, rows[i].message);
+        if (!strstr(hone_error(), where)) fail_msg("\"%s\" does not say \"%s\"", hone_error(), where);
+        o.strict = false;
+        o.output = test_path((const char *[]){ "l1", "l2", "l3" }[i]);
+        must(hone_prepare(&o, &report));
+    }
+    const char *file = test_path("book.txt"); // its last line has 200 KB
+    hone_prepare_options o = options(test_path("strict"), &file, 1);
+    hone_prepare_report report;
+    o.strict = true;
+    assert_int_equal(hone_prepare(&o, &report), HONE_FAILED);
+    assert_non_null(strstr(hone_error(), "a line of more than 100000 bytes"));
+    o.strict = false;
+    must(hone_prepare(&o, &report));
+    assert_int_equal(report.long_lines, 1);
+}
+
+static bool stop_now(void *context) { return --*(int *)context < 0; }
+static void die_now(void *context, const hone_prepare_progress *progress) { (void)progress; if (--*(int *)context < 0) kill(getpid(), SIGKILL); }
+
+static void same_folder(const char *a, const char *b)
+{
+    char **names;
+    int64_t count;
+    must(hone_dir_list(a, &names, &count));
+    for (int64_t i = 0; i < count; i++) {
+        char *x = hone_path_join(a, names[i]), *y = hone_path_join(b, names[i]);
+        same_file(x, y);
+        hone_free(x);
+        hone_free(y);
+        hone_free(names[i]);
+    }
+    hone_free(names);
+}
+
+// Killed with SIGKILL after every few batches, again and again: the data set that comes out is the same to the bit. Stopped in
+// order, it holds the same tokens.
+static void test_a_killed_run_goes_on_to_the_same_data_set(void **state)
+{
+    (void)state;
+    gzFile gz = gzopen(test_path("book2.txt.gz"), "wb");
+    assert_int_equal(gzwrite(gz, book.data, (unsigned)book.size), book.size);
+    gzclose(gz);
+    const char *files[2] = { test_path("book2.txt.gz"), test_path("book.txt") };
+    hone_prepare_options o = options(test_path("right2"), files, 2);
+    hone_prepare_report report;
+    o.held_out = 0.1;
+    o.document_bytes = 2000;
+    o.shard_tokens = 20000;
+    must(hone_prepare(&o, &report));
+    int64_t tokens = report.tokens[0];
+    o.output = test_path("killed");
+    int deaths = 0;
+    for (bool done = false; !done;) {
+        pid_t child = fork();
+        if (child == 0) {
+            int left = 9;
+            hone_prepare_options mine = o;
+            mine.progress = die_now;
+            mine.context = &left;
+            setenv("HONE_THREADS", "1", 1); // no threads of a pool that fork did not copy
+            _exit(hone_prepare(&mine, &report));
+        }
+        int code;
+        waitpid(child, &code, 0);
+        done = WIFEXITED(code) && WEXITSTATUS(code) == 0;
+        deaths += WIFSIGNALED(code);
+        assert_true(done || WIFSIGNALED(code));
+        if (!done) assert_false(hone_dir_exists(o.output));
+        assert_true(deaths < 1000);
+    }
+    assert_true(deaths > 3);
+    same_folder(test_path("right2"), o.output);
+    assert_false(hone_dir_exists(test_path("killed.tmp")));
+    o.output = test_path("stopped");
+    int stops = 0;
+    for (bool done = false; !done; stops++) {
+        int left = 10;
+        o.stop = stop_now;
+        o.context = &left;
+        must(hone_prepare(&o, &report));
+        done = !report.stopped;
+        assert_true(stops < 1000);
+    }
+    assert_true(stops > 3 && report.resumed);
+    assert_int_equal(report.tokens[0], tokens);
+    hone_buffer x = { 0 }, y = { 0 };
+    read_back(test_path("right2"), HONE_SPLIT_TRAIN, &x);
+    read_back(o.output, HONE_SPLIT_TRAIN, &y);
+    assert_int_equal(x.size, y.size);
+    assert_memory_equal(x.data, y.data, x.size);
+    hone_buffer_release(&x);
+    hone_buffer_release(&y);
 }
 
 static void test_what_is_dropped_or_odd_is_counted(void **state)
@@ -286,18 +409,6 @@ static void test_a_failed_write_leaves_nothing(void **state)
         assert_false(hone_dir_exists(test_path("fails.tmp")));
         must(hone_dir_remove(o.output));
     }
-}
-
-static void same_file(const char *a, const char *b)
-{
-    char *x, *y;
-    size_t nx, ny;
-    must(hone_file_read(a, &x, &nx));
-    must(hone_file_read(b, &y, &ny));
-    assert_int_equal(nx, ny);
-    assert_memory_equal(x, y, nx);
-    hone_free(x);
-    hone_free(y);
 }
 
 // Whatever allocation fails: an error that leaves nothing; or, where hone can do without (PCRE2's compiled code), the same data.
@@ -378,7 +489,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_comes_back_whole_whatever_the_cuts), cmocka_unit_test(test_compressed_files_say_the_same),
         cmocka_unit_test(test_the_split_is_by_document_and_the_output_by_input_alone), cmocka_unit_test(test_broken_records_are_named_by_file_and_line),
-        cmocka_unit_test(test_what_is_dropped_or_odd_is_counted), cmocka_unit_test(test_a_failed_write_leaves_nothing),
+        cmocka_unit_test(test_what_is_dropped_or_odd_is_counted), cmocka_unit_test(test_a_failed_write_leaves_nothing), cmocka_unit_test(test_strict_names_the_line),
+        cmocka_unit_test(test_a_killed_run_goes_on_to_the_same_data_set),
         cmocka_unit_test(test_a_failed_allocation_is_an_error), cmocka_unit_test(test_the_verb_as_a_user_meets_it),
     };
     return cmocka_run_group_tests(tests, make, unmake);

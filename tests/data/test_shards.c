@@ -1,6 +1,6 @@
 // Shards and data sets: what is written is read, and whatever is damaged, foreign or cut short is refused by name.
 #include "support/cmocka_all.h"
-#include "data/prepare.h"
+#include "data/writer.h"
 #include "base/json.h"
 
 #define ROOT HONE_BINARY_DIR "/scratch_shards"
@@ -22,13 +22,13 @@ static int64_t make(const char *path, int64_t vocab)
     hone_dataset_writer writer;
     int64_t n = 0;
     must(hone_dir_remove(path));
-    must(hone_dataset_writer_open(&writer, path, vocab, TOKENIZER, EOS, 30000));
+    must(hone_dataset_writer_open(&writer, path, vocab, TOKENIZER, EOS, 30000, NULL));
     for (int d = 0; d < 500; d++) {
         int32_t ids[400];
         int64_t count = 1 + d * 37 % 400;
         for (int64_t i = 0; i < count - 1; i++) ids[i] = id_at(n + i);
         ids[count - 1] = EOS;
-        must(hone_dataset_writer_add(&writer, d % 10 == 9 ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN, ids, count, 4 * count));
+        must(hone_dataset_writer_add(&writer, d % 10 == 9 ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN, ids, count, 4 * count, d % 3));
         if (d % 10 != 9) n += count;
     }
     must(hone_dataset_writer_finish(&writer, NULL));
@@ -53,6 +53,7 @@ static void test_tokens_and_documents_come_back_across_shards(void **state)
         assert_int_equal(found, 450);
         for (int d = 0; d < 500; d++) {
             if (d % 10 == 9) continue;
+            assert_int_equal(hone_dataset_source(&data, end), d % 3);
             end += 1 + d * 37 % 400;
             assert_int_equal(ends[at++], end);
             assert_int_equal(all[end - 1], EOS);
@@ -158,7 +159,7 @@ static void test_foreign_data_is_refused(void **state)
     json_object_set_new(json, "version", json_integer(9));
     must(hone_json_save(ROOT "/a/data.json", json));
     must_fail(use(VOCAB, TOKENIZER), "version 9");
-    json_object_set_new(json, "version", json_integer(1));
+    json_object_set_new(json, "version", json_integer(2));
     json_object_del(json, "train");
     must(hone_json_save(ROOT "/a/data.json", json));
     must_fail(use(VOCAB, TOKENIZER), "train.shards is missing");
@@ -196,10 +197,10 @@ static void test_writing_over_something_is_refused_and_abort_leaves_nothing(void
     (void)state;
     hone_dataset_writer writer;
     make(ROOT "/a", VOCAB);
-    must_fail(hone_dataset_writer_open(&writer, ROOT "/a", VOCAB, TOKENIZER, EOS, 0), "exists already");
+    must_fail(hone_dataset_writer_open(&writer, ROOT "/a", VOCAB, TOKENIZER, EOS, 0, NULL), "exists already");
     must(hone_dir_remove(ROOT "/b"));
-    must(hone_dataset_writer_open(&writer, ROOT "/b/", VOCAB, TOKENIZER, EOS, 0));
-    must(hone_dataset_writer_add(&writer, HONE_SPLIT_TRAIN, (int32_t[]){ 1, 2, EOS }, 3, 2));
+    must(hone_dataset_writer_open(&writer, ROOT "/b/", VOCAB, TOKENIZER, EOS, 0, NULL));
+    must(hone_dataset_writer_add(&writer, HONE_SPLIT_TRAIN, (int32_t[]){ 1, 2, EOS }, 3, 2, 0));
     hone_dataset_writer_abort(&writer);
     assert_false(hone_dir_exists(ROOT "/b"));
     assert_false(hone_dir_exists(ROOT "/b.tmp"));

@@ -1,0 +1,235 @@
+// pipeline.c: see pipeline.h.
+#include "data/pipeline.h"
+#include "base/cpu.h"
+#include "base/rng.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { JOB_BYTES = 64 << 10, KEEP_BYTES = 1 << 20 };
+
+// The first failure in the order of documents, whichever thread had it: the same message every time.
+typedef struct { int64_t at; hone_status status; char message[1024]; } failure;
+
+static void note_failure(failure *f, int64_t at)
+{
+    #pragma omp critical
+    if (!f->status || at < f->at) {
+        f->at = at;
+        f->status = HONE_FAILED;
+        snprintf(f->message, sizeof f->message, "%s", hone_error());
+    }
+}
+
+static const char *name_of(const hone_pipeline *p, const hone_document *document)
+{
+    const char *path = p->inputs.input[document->file].path;
+    return strcmp(path, "-") ? path : "standard input";
+}
+
+static const char *text_of(const hone_lane *lane, const hone_item_job *job, const hone_item *item)
+{
+    return item->in_room ? job->room.data + item->offset : lane->batch.bytes.data + item->offset;
+}
+
+// --- taking out
+
+static int64_t find_long_line(const char *text, size_t size)
+{
+    int64_t line = 0;
+    for (size_t at = 0; size - at > HONE_LONG_LINE_BYTES; line++) {
+        const char *end = memchr(text + at, '\n', size - at);
+        size_t next = end ? (size_t)(end - text) + 1 : size;
+        if (next - at > HONE_LONG_LINE_BYTES + 1) return line;
+        at = next;
+    }
+    return -1;
+}
+
+static hone_status check_strict(const hone_pipeline *p, const hone_lane *lane, const hone_document *document, const hone_item *item, int64_t long_line)
+{
+    const char *name = name_of(p, document);
+    bool plain = p->inputs.input[document->file].format == HONE_FORMAT_text;
+    if (item->invalid) {
+        int64_t line = hone_document_invalid_line(&lane->batch, document);
+        return hone_fail("%s:%" PRId64 ": not valid UTF-8 (--strict)", name, line ? line : document->line);
+    }
+    if (item->size == 0) return hone_fail("%s:%" PRId64 ": the document has no text (--strict)", name, document->line);
+    if (item->long_line)
+        return hone_fail("%s:%" PRId64 ": a line of more than %d bytes (--strict)", name, document->line + (plain ? long_line : 0), HONE_LONG_LINE_BYTES);
+    return HONE_OK;
+}
+
+static hone_status take_out(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
+{
+    const hone_document *document = &lane->batch.document[d];
+    hone_item *item = &lane->item[d];
+    const char *text;
+    *item = (hone_item){ 0 };
+    size_t before = job->room.size;
+    hone_status status = hone_document_text(&p->document_options, &lane->batch, document, &job->room, &text, &item->size, &item->invalid);
+    if (status) return status;
+    item->in_room = p->inputs.input[document->file].format != HONE_FORMAT_text;
+    item->offset = item->in_room ? before : document->offset;
+    int64_t long_line = find_long_line(text, item->size);
+    item->long_line = long_line >= 0;
+    if (p->options->strict) status = check_strict(p, lane, document, item, long_line);
+    item->split = hone_rng_uniform(p->options->seed, HONE_RNG_SPLIT, 0, hone_hash64(text, item->size)) < p->options->held_out ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN;
+    return status;
+}
+
+static hone_status encode(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
+{
+    hone_item *item = &lane->item[d];
+    if (item->size == 0) return HONE_OK;
+    int64_t before = job->ids.count;
+    hone_status status = hone_tokenizer_encode(p->tokenizer, text_of(lane, job, item), item->size, 0, &job->ids);
+    if (!status) status = hone_ids_append(&job->ids, p->eos);
+    const hone_document *document = &lane->batch.document[d];
+    if (status) hone_fail_context("%s:%" PRId64, name_of(p, document), document->line);
+    item->tokens = job->ids.count - before;
+    return status;
+}
+
+static void work_on(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, failure *f)
+{
+    job->room.size = 0;
+    job->ids.count = 0;
+    for (int64_t d = job->first; d < job->last; d++)
+        if (take_out(p, lane, job, d) || encode(p, lane, job, d)) { note_failure(f, d); return; }
+}
+
+// --- lanes
+
+static hone_status deal_jobs(hone_lane *lane)
+{
+    int64_t before = lane->item_capacity, count = lane->batch.count;
+    if (count > before && hone_grow(&lane->item, count - 1, &lane->item_capacity, sizeof *lane->item)) return HONE_FAILED;
+    lane->n_jobs = 0;
+    for (int64_t d = 0; d < count;) {
+        int64_t room = lane->job_capacity;
+        if (hone_grow(&lane->job, lane->n_jobs, &lane->job_capacity, sizeof *lane->job)) return HONE_FAILED;
+        if (lane->job_capacity > room) memset(lane->job + room, 0, (size_t)(lane->job_capacity - room) * sizeof *lane->job);
+        hone_item_job *job = &lane->job[lane->n_jobs++];
+        size_t bytes = 0;
+        for (job->first = d; d < count && bytes < JOB_BYTES; d++) bytes += lane->batch.document[d].size;
+        job->last = d;
+    }
+    return HONE_OK;
+}
+
+// Long documents must not leave their size behind in every buffer.
+static void trim_job(hone_item_job *job)
+{
+    if (job->room.capacity > KEEP_BYTES) hone_buffer_release(&job->room);
+    if ((size_t)job->ids.capacity * sizeof *job->ids.data > KEEP_BYTES) {
+        hone_free(job->ids.data);
+        job->ids = (hone_ids){ 0 };
+    }
+}
+
+static hone_status read_lane(hone_pipeline *p, hone_lane *lane)
+{
+    hone_status status = hone_document_reader_next(&p->reader, &lane->batch, p->batch_bytes);
+    lane->end = p->reader.at;
+    return status ? status : deal_jobs(lane);
+}
+
+static void count(hone_pipeline *p)
+{
+    hone_prepare_report *report = p->report;
+    for (int k = 0; k < HONE_SPLIT_COUNT; k++) {
+        report->documents[k] = p->writer.documents[k];
+        report->bytes[k] = p->writer.bytes[k];
+        report->tokens[k] = p->writer.tokens[k];
+    }
+    report->seconds = hone_clock_s() - p->began_s;
+    hone_prepare_progress progress = { .seconds = report->seconds, .file_bytes = p->reader.read_bytes, .file_bytes_total = p->inputs.standard ? 0 : p->inputs.size_bytes,
+        .documents = report->documents[0] + report->documents[1], .tokens = report->tokens[0] + report->tokens[1], .bytes = report->bytes[0] + report->bytes[1] };
+    progress.fresh_bytes = progress.bytes - p->bytes_before;
+    if (p->options->progress) p->options->progress(p->options->context, &progress);
+}
+
+static bool is_full(const hone_pipeline *p)
+{
+    for (int k = 0; k < HONE_SPLIT_COUNT; k++)
+        if (p->writer.open[k] && p->writer.shard[k].n_tokens >= p->shard_tokens) return true;
+    return false;
+}
+
+static hone_status write_lane(hone_pipeline *p, hone_lane *lane)
+{
+    hone_prepare_report *report = p->report;
+    for (int64_t j = 0; j < lane->n_jobs; j++) {
+        hone_item_job *job = &lane->job[j];
+        const int32_t *ids = job->ids.data;
+        for (int64_t d = job->first; d < job->last; d++) {
+            const hone_item *item = &lane->item[d];
+            if (item->size == 0) { report->empty++; continue; }
+            report->invalid += item->invalid > 0;
+            report->long_lines += item->long_line;
+            hone_status status = hone_dataset_writer_add(&p->writer, item->split, ids, item->tokens, (int64_t)item->size, lane->batch.document[d].file);
+            if (status) return status;
+            ids += item->tokens;
+        }
+        trim_job(job);
+    }
+    bool any = lane->n_jobs > 0;
+    lane->n_jobs = 0;
+    if (!any) return HONE_OK;
+    count(p);
+    return is_full(p) ? hone_journal_write(p, &lane->end) : HONE_OK;
+}
+
+// All threads on `now`; the first that is free writes `other` and reads the next batch into it.
+static hone_status turn(hone_pipeline *p, hone_lane *now, hone_lane *other, int threads)
+{
+    failure work = { 0 }, files = { 0 };
+    #pragma omp parallel num_threads(threads)
+    {
+        #pragma omp single nowait
+        if (write_lane(p, other) || read_lane(p, other)) note_failure(&files, 0);
+        #pragma omp for schedule(dynamic, 1)
+        for (int64_t j = 0; j < now->n_jobs; j++) work_on(p, now, &now->job[j], &work);
+    }
+    if (work.status) return hone_fail("%s", work.message);
+    return files.status ? hone_fail("%s", files.message) : HONE_OK;
+}
+
+hone_status hone_pipeline_run(hone_pipeline *p)
+{
+    int threads, at = 0;
+    hone_status status = hone_cpu_threads(&threads);
+    if (!status) status = read_lane(p, &p->lane[0]);
+    for (; !status && p->lane[at].batch.count; at = !at) {
+        hone_lane *now = &p->lane[at], *other = &p->lane[!at];
+        if (p->options->stop && p->options->stop(p->options->context)) {
+            p->report->stopped = true;
+            if (!other->n_jobs) return HONE_OK;
+            status = write_lane(p, other); // `now` was read, and is left to the next run
+            return status ? status : hone_journal_write(p, &other->end);
+        }
+        status = turn(p, now, other, threads);
+    }
+    if (!status) status = write_lane(p, &p->lane[!at]);
+    return status;
+}
+
+void hone_pipeline_release(hone_pipeline *p)
+{
+    for (int k = 0; k < 2; k++) {
+        hone_lane *lane = &p->lane[k];
+        for (int64_t j = 0; j < lane->job_capacity; j++) {
+            hone_buffer_release(&lane->job[j].room);
+            hone_free(lane->job[j].ids.data);
+        }
+        hone_free(lane->job);
+        hone_free(lane->item);
+        hone_document_batch_release(&lane->batch);
+    }
+    if (p->reader.options) hone_document_reader_close(&p->reader);
+    hone_template_release(&p->fields);
+    hone_inputs_close(&p->inputs);
+    hone_tokenizer_free(p->tokenizer);
+}

@@ -1,0 +1,65 @@
+// pipeline.h: inside data/ only: documents on their way from the reader to the shards.
+//
+//     lane A   read | take out, encode  | write
+//     lane B          (write), read     | take out, encode | write
+//
+// Two lanes of a batch each: while all threads work on one, whoever is free first writes the other and reads the next batch
+// into it. The reading order is the writing order.
+#pragma once
+#include "data/documents.h"
+#include "data/prepare.h"
+#include "data/writer.h"
+
+typedef struct hone_item {      // a document on its way
+    size_t offset, size;        // of its text, in the batch or in the job's room
+    bool in_room;
+    int64_t tokens;             // with eos
+    int64_t invalid;
+    bool long_line;
+    hone_split split;
+} hone_item;
+
+typedef struct hone_item_job {  // neighbouring documents, some 64 KiB: what a thread takes at a time
+    int64_t first, last;        // of the lane's documents, last excluded
+    hone_buffer room;           // texts that do not lie in the batch
+    hone_ids ids;               // of all its documents, one behind another
+} hone_item_job;
+
+typedef struct hone_lane {
+    hone_document_batch batch;
+    hone_item *item; int64_t item_capacity;
+    hone_item_job *job; int64_t n_jobs, job_capacity;
+    hone_document_position end; // of the reader behind this batch
+} hone_lane;
+
+typedef struct hone_pipeline {
+    const hone_prepare_options *options;
+    hone_prepare_report *report;
+    hone_inputs inputs;
+    hone_template fields;
+    hone_document_options document_options;
+    hone_tokenizer *tokenizer;
+    int32_t eos;
+    uint64_t command;           // identity of options, inputs and tokenizer: what may be gone on with
+    hone_document_reader reader;
+    hone_dataset_writer writer;
+    hone_lane lane[2];
+    size_t batch_bytes;
+    int64_t shard_tokens;
+    double began_s;
+    int64_t bytes_before;       // of text, of an earlier run
+} hone_pipeline;
+
+hone_status hone_pipeline_run(hone_pipeline *p);
+void hone_pipeline_release(hone_pipeline *p);
+
+// journal.c: DIR.tmp/journal.json says how far the closed shards go. Written whenever shards were closed, so that a killed
+// run loses no more than the open ones.
+uint64_t hone_journal_identity(const hone_pipeline *p);
+hone_status hone_journal_write(hone_pipeline *p, const hone_document_position *at);
+// *state: the journal of the same command, NULL where there is none (then what lies in the way may be removed).
+hone_status hone_journal_read(const hone_pipeline *p, json_t **state);
+// Counts and position out of it; the reader is opened there, the writer on what it names.
+hone_status hone_journal_resume(hone_pipeline *p, const json_t *state);
+bool hone_journal_exists(const hone_pipeline *p);
+hone_status hone_journal_remove(const hone_pipeline *p);
