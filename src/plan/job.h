@@ -33,7 +33,8 @@ typedef struct hone_job {
 
 // Bytes that a run allocates or maps in after the arena and that do not depend on the recipe: windows of mapped data,
 // buffers of logs and small files. The checkpoint writer's own come on top (hone_checkpoint_buffer_bytes).
-enum { HONE_JOB_LATE_BYTES = 768 << 10 };
+// The thread that keeps the run store (run/recorder.h) takes the second where there is one: SQLite's code, cache, index.
+enum { HONE_JOB_LATE_BYTES = 768 << 10, HONE_JOB_STORE_BYTES = 1280 << 10 };
 
 // On failure nothing is left to close.
 hone_status hone_job_open(hone_job *job, const hone_recipe *recipe);

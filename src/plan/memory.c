@@ -66,6 +66,7 @@ static int64_t late_bytes(const hone_job *job)
     int64_t nodes = 0;
     for (int i = 0; i < job->graph->n_program; i++) nodes += job->graph->program[i].count + 1;
     return nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES +
+           (strcmp(job->recipe->run_store, "none") ? HONE_JOB_STORE_BYTES : 0) +
            (int64_t)hone_checkpoint_buffer_bytes();
 }
 

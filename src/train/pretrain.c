@@ -96,7 +96,10 @@ static hone_status open_folder(hone_run *run, const char *from)
     if (!run->recipe_text || hone_plan_json(&run->plan, &plan)) { json_decref(recipe); return hone_fail("out of memory while a run was opened"); }
     json_t *row = json_pack("{s:s, s:o, s:o, s:f}", "hone", HONE_VERSION, "recipe", recipe, "plan", plan, "peak_flops_per_second", run->peak_flops);
     if (row && from) json_object_set_new(row, "from", json_string(from));
-    return hone_log_add(&run->log, from ? "resume" : "start", row);
+    hone_run_describe(run, row);
+    status = hone_log_add(&run->log, from ? "resume" : "start", row);
+    if (!status) hone_run_open_record(run);
+    return status;
 }
 
 static hone_status load_weights(hone_run *run, const char *from)
@@ -211,6 +214,7 @@ static hone_status run_steps(hone_run *run, bool *stopped)
         if ((status = hone_loop_step(&run->loop, total_steps(run), &step))) break;
         if (step.dropped) { *stopped = true; break; }
         status = hone_report_step(run, &step);
+        hone_run_watch_record(run);
         bool last = hone_run_done(run) >= 1;
         if (!status && !last && due(r->eval_steps, run->loop.step)) status = evaluate(run);
         if (!status && (last ? r->sample_steps > 0 : due(r->sample_steps, run->loop.step))) status = hone_run_sample(run);
@@ -262,6 +266,7 @@ hone_status hone_pretrain(const hone_recipe *recipe, FILE *out)
         status = run_steps(&run, &stopped);
         if (!status) status = stopped ? stop(&run) : end(&run);
     }
+    hone_run_close_record(&run, status);
     close_run(&run);
     hone_stop_unwatch();
     return status;

@@ -6,6 +6,7 @@
 #include "plan/memory.h"
 #include "run/log.h"
 #include "run/progress.h"
+#include "run/recorder.h"
 #include "train/heldout.h"
 #include "train/loop.h"
 
@@ -35,6 +36,7 @@ typedef struct hone_run {
     double best_loss;                // lowest held-out loss so far, 0 none
     double save_wait_s;              // steps waited for checkpoints being written
     hone_generator generator;        // where there are samples
+    hone_recorder *recorder;         // keeps the run store; NULL none
 } hone_run;
 
 static inline double hone_run_bits_per_byte(const hone_run *run, double loss)
@@ -60,3 +62,8 @@ hone_status hone_run_note_saves(hone_run *run, hone_status outcome);
 // sample.c: generated text on the way.
 hone_status hone_run_open_samples(hone_run *run);
 hone_status hone_run_sample(hone_run *run);
+// record.c: the run store, and what the log's first row says for it.
+void hone_run_describe(const hone_run *run, json_t *row);
+void hone_run_open_record(hone_run *run);
+void hone_run_watch_record(hone_run *run);                            // shows its warning, once
+void hone_run_close_record(hone_run *run, hone_status status);        // after a row for an error
