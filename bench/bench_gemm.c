@@ -86,7 +86,7 @@ static void bench_open(bench *b, const row *r)
     b->y = random_floats(head ? 256 * r->M : r->N * r->M, 1);
     hone_operand x = operand(b->x, HONE_f32, r->N, r->K), w = operand(b->w, HONE_f32, r->M, r->K), y = operand(b->y, HONE_f32, r->N, r->M);
     hone_operand dw = operand(b->dw, HONE_f32, r->M, r->K);
-    const hone_form form = r->op == HONE_OP_linear ? HONE_FORM_PACKED : HONE_FORM_PACKED_T;
+    const hone_form form = r->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : r->per_step ? HONE_FORM_PACKED : HONE_FORM_STREAMED;
     b->form_bytes = kernels->form_bytes(form, HONE_f32, r->M, r->K);
     b->form = pages(b->form_bytes);
     hone_operand packed = w;
@@ -175,8 +175,7 @@ static double median(double *v, int n)
 
 int main(int argc, char **argv)
 {
-    static const hone_cpu_kernels *const tables[HONE_ISA_COUNT] = { &hone_cpu_kernels_portable, &hone_cpu_kernels_avx2, &hone_cpu_kernels_avx512 };
-    static double (*const peaks[HONE_ISA_COUNT])(int64_t, double *) = { hone_peak_loop_portable, hone_peak_loop_avx2, hone_peak_loop_avx512 };
+    static double (*const peaks[HONE_ISA_COUNT])(int64_t, double *) = { hone_peak_loop_portable, hone_peak_loop_avx2, hone_peak_loop_avx512, hone_peak_loop_avx512 };
     enum { ROUNDS = 15 };
     bool json = false, quick = false;
     const char *only = "";
@@ -188,7 +187,7 @@ int main(int argc, char **argv)
         else only = argv[i];
     }
     if (hone_cpu_isa(&isa) != HONE_OK || hone_cpu_threads(&threads) != HONE_OK) return fprintf(stderr, "bench_gemm: %s\n", hone_error()), 1;
-    kernels = tables[isa], peak_loop = peaks[isa];
+    kernels = hone_cpu_kernel_tables[isa], peak_loop = peaks[isa];
     if (!json) printf("%-9s %-11s %5s %5s %6s  %9s %6s  %9s  %7s\n", hone_isa_name[isa], "", "N", "K", "M", "GFLOP/s", "share", "GB/s", "/oneDNN");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const row *r = &rows[i];

@@ -186,13 +186,12 @@ static void bench_shape(const shape *s)
 
 int main(int argc, char **argv)
 {
-    static const hone_cpu_kernels *const tables[] = { &hone_cpu_kernels_portable, &hone_cpu_kernels_avx2, &hone_cpu_kernels_avx512 };
     hone_isa isa;
     if (hone_cpu_isa(&isa) != HONE_OK) return fprintf(stderr, "bench_ops: %s\n", hone_error()), 1;
     if (argc > 1) threads = atoi(argv[1]);
     if (argc > 2) seconds = atof(argv[2]);
     if (argc > 3) only = argv[3];
-    kernels = tables[isa];
+    kernels = hone_cpu_kernel_tables[isa];
     peak_flops = hone_peak_flops(threads, isa);
     peak_bytes = hone_peak_bandwidth(threads);
     printf("%s, %s, %d threads: %.0f GFLOP/s, %.1f GB/s\n", hone_cpu()->model, hone_isa_name[isa], threads, peak_flops / 1e9,

@@ -5,16 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-// The form that input 1 of a node wants, or HONE_FORM_PLAIN.
-static hone_form wanted_form(const hone_node *node)
+// The form that input 1 of a node wants, or HONE_FORM_PLAIN. Programs whose forms live (decoding) stream weights past few rows.
+static hone_form wanted_form(const hone_node *node, hone_forms policy)
 {
-    return node->op == HONE_OP_linear ? HONE_FORM_PACKED : node->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : HONE_FORM_PLAIN;
+    if (node->op == HONE_OP_linear) return policy == HONE_FORMS_LIVING ? HONE_FORM_STREAMED : HONE_FORM_PACKED;
+    return node->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : HONE_FORM_PLAIN;
 }
 
-static bool has_form(const hone_graph *graph, const hone_node *node)
+static bool has_form(const hone_graph *graph, const hone_node *node, hone_forms policy)
 {
     const hone_tensor *w = node->n_in > 1 && node->in[1] != HONE_NONE ? hone_at(graph, node->in[1]) : NULL;
-    return wanted_form(node) != HONE_FORM_PLAIN && w && w->cls == HONE_CLASS_param && w->form == HONE_FORM_PLAIN;
+    return wanted_form(node, policy) != HONE_FORM_PLAIN && w && w->cls == HONE_CLASS_param && w->form == HONE_FORM_PLAIN;
 }
 
 static hone_tid make_form(hone_graph *graph, hone_tid w, hone_form form)
@@ -52,9 +53,9 @@ hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms
         hone_node node = before.node[n];
         graph->phase = node.phase;
         graph->layer = node.layer;
-        if (has_form(graph, &node))
-            node.in[1] = policy == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node))
-                                                     : living_form(graph, node.in[1], wanted_form(&node));
+        if (has_form(graph, &node, policy))
+            node.in[1] = policy == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node, policy))
+                                                     : living_form(graph, node.in[1], wanted_form(&node, policy));
         if (policy == HONE_FORMS_LIVING) { before.node[n] = node; continue; }
         if (hone_grow(&program->node, program->count, &program->capacity, sizeof node)) goto out;
         program->node[program->count++] = node;

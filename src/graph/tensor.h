@@ -30,6 +30,7 @@ typedef enum {
     HONE_FORM_PLAIN,
     HONE_FORM_PACKED,    // for y = x W^T   (linear)
     HONE_FORM_PACKED_T,  // for dx = dy W   (linear_dx)
+    HONE_FORM_STREAMED,  // for y = x W^T with few rows (decoding), where the weight's bytes are what a product costs
     HONE_FORM_COUNT
 } hone_form;
 

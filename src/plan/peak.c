@@ -9,6 +9,7 @@ static const double SLICE_S = 0.002, WINDOW_S = 0.12;
 
 static double (*const loop[HONE_ISA_COUNT])(int64_t, double *) = {
     [HONE_ISA_PORTABLE] = hone_peak_loop_portable, [HONE_ISA_AVX2] = hone_peak_loop_avx2, [HONE_ISA_AVX512] = hone_peak_loop_avx512,
+    [HONE_ISA_AMX] = hone_peak_loop_amx,
 };
 
 // Seconds of one slice; *flops is what it computed.

@@ -7,7 +7,6 @@
 #include "base/rng.h"
 #include <math.h>
 
-static const hone_cpu_kernels *const tables[] = { &hone_cpu_kernels_portable, &hone_cpu_kernels_avx2, &hone_cpu_kernels_avx512 };
 
 static float *random_floats(int64_t count, uint32_t stream, double size)
 {
@@ -25,7 +24,7 @@ static hone_operand operand(void *data, hone_dtype dtype, int64_t rows, int64_t 
 // Runs one kernel with a workspace that starts as NaN: a kernel may not rely on what lies there.
 static void run_op(hone_isa isa, hone_args *args, int threads)
 {
-    const hone_cpu_kernel *kernel = &tables[isa]->op[args->op];
+    const hone_cpu_kernel *kernel = &hone_cpu_kernel_tables[isa]->op[args->op];
     args->workspace_bytes = kernel->workspace ? kernel->workspace(args, threads) : 0;
     args->workspace = aligned_alloc(64, (args->workspace_bytes + 127) / 64 * 64);
     memset(args->workspace, 0xff, args->workspace_bytes);

@@ -13,10 +13,16 @@ typedef struct cpu_backend {
     int threads;
 } cpu_backend;
 
+extern const hone_cpu_kernels hone_cpu_kernels_portable, hone_cpu_kernels_avx2, hone_cpu_kernels_avx512, hone_cpu_kernels_amx;
+const hone_cpu_kernels *const hone_cpu_kernel_tables[HONE_ISA_COUNT] = {
+    [HONE_ISA_PORTABLE] = &hone_cpu_kernels_portable,
+    [HONE_ISA_AVX2] = &hone_cpu_kernels_avx2,
+    [HONE_ISA_AVX512] = &hone_cpu_kernels_avx512,
+    [HONE_ISA_AMX] = &hone_cpu_kernels_amx,
+};
+
 static hone_status cpu_open(const hone_backend_options *options, void **self)
 {
-    static const hone_cpu_kernels *const tables[HONE_ISA_COUNT] = { &hone_cpu_kernels_portable, &hone_cpu_kernels_avx2,
-                                                                   &hone_cpu_kernels_avx512 };
     hone_isa isa = HONE_ISA_PORTABLE;
     int threads = options->threads;
     hone_status status = HONE_OK;
@@ -30,7 +36,7 @@ static hone_status cpu_open(const hone_backend_options *options, void **self)
     if (status != HONE_OK) return status;
     cpu_backend *cpu = hone_alloc(1, sizeof *cpu);
     if (!cpu) return HONE_FAILED;
-    *cpu = (cpu_backend){ tables[isa], threads };
+    *cpu = (cpu_backend){ hone_cpu_kernel_tables[isa], threads };
     *self = cpu;
     return HONE_OK;
 }
@@ -74,7 +80,7 @@ static bool takes_bf16(hone_op op, bool output, int k)
 static bool takes_form(hone_op op, bool output, int k, hone_form form)
 {
     if (form == HONE_FORM_PLAIN || (op == HONE_OP_pack && output)) return true;
-    return !output && k == 1 && op == (form == HONE_FORM_PACKED ? HONE_OP_linear : HONE_OP_linear_dx);
+    return !output && k == 1 && op == (form == HONE_FORM_PACKED_T ? HONE_OP_linear_dx : HONE_OP_linear);
 }
 
 static bool operand_fits(const hone_args *args, bool output, int k, const char **why_not)

@@ -20,7 +20,7 @@ typedef struct hone_cpu_kernels {
     size_t (*form_bytes)(hone_form form, hone_dtype dtype, int64_t M, int64_t K); // 0: this form is not used
 } hone_cpu_kernels;
 
-extern const hone_cpu_kernels hone_cpu_kernels_portable, hone_cpu_kernels_avx2, hone_cpu_kernels_avx512;
+extern const hone_cpu_kernels *const hone_cpu_kernel_tables[HONE_ISA_COUNT]; // cpu.c
 
 #ifdef HONE_ISA // inside isa/
 #include "backend/cpu/isa/vec.h"

@@ -17,16 +17,20 @@
 #include <math.h>
 
 enum { CHUNK_ROWS = 256, CHUNK_BYTES = 50 << 20, STAT = 224 };
+static const gemm_core *const core = &gemm_best;
+static int64_t bytes_of(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; }
 
 typedef struct head {
     const hone_operand *x, *w;  // (N, C) (V, C)
     int64_t C, V, blocks;       // blocks of STAT words
     int64_t lanes;              // columns of z: rows of a chunk, up to a whole panel
     bool want_entropy;
-    float *panels;              // x of the chunk, rows side by side: (lanes / NR, C, NR)
+    char *panels;               // x of the chunk, rows side by side
+    int64_t panel_bytes;        // of one of them
     float *max, *sum, *dot;     // (blocks, lanes): m, sum exp(z - m), sum exp(z - m) (z - m); dot only for the entropy
     float *lse, *spread;        // (lanes,) log-sum-exp; its part log sum exp(z - m) - sum p (z - m), the entropy
-    float *wide;                // per thread (STAT, C): f32 of a bf16 w, or NULL
+    char *tiles;                // per thread: tiles of STAT words, KC steps of them; NULL: w is read in place
+    int64_t tile_room;
 } head;
 
 static int64_t chunk_lanes(int64_t N, int64_t V, int64_t bytes)
@@ -37,25 +41,29 @@ static int64_t chunk_lanes(int64_t N, int64_t V, int64_t bytes)
 
 // A workspace is cut in order; with base NULL this only counts.
 typedef struct cutter { char *base; size_t used; } cutter;
-static void *cut_off(cutter *space, int64_t count)
+static void *cut_bytes(cutter *space, int64_t bytes)
 {
     void *part = space->base ? space->base + space->used : NULL;
-    space->used += (size_t)round_up(count * (int64_t)sizeof(float), 64);
+    space->used += (size_t)round_up(bytes, 64);
     return part;
 }
+static void *cut_off(cutter *space, int64_t count) { return cut_bytes(space, count * (int64_t)sizeof(float)); }
 static head head_make(const hone_args *args, int64_t chunk_bytes, int threads, cutter *space)
 {
     head h = { .x = &args->in[0], .w = &args->in[1], .C = args->in[1].dim[1], .V = args->in[1].dim[0] };
     h.blocks = divide_up(h.V, STAT);
     h.lanes = chunk_lanes(h.x->dim[0], h.V, chunk_bytes);
     h.want_entropy = args->op == HONE_OP_linear_logprob;
-    h.panels = cut_off(space, h.lanes * h.C);
+    h.panel_bytes = gemm_panel_bytes(core, h.C);
+    h.panels = cut_bytes(space, h.lanes / NR * h.panel_bytes);
     h.max = cut_off(space, h.blocks * h.lanes);
     h.sum = cut_off(space, h.blocks * h.lanes);
     h.dot = h.want_entropy ? cut_off(space, h.blocks * h.lanes) : NULL;
     h.lse = cut_off(space, h.lanes);
     h.spread = cut_off(space, h.lanes);
-    h.wide = h.w->dtype == HONE_bf16 ? cut_off(space, threads * STAT * h.C) : NULL;
+    const bool in_place = core->in_place && h.w->dtype == HONE_f32;
+    h.tile_room = in_place ? 0 : gemm_tiles(core, STAT) * gemm_tile_bytes(core, KC);
+    h.tiles = in_place ? NULL : cut_bytes(space, threads * h.tile_room);
     return h;
 }
 
@@ -66,23 +74,19 @@ static void head_load(const head *h, const int32_t *rows, int64_t n)
 {
 #pragma omp for schedule(dynamic)
     for (int64_t j = 0; j < gemm_panels(n); j++)
-        panel_of_rows(h->panels + j * NR * h->C, h->x->data, h->x->dtype, h->C, rows + j * NR, at_most(NR, n - j * NR), h->C);
+        core->panel_of_rows(h->panels + j * h->panel_bytes, h->x->data, h->x->dtype, h->C, rows + j * NR, at_most(NR, n - j * NR), h->C);
 }
+
+static void *my_tiles(const head *h) { return h->tiles ? h->tiles + omp_get_thread_num() * h->tile_room : NULL; }
 
 // Words [block STAT, ...) of z for panels [panel.from, panel.to), into z (words, lanes).
 static void head_logits(const head *h, int64_t block, span panel, float *z)
 {
     const int64_t from = block * STAT, words = at_most(STAT, h->V - from);
-    const float *w = (const float *)h->w->data + from * h->C;
-    if (h->wide) {
-        float *wide = h->wide + omp_get_thread_num() * STAT * h->C;
-        const uint16_t *narrow = (const uint16_t *)h->w->data + from * h->C;
-        for (int64_t i = 0; i < words * h->C; i++) wide[i] = hone_bf16_to_f32(narrow[i]);
-        w = wide;
-    }
-    const gemm g = { .rows = words, .cols = h->lanes, .depth = h->C, .a = w, .lda = h->C, .b = h->panels, .b_panel = NR * h->C,
-                     .c = z, .ldc = h->lanes };
-    gemm_block(&g, (span){ 0, gemm_tiles(words) }, panel);
+    const char *w = (const char *)h->w->data + from * h->C * bytes_of(h->w->dtype);
+    const gemm g = { .rows = words, .cols = h->lanes, .depth = h->C, .a = w, .lda = h->C, .dtype = h->w->dtype, .make = my_tiles(h),
+                     .b = h->panels, .b_panel = h->panel_bytes, .c = z, .ldc = h->lanes };
+    core->block(&g, (span){ 0, gemm_tiles(core, words) }, panel);
 }
 
 // Maximum and sums of one block, by lane, words in order.
@@ -210,9 +214,9 @@ typedef struct xent {
     const int32_t *target;      // (N,)
     const float *weight;        // (N,)
     float *z;                   // (V, lanes), then dz
-    float *dz_tiles;            // dz^T of KC words
-    float *w_panels;            // KC words of W, columns side by side
-    float *x_panels;            // x of the chunk, columns side by side: (C / NR, rows, NR); only for dw
+    char *dz_tiles;             // dz^T of KC words
+    char *w_panels;             // KC words of W, columns side by side
+    char *x_panels;             // x of the chunk, columns side by side; only for dw
     float *lane_weight;         // (lanes,) weight of each row of the chunk, 0 behind the last
     float *dx;                  // (lanes, C): of the chunk's rows, which may lie apart in the real dx
     int32_t *rows;              // (N,) rows whose weight is not 0
@@ -222,12 +226,12 @@ typedef struct xent {
 static xent xent_make(const hone_args *args, int threads, cutter *space)
 {
     xent t = { .h = head_make(args, CHUNK_BYTES, threads, space), .args = args };
-    const int64_t lanes = t.h.lanes, wide_C = gemm_panels(t.h.C) * NR;
+    const int64_t lanes = t.h.lanes, C_panels = gemm_panels(t.h.C);
     t.target = i32_in(args, 2), t.weight = f32_in(args, 3);
     t.z = cut_off(space, t.h.V * lanes);
-    t.dz_tiles = cut_off(space, gemm_tiles(lanes) * MR * KC);
-    t.w_panels = cut_off(space, KC * wide_C);
-    t.x_panels = args->out[2].present ? cut_off(space, lanes * wide_C) : NULL;
+    t.dz_tiles = cut_bytes(space, gemm_tiles(core, lanes) * gemm_tile_bytes(core, KC));
+    t.w_panels = cut_bytes(space, C_panels * gemm_panel_bytes(core, KC));
+    t.x_panels = args->out[2].present ? cut_bytes(space, C_panels * gemm_panel_bytes(core, lanes)) : NULL;
     t.lane_weight = cut_off(space, lanes);
     t.dx = cut_off(space, lanes * t.h.C);
     t.rows = cut_off(space, t.h.x->dim[0]);
@@ -256,25 +260,24 @@ static void xent_words(const xent *t, const int32_t *rows, int64_t n, int64_t fr
     }
 }
 
-// Blocks of a product of `tiles` x `panels`, about TASK tiles by TASK panels each.
-enum { TASK_TILES = 8, TASK_PANELS = 8 };
+// Blocks of a product, about TASK_ROWS by TASK_PANELS each; where tiles are made on the way, whole rows of C.
+enum { TASK_ROWS = 112, TASK_PANELS = 8 };
+static int64_t rows_parts(const gemm *g) { return divide_up(gemm_tiles(core, g->rows), TASK_ROWS / core->rows); }
+static int64_t cols_parts(const gemm *g) { return g->make ? 1 : divide_up(gemm_panels(g->cols), TASK_PANELS); }
+static int64_t parts_of(const gemm *g) { return rows_parts(g) * cols_parts(g); }
 static void run_part(const gemm *g, int64_t part)
 {
-    const int64_t tiles = gemm_tiles(g->rows), panels = gemm_panels(g->cols), across = divide_up(panels, TASK_PANELS);
-    gemm_block(g, share(tiles, 1, (int)(part / across), (int)divide_up(tiles, TASK_TILES)),
-               share(panels, 1, (int)(part % across), (int)across));
-}
-static int64_t parts_of(const gemm *g)
-{
-    return divide_up(gemm_tiles(g->rows), TASK_TILES) * divide_up(gemm_panels(g->cols), TASK_PANELS);
+    core->block(g, share(gemm_tiles(core, g->rows), 1, (int)(part / cols_parts(g)), (int)rows_parts(g)),
+                share(gemm_panels(g->cols), 1, (int)(part % cols_parts(g)), (int)cols_parts(g)));
 }
 
 // Gradients from KC words: dx += dz^T W, dw += dz x.
 static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t from)
 {
-    const int64_t words = at_most(KC, t->h.V - from), C = t->h.C, n_tile = gemm_tiles(n), n_group = divide_up(n_tile, 4), n_panel = gemm_panels(C);
+    const int64_t words = at_most(KC, t->h.V - from), C = t->h.C, n_tile = gemm_tiles(core, n), n_group = divide_up(n_tile, 4), n_panel = gemm_panels(C);
+    const int64_t w_panel = gemm_panel_bytes(core, words);
     const hone_operand *w = t->h.w;
-    const char *w_from = (const char *)w->data + from * C * (w->dtype == HONE_bf16 ? 2 : 4);
+    const char *w_from = (const char *)w->data + from * C * bytes_of(w->dtype);
     float *dw = f32_out(t->args, 2);
 #pragma omp for schedule(dynamic)
     for (int64_t v = from; v < from + words; v += WORDS) xent_words(t, rows, n, v, at_most(from + words, v + WORDS));
@@ -282,15 +285,15 @@ static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t fr
     for (int64_t i = 0; i < n_group + n_panel; i++) {
         const int64_t j = i - n_group;
         if (j < 0)
-            tiles_of_columns(t->dz_tiles, t->z + from * t->h.lanes, t->h.lanes, n, share(n_tile, 1, (int)i, (int)n_group), words, NULL);
+            core->tiles_of_columns(t->dz_tiles, t->z + from * t->h.lanes, t->h.lanes, n, share(n_tile, 1, (int)i, (int)n_group), words, NULL);
         else
-            panel_of_columns(t->w_panels + j * NR * words, w_from + j * NR * (w->dtype == HONE_bf16 ? 2 : 4), w->dtype, C, NULL,
-                             at_most(NR, C - j * NR), words);
+            core->panel_of_columns(t->w_panels + j * w_panel, w_from + j * NR * bytes_of(w->dtype), w->dtype, C, NULL,
+                                   at_most(NR, C - j * NR), words);
     }
     const gemm to_dx = { .rows = n, .cols = C, .depth = words, .a = t->dz_tiles, .tiles = true, .b = t->w_panels,
-                         .b_panel = NR * words, .c = t->dx, .ldc = C, .addend = from ? t->dx : NULL };
+                         .b_panel = w_panel, .c = t->dx, .ldc = C, .addend = from ? t->dx : NULL };
     const gemm to_dw = { .rows = words, .cols = C, .depth = n, .a = t->z + from * t->h.lanes, .lda = t->h.lanes,
-                         .b = t->x_panels, .b_panel = NR * n, .c = dw + from * C, .ldc = C, .addend = dw + from * C };
+                         .make = core->in_place ? NULL : my_tiles(&t->h), .b = t->x_panels, .b_panel = gemm_panel_bytes(core, n), .c = dw + from * C, .ldc = C, .addend = dw + from * C };
     const int64_t dx_parts = parts_of(&to_dx), dw_parts = dw ? parts_of(&to_dw) : 0;
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < dx_parts + dw_parts; i++) {
@@ -307,7 +310,8 @@ static void xent_chunk(const xent *t, const int32_t *rows, int64_t n, int64_t pa
     head_load(h, rows, n);
 #pragma omp for schedule(dynamic)
     for (int64_t j = 0; j < (t->x_panels ? gemm_panels(C) : 0); j++)
-        panel_of_columns(t->x_panels + j * NR * n, (const float *)h->x->data + j * NR, HONE_f32, C, rows, at_most(NR, C - j * NR), n);
+        core->panel_of_columns(t->x_panels + j * gemm_panel_bytes(core, n), (const float *)h->x->data + j * NR, HONE_f32, C, rows,
+                               at_most(NR, C - j * NR), n);
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < h->blocks * parts; task++) {
         const span panel = share(gemm_panels(n), 1, (int)(task % parts), (int)parts);

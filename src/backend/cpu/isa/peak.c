@@ -1,4 +1,4 @@
-// peak.c: independent multiply-adds in registers, nothing else: the f32 rate that no kernel can pass.
+// peak.c: independent multiply-adds in registers, nothing else: the f32 rate that no kernel can pass on these instructions.
 //
 // The chains hide the latency: 4 cycles x 2 units need 8, some chips more. With the two factors they must fit the register
 // file (16 names below AVX-512, else 32), or the loop would measure spills. They are named one by one, since compilers keep
@@ -7,6 +7,33 @@
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 
+#ifdef __AMX_BF16__
+#include <immintrin.h>
+// Four independent chains of tile products hide their latency. Six products make one f32 product.
+double JOIN(hone_peak_loop_, HONE_ISA)(int64_t turns, double *flops)
+{
+    static const struct { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tiles = {
+        .palette = 1, .row_bytes = { 64, 64, 64, 64, 64, 64, 64, 64 }, .rows = { 16, 16, 16, 16, 16, 16, 16, 16 } };
+    float sum[16 * 16];
+    _tile_loadconfig(&tiles);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    for (int64_t turn = 0; turn < turns; turn++) {
+        _tile_dpbf16ps(0, 4, 5);
+        _tile_dpbf16ps(1, 4, 5);
+        _tile_dpbf16ps(2, 4, 5);
+        _tile_dpbf16ps(3, 4, 5);
+    }
+    _tile_stored(0, sum, 64);
+    _tile_release();
+    *flops = 4.0 * 2 * 16 * 16 * 32 / 6 * (double)turns;
+    return 1 + (double)sum[0];
+}
+#else
 #define CHAINS_12(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
 #if defined __AVX512F__
 enum { LANES = 16, CHAINS = 24 };
@@ -39,3 +66,4 @@ double JOIN(hone_peak_loop_, HONE_ISA)(int64_t turns, double *flops)
     for (int lane = 0; lane < LANES; lane++) all += total[lane];
     return all;
 }
+#endif

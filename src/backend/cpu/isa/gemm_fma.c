@@ -1,4 +1,4 @@
-// gemm.c: register tiles, panels and the walk over one block (see gemm.h for the idea and the canonical sum).
+// gemm_fma.c: the core on vector multiply-adds: register tiles, panels and the walk over one block (see gemm.h).
 //
 // Goto & van de Geijn 2008 as refined by BLIS (Van Zee & van de Geijn 2015), with two changes: A is not repacked where its
 // steps are adjacent already, and the depth is cut at one fixed KC.
@@ -6,6 +6,14 @@
 
 // A block is walked depth block by depth block, panel by panel, tile by tile: a panel's KC rows stay in the first-level
 // cache while all tiles of the block pass, the block of A (tiles x KC) and of C stay in the second level.
+
+#if VW == 16
+enum { MR = 14 };   // 28 accumulators + 2 of B + 1 broadcast of 32 registers
+#elif VW == 8
+enum { MR = 6 };    // 12 + 2 + 1 of 16
+#else
+enum { MR = 4 };    // 8 + 2 + 1 of 16
+#endif
 
 // The sums of a tile are named one by one: compilers keep an array of them in memory as often as not.
 #if VW == 16
@@ -15,22 +23,6 @@
 #else
 #define EACH_ROW(X) X(0) X(1) X(2) X(3)
 #endif
-
-V_INLINE void tile_store(float *c, vf v, int64_t n)
-{
-    if (n >= VW) v_store(c, v);
-    else v_store_n(c, v, at_least(0, n));
-}
-V_INLINE vf tile_load(const float *c, int64_t n) { return n >= VW ? v_load(c) : v_load_n(c, at_least(0, n)); }
-
-// One row of NR columns: c = addend + (sum + bias).
-V_INLINE void tile_finish(float *c, vf sum0, vf sum1, int64_t width, const float *bias, const float *addend)
-{
-    if (bias) sum0 += tile_load(bias, width), sum1 += tile_load(bias + VW, width - VW);
-    if (addend) sum0 = tile_load(addend, width) + sum0, sum1 = tile_load(addend + VW, width - VW) + sum1;
-    tile_store(c, sum0, width);
-    tile_store(c + VW, sum1, width - VW);
-}
 
 // Rows of A in place share a pointer by threes: p, p + lda, p + 2 lda are addressing modes, and 14 pointers would spill.
 // The empty asm keeps the compiler from seeing through that.
@@ -133,22 +125,25 @@ EACH_HEIGHT(TILE)
 #define PACKED(R) packed_##R,
 static tile_fn *const tile_of_rows[MR] = { EACH_HEIGHT(ROWS) }, *const tile_packed[MR] = { EACH_HEIGHT(PACKED) };
 
-void gemm_block(const gemm *g, span tiles, span panels)
+static void tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
+
+static void block(const gemm *g, span tiles, span panels)
 {
     const bool packed = g->tiles || g->make;
+    const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
     tile_fn *const *const kernel = packed ? tile_packed : tile_of_rows;
     for (int64_t k = 0; k < g->depth; k += KC) {
         const int64_t depth = at_most(KC, g->depth - k);
         const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
-        const float *first = g->make ? g->make - tiles.from * MR * depth : g->a;
-        if (g->make) tiles_of_rows(g->make, g->a + k, g->lda, g->rows, tiles, depth);
+        const float *a = (const float *)g->a + (g->tiles ? 0 : k), *first = g->make ? (float *)g->make - tiles.from * MR * depth : a;
+        if (g->make) tiles_of_rows(g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
         for (int64_t j = panels.from; j < panels.to; j++) {
-            const float *b = g->b + j * g->b_panel + k * NR;
-            const char *next = (const char *)(j + 1 < panels.to ? b + g->b_panel : g->b + panels.from * g->b_panel + (k + KC) * NR);
+            const char *b = g->b + j * g->b_panel + k * NR * 4;
+            const char *next = j + 1 < panels.to ? b + g->b_panel : g->b + panels.from * g->b_panel + (k + KC) * NR * 4;
             for (int64_t i = tiles.from; i < tiles.to; i++) {
-                const int64_t row = gemm_tile_row(g->rows, i), height = gemm_tile_row(g->rows, i + 1) - row;
+                const int64_t row = gemm_tile_row(&gemm_fma, g->rows, i), height = gemm_tile_row(&gemm_fma, g->rows, i + 1) - row;
                 const int64_t at = row * g->ldc + j * NR;
-                kernel[height - 1](depth, packed ? first + i * MR * depth : g->a + row * g->lda + k, g->lda, b,
+                kernel[height - 1](depth, packed ? first + i * MR * depth : a + row * g->lda, g->lda, (const float *)b,
                                    next + (i - tiles.from) * LINES(height) % 8 * (depth / 4) * 64, g->c + at, g->ldc,
                                    g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
             }
@@ -158,54 +153,16 @@ void gemm_block(const gemm *g, span tiles, span panels)
 
 // Panels and tiles ------------------------------------------------------------------------------------------------------
 
-// A perfect shuffle of two vectors: a0 b0 a1 b1 ..., first and second half.
-#if VW == 16
-#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#elif VW == 8
-#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#else
-#define ZIP_LOW 0, 4, 1, 5
-#define ZIP_HIGH 2, 6, 3, 7
-#endif
-
-// log2(VW) rounds of shuffling row i with row i + VW / 2 transpose a square: each round moves one bit of the row index into
-// the lane index.
-V_INLINE void transpose(vf r[VW])
+static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
-#pragma GCC unroll 4
-    for (int round = 1; round < VW; round *= 2) {
-        vf t[VW];
-#pragma GCC unroll 8
-        for (int i = 0; i < VW / 2; i++) {
-            t[2 * i] = __builtin_shufflevector(r[i], r[i + VW / 2], ZIP_LOW);
-            t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + VW / 2], ZIP_HIGH);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < VW; i++) r[i] = t[i];
-    }
-}
-
-// n (<= VW) elements from element `at` of a source, zeros behind them.
-V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_t n)
-{
-    if (dtype == HONE_bf16) {
-        const uint16_t *p = (const uint16_t *)source + at;
-        return n >= VW ? v_from_bf16(p) : v_from_bf16_n(p, at_least(0, n));
-    }
-    return tile_load((const float *)source + at, n);
-}
-
-void panel_of_rows(float *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
-{
+    float *panel = to;
     for (int64_t k = 0; k < depth; k += VW) {
         const int64_t steps = at_most(VW, depth - k);
         for (int64_t part = 0; part < NR; part += VW) {
             vf square[VW];
             for (int64_t i = 0; i < VW; i++)
                 square[i] = part + i < n ? source_load(source, dtype, (rows ? rows[part + i] : part + i) * ld + k, steps) : v_zero();
-            transpose(square);
+            v_transpose(square);
             for (int64_t i = 0; i < steps; i++) v_store(panel + (k + i) * NR + part, square[i]);
         }
     }
@@ -214,8 +171,9 @@ void panel_of_rows(float *panel, const void *source, hone_dtype dtype, int64_t l
 // Both copy short pieces far apart, which the hardware does not foresee: rows are asked for AHEAD steps before they are read.
 enum { AHEAD = 32 };
 
-void panel_of_columns(float *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+static void panel_of_columns(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
+    float *panel = to;
     const int64_t bytes = dtype == HONE_bf16 ? 2 : 4;
     for (int64_t k = 0; k < depth; k++) {
         const int64_t soon = at_most(k + AHEAD, depth - 1), at = (rows ? rows[k] : k) * ld;
@@ -226,16 +184,17 @@ void panel_of_columns(float *panel, const void *source, hone_dtype dtype, int64_
     }
 }
 
-void tiles_of_columns(float *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
 {
     enum { TOGETHER = 8 }; // tiles side by side: each step then reads whole cache lines
+    float *tiles = to;
     for (int64_t t = tile.from; t < tile.to; t += TOGETHER) {
         const int64_t many = at_most(TOGETHER, tile.to - t);
         vf total[TOGETHER];
         for (int64_t i = 0; i < many; i++) total[i] = v_zero();
-        const int64_t left = gemm_tile_row(rows, t), right = gemm_tile_row(rows, t + many);
+        const int64_t left = gemm_tile_row(&gemm_fma, rows, t), right = gemm_tile_row(&gemm_fma, rows, t + many);
         int64_t row_of[TOGETHER + 1];
-        for (int64_t i = 0; i <= many; i++) row_of[i] = gemm_tile_row(rows, t + i);
+        for (int64_t i = 0; i <= many; i++) row_of[i] = gemm_tile_row(&gemm_fma, rows, t + i);
         for (int64_t k = 0; k < depth; k++) {
             for (int64_t c = left; c < right; c += 16) __builtin_prefetch(source + at_most(k + AHEAD, depth - 1) * ld + c, 0, 2);
             for (int64_t i = 0; i < many; i++) {
@@ -245,22 +204,27 @@ void tiles_of_columns(float *tiles, const float *source, int64_t ld, int64_t row
             }
         }
         for (int64_t i = 0; sum && i < many; i++) {
-            const int64_t row = gemm_tile_row(rows, t + i), height = gemm_tile_row(rows, t + i + 1) - row;
+            const int64_t row = gemm_tile_row(&gemm_fma, rows, t + i), height = gemm_tile_row(&gemm_fma, rows, t + i + 1) - row;
             v_store_n(sum + row, v_load_n(sum + row, height) + total[i], height);
         }
     }
 }
 
-void tiles_of_rows(float *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth)
+static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
 {
+    float *tiles = to;
     for (int64_t t = tile.from; t < tile.to; t++, tiles += MR * depth) {
-        const int64_t row = gemm_tile_row(rows, t), height = gemm_tile_row(rows, t + 1) - row;
+        const int64_t row = gemm_tile_row(&gemm_fma, rows, t), height = gemm_tile_row(&gemm_fma, rows, t + 1) - row;
         for (int64_t k = 0; k < depth; k += VW) {
             const int64_t steps = at_most(VW, depth - k);
             vf square[VW];
-            for (int64_t i = 0; i < VW; i++) square[i] = i < height ? tile_load(source + (row + i) * ld + k, steps) : v_zero();
-            transpose(square);
+            for (int64_t i = 0; i < VW; i++) square[i] = i < height ? source_load(source, dtype, (row + i) * ld + k, steps) : v_zero();
+            v_transpose(square);
             for (int64_t i = 0; i < steps; i++) v_store_n(tiles + (k + i) * MR, square[i], MR);
         }
     }
 }
+
+const gemm_core gemm_fma = { .rows = MR, .even = true, .in_place = true, .grain = 1, .bytes = sizeof(float), .block = block,
+                             .panel_of_rows = panel_of_rows, .panel_of_columns = panel_of_columns,
+                             .tiles_of_rows = tiles_of_rows, .tiles_of_columns = tiles_of_columns };

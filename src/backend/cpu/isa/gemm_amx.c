@@ -1,0 +1,197 @@
+// gemm_amx.c: the core on AMX matrix tiles: f32 products at 2.7 times the rate of vector multiply-adds.
+//
+// A float is the exact sum of three bf16 parts of 8 bits each, x = h + m + l: h cuts x off after 8 bits, m rounds the rest
+// to 8 bits, l is what remains. The product of two floats is then nine products of bf16 numbers, each exact in f32. Those
+// below the last place are dropped, six stay:
+//
+//     x y = l h' + m h' + m m' + h m' + h l' + h h'     (+ m l' + l m' + l l', at most 2^-22 |x y|, of either sign)
+//
+// (Henry, Tang & Heinecke 2019, arXiv:1904.06376.) A tile instruction does 16 x 16 x 32 bf16 products in 16 cycles, 16 times
+// as many as two vector units: 16 / 6 = 2.7. test_gemm holds the result to the bound of an f32 sum, and its mean error to no
+// more than that of the multiply-add core.
+//
+// Differences from f32: infinities become NaN; where a part falls below 2^-126 it is zero (numbers below 2^-102 lose digits,
+// products below 2^-126 vanish).
+//
+// Storage is in cells of 32 rows or columns x 32 steps: [part l, m, h][half][16 lines of 64 bytes], 6 KiB. Step i of a cell
+// is paired with step i + 16, in A and in B alike, so that a line is made of two whole vectors by masks and shifts:
+//
+//     A   line = row, 16 pairs of steps      B   line = pair of steps, 16 columns of it
+//
+// Rows of A and columns of B have their steps adjacent; the other two makers transpose squares of 16.
+#include "backend/cpu/isa/gemm.h"
+#ifdef __AMX_BF16__
+
+enum { MR = 32, DEPTH = 32, LINE = 64, HALF = 16 * LINE, PART = 2 * HALF, CELL = 3 * PART };
+enum { LOW = 0, MID = PART, HIGH = 2 * PART }; // places of the parts in a cell
+
+// Tiles 0 to 3 hold C by halves (rows, columns): 00 01 10 11. 4 and 5 hold A's halves, 6 and 7 B's.
+typedef struct tile_config { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tile_config;
+static const tile_config whole_tiles = { .palette = 1, .row_bytes = { LINE, LINE, LINE, LINE, LINE, LINE, LINE, LINE },
+                                         .rows = { 16, 16, 16, 16, 16, 16, 16, 16 } };
+
+#define LOAD_A(part) _tile_loadd(4, a + (part), LINE); if (tall) _tile_loadd(5, a + (part) + HALF, LINE)
+#define LOAD_B(part) _tile_loadd(6, b + (part), LINE); if (wide) _tile_loadd(7, b + (part) + HALF, LINE)
+#define MULTIPLY                              \
+    _tile_dpbf16ps(0, 4, 6);                  \
+    if (wide) _tile_dpbf16ps(1, 4, 7);        \
+    if (tall) _tile_dpbf16ps(2, 5, 6);        \
+    if (tall && wide) _tile_dpbf16ps(3, 5, 7)
+
+// sum (32, 32) = A B over `cells`; tall, wide: the second half of rows, of columns is wanted.
+V_INLINE void multiply_cells(const bool tall, const bool wide, const char *a, const char *b, int64_t cells, float *sum, int64_t ld)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (; cells > 0; cells--, a += CELL, b += CELL) {
+        LOAD_A(LOW);
+        LOAD_B(HIGH);
+        MULTIPLY;
+        LOAD_A(MID);
+        MULTIPLY;
+        LOAD_B(MID);
+        MULTIPLY;
+        LOAD_A(HIGH);
+        MULTIPLY;
+        LOAD_B(LOW);
+        MULTIPLY;
+        LOAD_B(HIGH);
+        MULTIPLY;
+    }
+    const int64_t stride = ld * (int64_t)sizeof(float);
+    _tile_stored(0, sum, stride);
+    if (wide) _tile_stored(1, sum + 16, stride);
+    if (tall) _tile_stored(2, sum + 16 * ld, stride);
+    if (tall && wide) _tile_stored(3, sum + 16 * ld + 16, stride);
+}
+
+static void tile(int64_t depth, const char *a, const char *b, float *c, int64_t ldc, int64_t height, int64_t width,
+                 const float *bias, const float *addend)
+{
+    float room[MR * NR] __attribute__((aligned(64)));
+    const int64_t cells = divide_up(depth, DEPTH);
+    const bool tall = height > 16, wide = width > 16, straight = !bias && !addend && height >= MR && width >= NR;
+    float *sum = straight ? c : room;
+    const int64_t ld = straight ? ldc : NR;
+    if (tall && wide) multiply_cells(true, true, a, b, cells, sum, ld);
+    else if (tall) multiply_cells(true, false, a, b, cells, sum, ld);
+    else if (wide) multiply_cells(false, true, a, b, cells, sum, ld);
+    else multiply_cells(false, false, a, b, cells, sum, ld);
+    if (straight) return;
+    for (int64_t r = 0; r < height; r++)
+        tile_finish(c + r * ldc, v_load(room + r * NR), v_load(room + r * NR + VW), width, bias, addend ? addend + r * ldc : NULL);
+}
+
+static void tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
+
+static void block(const gemm *g, span tiles, span panels)
+{
+    const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
+    _tile_loadconfig(&whole_tiles);
+    for (int64_t k = 0; k < g->depth; k += KC) {
+        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(&gemm_amx, depth);
+        const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
+        const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
+        if (g->make) tiles_of_rows(g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
+        for (int64_t j = panels.from; j < panels.to; j++)
+            for (int64_t i = tiles.from; i < tiles.to; i++) {
+                const int64_t row = i * MR, at = row * g->ldc + j * NR;
+                tile(depth, a + i * tile_bytes, g->b + j * g->b_panel + gemm_panel_bytes(&gemm_amx, k), g->c + at, g->ldc,
+                     at_most(MR, g->rows - row), g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
+            }
+    }
+    _tile_release();
+}
+
+// Panels and tiles ------------------------------------------------------------------------------------------------------
+
+// Stores the parts of steps i (x) and i + 16 (y) of 16 rows or columns as one line of each part.
+V_INLINE void store_line(char *line, vf x, vf y)
+{
+    const __m512i top = _mm512_set1_epi32((int)0xffff0000), half = _mm512_set1_epi32(0x8000);
+    const __m512i xh = _mm512_and_si512((__m512i)x, top), yh = _mm512_and_si512((__m512i)y, top);
+    const vf xr = x - (vf)xh, yr = y - (vf)yh;
+    const __m512i xm = _mm512_and_si512(_mm512_add_epi32((__m512i)xr, half), top);
+    const __m512i ym = _mm512_and_si512(_mm512_add_epi32((__m512i)yr, half), top);
+    const __m512i xl = (__m512i)(xr - (vf)xm), yl = (__m512i)(yr - (vf)ym);
+    // top ? y : x >> 16
+    _mm512_store_si512(line + LOW, _mm512_ternarylogic_epi32(top, yl, _mm512_srli_epi32(xl, 16), 0xca));
+    _mm512_store_si512(line + MID, _mm512_ternarylogic_epi32(top, ym, _mm512_srli_epi32(xm, 16), 0xca));
+    _mm512_store_si512(line + HIGH, _mm512_ternarylogic_epi32(top, yh, _mm512_srli_epi32(xh, 16), 0xca));
+}
+
+static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+{
+    char *cell = to;
+    for (int64_t k = 0; k < depth; k += DEPTH, cell += CELL)
+        for (int64_t part = 0; part < NR; part += 16) {
+            vf x[16], y[16];
+            for (int64_t i = 0; i < 16; i++) {
+                const bool there = part + i < n;
+                const int64_t at = there ? (rows ? rows[part + i] : part + i) * ld + k : 0;
+                x[i] = there ? source_load(source, dtype, at, depth - k) : v_zero();
+                y[i] = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
+            }
+            v_transpose(x);
+            v_transpose(y);
+            for (int64_t i = 0; i < 16; i++) store_line(cell + part / 16 * HALF + i * LINE, x[i], y[i]);
+        }
+}
+
+static void panel_of_columns(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+{
+    char *cell = to;
+    for (int64_t k = 0; k < depth; k += DEPTH, cell += CELL)
+        for (int64_t i = 0; i < 16; i++) {
+            const int64_t x_step = k + i, y_step = x_step + 16;
+            const int64_t x_at = (rows && x_step < depth ? rows[x_step] : x_step) * ld, y_at = (rows && y_step < depth ? rows[y_step] : y_step) * ld;
+            for (int64_t part = 0; part < NR; part += 16) {
+                const vf x = x_step < depth ? source_load(source, dtype, x_at + part, n - part) : v_zero();
+                const vf y = y_step < depth ? source_load(source, dtype, y_at + part, n - part) : v_zero();
+                store_line(cell + part / 16 * HALF + i * LINE, x, y);
+            }
+        }
+}
+
+static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
+{
+    char *cell = to;
+    for (int64_t t = tile.from; t < tile.to; t++)
+        for (int64_t k = 0; k < depth; k += DEPTH, cell += CELL)
+            for (int64_t i = 0; i < MR; i++) {
+                const bool there = t * MR + i < rows;
+                const int64_t at = (t * MR + i) * ld + k;
+                const vf x = there ? source_load(source, dtype, at, depth - k) : v_zero();
+                const vf y = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
+                store_line(cell + i * LINE, x, y);
+            }
+}
+
+static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+{
+    const int64_t tile_bytes = gemm_tile_bytes(&gemm_amx, depth);
+    for (int64_t k = 0; k < depth; k += DEPTH)
+        for (int64_t row = tile.from * MR; row < at_most(rows, tile.to * MR); row += 16) {
+            char *half = (char *)to + row / MR * tile_bytes + k / DEPTH * CELL + row % MR / 16 * HALF;
+            const float *from = source + k * ld + row;
+            vf x[16], y[16], total = v_zero();
+            for (int64_t i = 0; i < 16; i++) {
+                x[i] = k + i < depth ? tile_load(from + i * ld, rows - row) : v_zero();
+                y[i] = k + i + 16 < depth ? tile_load(from + (i + 16) * ld, rows - row) : v_zero();
+                total += x[i] + y[i];
+            }
+            if (sum) tile_store(sum + row, tile_load(sum + row, rows - row) + total, rows - row);
+            v_transpose(x);
+            v_transpose(y);
+            for (int64_t i = 0; i < 16; i++) store_line(half + i * LINE, x[i], y[i]);
+        }
+}
+
+const gemm_core gemm_amx = { .rows = MR, .grain = DEPTH, .bytes = CELL / (MR * DEPTH), .block = block,
+                             .panel_of_rows = panel_of_rows, .panel_of_columns = panel_of_columns,
+                             .tiles_of_rows = tiles_of_rows, .tiles_of_columns = tiles_of_columns };
+#else
+typedef int empty_file; // a translation unit needs a declaration
+#endif
