@@ -3,7 +3,6 @@
 #include "text/parts.h"
 
 #include <string.h>
-#include <utf8proc.h>
 
 static hone_status new_node(hone_added *added, int32_t *node)
 {
@@ -44,18 +43,6 @@ void hone_added_release(hone_added *added)
     *added = (hone_added){ 0 };
 }
 
-static bool is_space(int32_t code)
-{
-    return (code >= 9 && code <= 13) || code == 0x20 || code == 0x85 || code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a)
-        || code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
-}
-
-static bool is_word(int32_t code)
-{
-    utf8proc_category_t c = utf8proc_category(code);
-    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC;
-}
-
 static int32_t code_before(const char *text, size_t place, int *length)
 {
     size_t i = place - 1;
@@ -69,10 +56,10 @@ static int32_t code_before(const char *text, size_t place, int *length)
 static bool adjust(hone_added_flags flags, const char *text, size_t size, size_t from, size_t *start, size_t *stop)
 {
     int length;
-    if (flags.single_word && ((*start > 0 && is_word(code_before(text, *start, &length)))
-                              || (*stop < size && is_word(hone_utf8_next(text + *stop, size - *stop, &length))))) return false;
-    while (flags.lstrip && *start > from && is_space(code_before(text, *start, &length))) *start -= (size_t)length;
-    while (flags.rstrip && *stop < size && is_space(hone_utf8_next(text + *stop, size - *stop, &length))) *stop += (size_t)length;
+    if (flags.single_word && ((*start > 0 && hone_char_is_word(code_before(text, *start, &length)))
+                              || (*stop < size && hone_char_is_word(hone_utf8_next(text + *stop, size - *stop, &length))))) return false;
+    while (flags.lstrip && *start > from && hone_char_is_space(code_before(text, *start, &length))) *start -= (size_t)length;
+    while (flags.rstrip && *stop < size && hone_char_is_space(hone_utf8_next(text + *stop, size - *stop, &length))) *stop += (size_t)length;
     return true;
 }
 

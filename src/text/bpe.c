@@ -2,8 +2,6 @@
 //
 // Symbols are a doubly linked list; at each turn the pair of lowest rank, leftmost among equals, becomes one symbol.
 // Short pieces look for it by scanning, long ones keep a heap of candidates, so n symbols cost n log n whatever they are.
-// A cache of 65,536 pieces (a direct-mapped table, one cache line each) answers most words of real text at once: 96 % of
-// the pieces of 18.75 MB of novels, from a cold start.
 #include "text/parts.h"
 
 #include <inttypes.h>
@@ -186,85 +184,85 @@ static hone_status encode_piece(hone_encoder *encoder, const char *text, size_t 
     return HONE_OK;
 }
 
-static uint64_t mix(uint64_t h) { h *= 0x9E3779B97F4A7C15ull; return h ^ h >> 32; }
+// --- reading
 
-static hone_status encode_cached(hone_encoder *encoder, const char *text, size_t size)
+// by_token: merges that make the same token stand together and are equals, of which the leftmost in the text goes first
+// (tiktoken and SentencePiece rank tokens, not merges).
+typedef struct { bool by_token; int32_t last; uint32_t rank; } merge_order;
+
+static hone_status add_merge(hone_tokenizer *tokenizer, int64_t rank, const char *left, size_t left_size, const char *right, size_t right_size,
+                             merge_order *order, hone_buffer *joined, const char *where)
 {
-    if (size > HONE_CACHE_KEY) return encode_piece(encoder, text, size);
-    uint64_t key[4] = { 0 };
-    memcpy(key, text, size);
-    uint64_t h = mix(key[0] + size);
-    if (size > 8) h = mix(h ^ key[1]);
-    if (size > 16) h = mix(mix(h ^ key[2]) ^ key[3]);
-    hone_cache_entry *entry = &encoder->cache[h >> 16 & (HONE_CACHE_SLOTS - 1)];
-    hone_ids *out = encoder->out;
-    if (entry->size == size && memcmp(entry->key, key, sizeof key) == 0) {
-        if (hone_ids_reserve(out, HONE_CACHE_IDS)) return HONE_FAILED;
-        memcpy(out->data + out->count, entry->ids, sizeof entry->ids); // all seven: cheaper than counting
-        out->count += entry->n;
-        return HONE_OK;
+    const hone_vocab *vocab = &tokenizer->vocab;
+    joined->size = 0;
+    if (left_size == 0 || right_size == 0) return hone_fail("%s: merge %" PRId64 " has an empty side, so it would never end", where, rank);
+    if (hone_buffer_append(joined, left, left_size) || hone_buffer_append(joined, right, right_size)) return HONE_FAILED;
+    int32_t a = hone_vocab_find(vocab, left, left_size), b = hone_vocab_find(vocab, right, right_size), ab = hone_vocab_find(vocab, joined->data, joined->size);
+    if (a < 0 || b < 0 || ab < 0) {
+        bool both = a >= 0 && b >= 0;
+        const char *missing = a < 0 ? left : b < 0 ? right : joined->data;
+        return hone_fail("%s: merge %" PRId64 " (\"%.*s\" and \"%.*s\"): %s\"%.*s\" is not in the vocabulary", where, rank, (int)left_size, left,
+                         (int)right_size, right, both ? "their union " : "", (int)(a < 0 ? left_size : b < 0 ? right_size : joined->size), missing);
     }
-    int64_t first = out->count;
-    hone_status status = encode_piece(encoder, text, size);
-    int64_t n = out->count - first;
-    if (status || n > HONE_CACHE_IDS) return status;
-    memcpy(entry->key, key, sizeof key);
-    entry->size = (uint8_t)size;
-    entry->n = (uint8_t)n;
-    memcpy(entry->ids, out->data + first, (size_t)n * sizeof *out->data);
-    return HONE_OK;
+    if (order->last != ab || !order->by_token) *order = (merge_order){ order->by_token, ab, (uint32_t)rank };
+    hone_merges_add(&tokenizer->merges, (uint32_t)a, (uint32_t)b, order->rank, (uint32_t)ab);
+    uint32_t triple[2] = { (uint32_t)a, (uint32_t)b };
+    return hone_buffer_append(&tokenizer->identity, triple, sizeof triple);
 }
 
-static const char word_mark[] = "\xe2\x96\x81"; // ▁
-
-hone_status hone_bpe_encode(hone_encoder *encoder, const char *text, size_t size)
+static hone_status read_merges(hone_tokenizer *tokenizer, json_t *model, const char *where)
 {
-    if (!encoder->tokenizer->cut_words) return encode_cached(encoder, text, size);
-    size_t start = 0;
-    for (size_t i = 1; i + 3 <= size; i++) { // cut in front of a mark that follows another character
-        const char *hit = memmem(text + i, size - i, word_mark, 3);
-        if (!hit) break;
-        i = (size_t)(hit - text);
-        if (i >= 3 && memcmp(hit - 3, word_mark, 3) == 0) continue;
-        hone_status status = encode_cached(encoder, text + start, i - start);
-        if (status) return status;
-        start = i;
-    }
-    return start < size ? encode_cached(encoder, text + start, size - start) : HONE_OK;
-}
-
-// True if no merge makes a token that holds a mark behind another character, and marks and unknown characters cannot
-// influence each other otherwise: then words may be encoded apart.
-static bool words_are_apart(const hone_tokenizer *tokenizer)
-{
-    if (tokenizer->byte_level || tokenizer->ignore_merges || hone_vocab_find(&tokenizer->vocab, word_mark, 3) < 0) return false;
-    for (uint64_t s = 0; s <= tokenizer->merges.mask; s++) {
-        const hone_merge *merge = &tokenizer->merges.slot[s];
-        if (merge->rank == UINT32_MAX) continue;
-        const char *content = hone_vocab_content(&tokenizer->vocab, (int32_t)merge->id);
-        size_t size = tokenizer->vocab.token[merge->id].size;
-        bool other = false;
-        for (size_t i = 0; i < size;) {
-            bool mark = size - i >= 3 && memcmp(content + i, word_mark, 3) == 0;
-            if (mark && other) return false;
-            other |= !mark;
-            i += mark ? 3 : 1;
+    json_t *merges = json_object_get(model, "merges"), *merge;
+    size_t rank;
+    hone_buffer joined = { 0 };
+    merge_order order = { .last = -1 };
+    if (hone_json_bool(model, "merges_by_token", where, false, &order.by_token)) return HONE_FAILED;
+    if (!json_is_array(merges)) return hone_fail("%s: model.merges is missing or no list", where);
+    hone_status status = hone_merges_reserve(&tokenizer->merges, (int64_t)json_array_size(merges));
+    json_array_foreach(merges, rank, merge) {
+        if (status) break;
+        const json_t *a = json_array_get(merge, 0), *b = json_array_get(merge, 1);
+        if (json_is_array(merge) && json_array_size(merge) == 2 && json_is_string(a) && json_is_string(b)) {
+            status = add_merge(tokenizer, (int64_t)rank, json_string_value(a), json_string_length(a), json_string_value(b), json_string_length(b), &order, &joined, where);
+            continue;
         }
+        const char *text = json_string_value(merge), *space = text ? strchr(text, ' ') : NULL;
+        if (!space || space == text || !space[1] || strchr(space + 1, ' '))
+            status = hone_fail("%s: merge %zu is neither \"a b\" nor [\"a\", \"b\"]", where, rank);
+        else
+            status = add_merge(tokenizer, (int64_t)rank, text, (size_t)(space - text), space + 1, strlen(space + 1), &order, &joined, where);
     }
-    return true;
+    hone_buffer_release(&joined);
+    return status;
 }
 
-hone_status hone_bpe_prepare(hone_tokenizer *tokenizer, const char *where)
+static hone_status read_bpe(hone_tokenizer *tokenizer, json_t *model, const char *where)
 {
-    char name[8];
-    int missing = 0;
-    for (int b = 0; b < 256; b++) {
-        int size = tokenizer->byte_level ? hone_byte_to_char((uint8_t)b, name) : snprintf(name, sizeof name, "<0x%02X>", b);
-        tokenizer->byte_id[b] = hone_vocab_find(&tokenizer->vocab, name, (size_t)size);
-        missing += tokenizer->byte_id[b] < 0;
+    static const char *const affixes[] = { "continuing_subword_prefix", "end_of_word_suffix" };
+    const char *affix = NULL;
+    double dropout = 0.0;
+    hone_status status = HONE_OK;
+    for (int i = 0; i < 2; i++) {
+        if ((status = hone_json_text(model, affixes[i], where, false, &affix))) return status;
+        if (affix && *affix) return hone_fail("%s: model.%s \"%s\" is not supported (only empty)", where, affixes[i], affix);
     }
-    if (tokenizer->byte_level && missing == 256)
-        return hone_fail("%s: a ByteLevel tokenizer whose vocabulary has no token for any byte", where);
-    tokenizer->cut_words = words_are_apart(tokenizer);
-    return HONE_OK;
+    status = hone_json_real(model, "dropout", where, false, &dropout);
+    if (!status && dropout != 0.0) status = hone_fail("%s: model.dropout %g is not supported (only none)", where, dropout);
+    if (!status) status = hone_json_bool(model, "fuse_unk", where, false, &tokenizer->fuse_unk);
+    if (!status) status = hone_json_bool(model, "ignore_merges", where, false, &tokenizer->ignore_merges);
+    if (!status) status = hone_vocab_read(tokenizer, model, where);
+    if (!status) status = read_merges(tokenizer, model, where);
+    if (!status) status = hone_unknown_read(tokenizer, model, where);
+    if (status) return status;
+    if (json_is_true(json_object_get(model, "merges_by_token")) && hone_buffer_print(&tokenizer->identity, "by token;")) return HONE_FAILED;
+    return hone_buffer_print(&tokenizer->identity, "BPE %d %d %d %d;", tokenizer->fuse_unk, tokenizer->byte_fallback, tokenizer->ignore_merges, tokenizer->unk);
 }
+
+static hone_status prepare_bpe(hone_tokenizer *tokenizer, const char *where)
+{
+    int missing = 0;
+    for (int b = 0; b < 256; b++) missing += tokenizer->byte_id[b] < 0;
+    return tokenizer->byte_level && missing == 256 ? hone_fail("%s: a ByteLevel tokenizer whose vocabulary has no token for any byte", where) : HONE_OK;
+}
+
+const hone_model_kind hone_model_bpe = { "BPE", read_bpe, prepare_bpe, encode_piece };

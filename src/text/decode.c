@@ -8,7 +8,7 @@
 struct hone_decoder_kind {
     const char *type;
     hone_status (*read)(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where);
-    hone_status (*apply)(const hone_decoder *self, const char *text, size_t size, hone_buffer *out); // NULL: nothing per token
+    hone_status (*apply)(const hone_decoder *self, bool first, const char *text, size_t size, hone_buffer *out); // NULL: nothing per token
 };
 
 static hone_status read_nothing(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where)
@@ -17,15 +17,17 @@ static hone_status read_nothing(hone_tokenizer *tokenizer, hone_decoder *self, c
     return HONE_OK;
 }
 
-static hone_status apply_byte_level(const hone_decoder *self, const char *text, size_t size, hone_buffer *out)
+static hone_status apply_byte_level(const hone_decoder *self, bool first, const char *text, size_t size, hone_buffer *out)
 {
+    (void)first;
     (void)self;
     bool all;
     return hone_bytes_from_chars(text, size, out, &all);
 }
 
-static hone_status apply_byte_fallback(const hone_decoder *self, const char *text, size_t size, hone_buffer *out)
+static hone_status apply_byte_fallback(const hone_decoder *self, bool first, const char *text, size_t size, hone_buffer *out)
 {
+    (void)first;
     (void)self;
     char digits[3] = { 0 }, *rest = digits;
     if (size == 6 && memcmp(text, "<0x", 3) == 0 && text[5] == '>') {
@@ -53,8 +55,9 @@ static hone_status read_replace(hone_tokenizer *tokenizer, hone_decoder *self, c
     return self->from && self->to ? HONE_OK : HONE_FAILED;
 }
 
-static hone_status apply_replace(const hone_decoder *self, const char *text, size_t size, hone_buffer *out)
+static hone_status apply_replace(const hone_decoder *self, bool first, const char *text, size_t size, hone_buffer *out)
 {
+    (void)first;
     const char *end = text + size, *hit;
     for (; (hit = memmem(text, (size_t)(end - text), self->from, self->from_size)); text = hit + self->from_size) {
         hone_status status = hone_buffer_append(out, text, (size_t)(hit - text));
@@ -72,12 +75,64 @@ static hone_status read_metaspace(hone_tokenizer *tokenizer, hone_decoder *self,
     if (!status) status = hone_json_text(json, "prepend_scheme", where, false, &scheme);
     if (!status) status = hone_json_bool(json, "add_prefix_space", where, false, &add);
     if (status) return status;
-    tokenizer->metaspace_first = scheme ? strcmp(scheme, "never") != 0 : add;
+    tokenizer->first_differs |= scheme ? strcmp(scheme, "never") != 0 : add;
+    self->start = scheme ? strcmp(scheme, "never") != 0 : add;
     self->from = hone_strdup(replacement);
     self->to = hone_strdup(" ");
     self->from_size = strlen(replacement);
     self->to_size = 1;
     return self->from && self->to ? HONE_OK : HONE_FAILED;
+}
+
+// The first token loses its marks, also one inside it.
+static hone_status apply_metaspace(const hone_decoder *self, bool first, const char *text, size_t size, hone_buffer *out)
+{
+    hone_decoder drop = *self;
+    if (first && self->start) drop.to_size = 0;
+    return apply_replace(&drop, first, text, size, out);
+}
+
+// WordPiece: tokens that continue a word lose their mark, others but the first get a space in front.
+static hone_status read_wordpiece(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where)
+{
+    const char *prefix = "##";
+    self->cleanup = true;
+    hone_status status = hone_json_text(json, "prefix", where, false, &prefix);
+    if (!status) status = hone_json_bool(json, "cleanup", where, false, &self->cleanup);
+    if (status) return status;
+    tokenizer->first_differs = true;
+    self->from = hone_strdup(prefix);
+    self->from_size = strlen(prefix);
+    return self->from ? HONE_OK : HONE_FAILED;
+}
+
+// English punctuation back at its word, one rule behind the other over the whole token.
+static hone_status clean_up(hone_buffer *text)
+{
+    static const char *const rules[][2] = { { " .", "." }, { " ?", "?" }, { " !", "!" }, { " ,", "," }, { " ' ", "'" }, { " n't", "n't" }, { " 'm", "'m" },
+                                            { " do not", " don't" }, { " 's", "'s" }, { " 've", "'ve" }, { " 're", "'re" } };
+    for (size_t r = 0; r < sizeof rules / sizeof *rules; r++) {
+        hone_decoder rule = { .from = (char *)(uintptr_t)rules[r][0], .to = (char *)(uintptr_t)rules[r][1], .from_size = strlen(rules[r][0]), .to_size = strlen(rules[r][1]) };
+        hone_buffer made = { 0 };
+        if (!text->size || !memmem(text->data, text->size, rule.from, rule.from_size)) continue;
+        if (apply_replace(&rule, false, text->data, text->size, &made)) { hone_buffer_release(&made); return HONE_FAILED; }
+        hone_buffer_release(text);
+        *text = made;
+    }
+    return HONE_OK;
+}
+
+static hone_status apply_wordpiece(const hone_decoder *self, bool first, const char *text, size_t size, hone_buffer *out)
+{
+    hone_buffer made = { 0 };
+    bool goes_on = size >= self->from_size && memcmp(text, self->from, self->from_size) == 0;
+    size_t skip = goes_on && !first ? self->from_size : 0;
+    hone_status status = first || goes_on ? HONE_OK : hone_buffer_append(&made, " ", 1);
+    if (!status) status = hone_buffer_append(&made, text + skip, size - skip);
+    if (!status && self->cleanup) status = clean_up(&made);
+    if (!status && made.size) status = hone_buffer_append(out, made.data, made.size);
+    hone_buffer_release(&made);
+    return status;
 }
 
 static hone_status read_strip(hone_tokenizer *tokenizer, hone_decoder *self, const json_t *json, const char *where)
@@ -99,11 +154,12 @@ static const struct hone_decoder_kind kinds[] = {
     { "ByteFallback", read_nothing, apply_byte_fallback },
     { "ByteLevel", read_nothing, apply_byte_level },
     { "Fuse", read_nothing, NULL },
-    { "Metaspace", read_metaspace, apply_replace },
+    { "Metaspace", read_metaspace, apply_metaspace },
     { "Replace", read_replace, apply_replace },
     { "Strip", read_strip, NULL },
+    { "WordPiece", read_wordpiece, apply_wordpiece },
 };
-static const char *const known[] = { "ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip" };
+static const char *const known[] = { "ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip", "WordPiece" };
 
 hone_status hone_decoder_read(hone_tokenizer *tokenizer, const json_t *json, const char *where)
 {
@@ -113,8 +169,9 @@ hone_status hone_decoder_read(hone_tokenizer *tokenizer, const json_t *json, con
     if (status) return status;
     if (strcmp(type, "Sequence") == 0) {
         size_t i;
-        json_t *part;
-        json_array_foreach(json_object_get(json, "decoders"), i, part)
+        json_t *part, *parts = json_object_get(json, "decoders");
+        if (!json_is_array(parts)) return hone_fail("%s: decoder \"Sequence\" without a list \"decoders\"", where);
+        json_array_foreach(parts, i, part)
             if ((status = hone_decoder_read(tokenizer, part, where))) return status;
         return HONE_OK;
     }
@@ -129,23 +186,32 @@ hone_status hone_decoder_read(hone_tokenizer *tokenizer, const json_t *json, con
     return hone_refuse(where, "decoder", type, known, sizeof known / sizeof *known);
 }
 
-// Runs one token's content through the decoders.
-static hone_status plain_of_token(hone_tokenizer *tokenizer, int32_t id, hone_buffer stage[2])
+// Runs one token's content through the decoders; the result lies in stage[*last].
+static hone_status decode_token(const hone_tokenizer *tokenizer, int32_t id, bool first, hone_buffer stage[2], int *last)
 {
-    hone_vocab *vocab = &tokenizer->vocab;
-    hone_token *token = &vocab->token[id];
-    stage[0].size = 0;
-    hone_status status = hone_buffer_append(&stage[0], hone_vocab_content(vocab, id), token->size);
+    const hone_vocab *vocab = &tokenizer->vocab;
     int now = 0;
+    stage[0].size = 0;
+    hone_status status = hone_buffer_append(&stage[0], hone_vocab_content(vocab, id), vocab->token[id].size);
     for (int d = 0; !status && d < tokenizer->n_decoder; d++) {
         const hone_decoder *self = &tokenizer->decoder[d];
         if (!self->kind->apply) continue;
         stage[!now].size = 0;
-        status = self->kind->apply(self, stage[now].data, stage[now].size, &stage[!now]);
+        status = self->kind->apply(self, first, stage[now].size ? stage[now].data : "", stage[now].size, &stage[!now]);
         now = !now;
     }
+    *last = now;
+    return status;
+}
+
+static hone_status plain_of_token(hone_tokenizer *tokenizer, int32_t id, hone_buffer stage[2])
+{
+    hone_vocab *vocab = &tokenizer->vocab;
+    hone_token *token = &vocab->token[id];
+    int now;
+    hone_status status = decode_token(tokenizer, id, false, stage, &now);
     if (status) return status;
-    if (stage[now].size == token->size && memcmp(stage[now].data, hone_vocab_content(vocab, id), token->size) == 0) {
+    if (stage[now].size == token->size && memcmp(stage[now].size ? stage[now].data : "", hone_vocab_content(vocab, id), token->size) == 0) {
         token->plain = token->offset;
         token->plain_size = token->size;
         return HONE_OK;
@@ -167,14 +233,6 @@ hone_status hone_decoder_prepare(hone_tokenizer *tokenizer)
     return status;
 }
 
-// Metaspace drops every mark of the first token, also one inside it.
-static hone_status append_first_metaspace(const hone_tokenizer *tokenizer, int32_t id, hone_buffer *out)
-{
-    hone_decoder drop = tokenizer->decoder[tokenizer->n_decoder - 1];
-    drop.to_size = 0;
-    return apply_replace(&drop, hone_vocab_content(&tokenizer->vocab, id), tokenizer->vocab.token[id].size, out);
-}
-
 hone_status hone_tokenizer_decode_next(const hone_tokenizer *tokenizer, hone_decode_state *state, int32_t id, bool skip_special, hone_buffer *out)
 {
     if (id < 0 || id >= tokenizer->vocab.count || !tokenizer->vocab.token[id].exists)
@@ -184,8 +242,16 @@ hone_status hone_tokenizer_decode_next(const hone_tokenizer *tokenizer, hone_dec
     const char *text = tokenizer->vocab.bytes.data + token->plain;
     size_t size = token->plain_size;
     bool first = !state->started;
+    hone_buffer stage[2] = { 0 };
+    int now;
     state->started = true;
-    if (first && tokenizer->metaspace_first) return append_first_metaspace(tokenizer, id, out);
+    if (first && tokenizer->first_differs) {
+        hone_status status = decode_token(tokenizer, id, true, stage, &now);
+        if (!status && stage[now].size) status = hone_buffer_append(out, stage[now].data, stage[now].size);
+        hone_buffer_release(&stage[0]);
+        hone_buffer_release(&stage[1]);
+        return status;
+    }
     while (size && state->stripped < tokenizer->strip && *text == ' ') { text++; size--; state->stripped++; }
     if (size) state->stripped = (int)tokenizer->strip; // something else came first: what follows stays
     if (!first && tokenizer->join_with_space && hone_buffer_append(out, " ", 1)) return HONE_FAILED;

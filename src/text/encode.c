@@ -31,6 +31,7 @@ void hone_encoder_free(hone_encoder *encoder)
     hone_free(encoder->scratch);
     hone_free(encoder->symbol);
     hone_free(encoder->heap);
+    hone_free(encoder->lattice);
     hone_free(encoder->cache);
     hone_free(encoder);
 }
@@ -67,7 +68,7 @@ static hone_status encode_section(hone_encoder *encoder, const char *text, size_
 {
     const hone_tokenizer *tokenizer = encoder->tokenizer;
     if (size == 0) return HONE_OK;
-    hone_status status = hone_normalize(encoder, text, size, &text, &size);
+    hone_status status = hone_normalize(encoder, text, size, first, &text, &size);
     for (size_t place = 0; !status && place < size;) {
         size_t start, stop;
         int32_t id = hone_added_find(&tokenizer->normalized, tokenizer, text, size, place, plain, &start, &stop);

@@ -22,91 +22,6 @@ hone_status hone_refuse(const char *where, const char *part, const char *type, c
 
 // --- tokenizer.json
 
-static hone_status read_vocab(hone_tokenizer *tokenizer, json_t *model, const char *where)
-{
-    json_t *vocab = json_object_get(model, "vocab"), *id;
-    const char *content;
-    if (!json_is_object(vocab) || json_object_size(vocab) == 0) return hone_fail("%s: model.vocab is missing or no table of tokens", where);
-    json_object_foreach(vocab, content, id) {
-        if (!json_is_integer(id)) return hone_fail("%s: the id of token \"%s\" is no integer", where, content);
-        hone_status status = hone_vocab_add(&tokenizer->vocab, json_integer_value(id), content, strlen(content), where);
-        if (status) return status;
-    }
-    return HONE_OK;
-}
-
-static hone_status add_merge(hone_tokenizer *tokenizer, int64_t rank, const char *left, size_t left_size, const char *right, size_t right_size,
-                             hone_buffer *joined, const char *where)
-{
-    const hone_vocab *vocab = &tokenizer->vocab;
-    joined->size = 0;
-    if (hone_buffer_append(joined, left, left_size) || hone_buffer_append(joined, right, right_size)) return HONE_FAILED;
-    int32_t a = hone_vocab_find(vocab, left, left_size), b = hone_vocab_find(vocab, right, right_size), ab = hone_vocab_find(vocab, joined->data, joined->size);
-    if (a < 0 || b < 0 || ab < 0) {
-        bool both = a >= 0 && b >= 0;
-        const char *missing = a < 0 ? left : b < 0 ? right : joined->data;
-        return hone_fail("%s: merge %" PRId64 " (\"%.*s\" and \"%.*s\"): %s\"%.*s\" is not in the vocabulary", where, rank, (int)left_size, left,
-                         (int)right_size, right, both ? "their union " : "", (int)(a < 0 ? left_size : b < 0 ? right_size : joined->size), missing);
-    }
-    hone_merges_add(&tokenizer->merges, (uint32_t)a, (uint32_t)b, (uint32_t)rank, (uint32_t)ab);
-    uint32_t triple[2] = { (uint32_t)a, (uint32_t)b };
-    return hone_buffer_append(&tokenizer->identity, triple, sizeof triple);
-}
-
-static hone_status read_merges(hone_tokenizer *tokenizer, json_t *model, const char *where)
-{
-    json_t *merges = json_object_get(model, "merges"), *merge;
-    size_t rank;
-    hone_buffer joined = { 0 };
-    if (!json_is_array(merges)) return hone_fail("%s: model.merges is missing or no list", where);
-    hone_status status = hone_merges_reserve(&tokenizer->merges, (int64_t)json_array_size(merges));
-    json_array_foreach(merges, rank, merge) {
-        if (status) break;
-        const json_t *a = json_array_get(merge, 0), *b = json_array_get(merge, 1);
-        if (json_is_array(merge) && json_array_size(merge) == 2 && json_is_string(a) && json_is_string(b)) {
-            status = add_merge(tokenizer, (int64_t)rank, json_string_value(a), json_string_length(a), json_string_value(b), json_string_length(b), &joined, where);
-            continue;
-        }
-        const char *text = json_string_value(merge), *space = text ? strchr(text, ' ') : NULL;
-        if (!space || space == text || !space[1] || strchr(space + 1, ' '))
-            status = hone_fail("%s: merge %zu is neither \"a b\" nor [\"a\", \"b\"]", where, rank);
-        else
-            status = add_merge(tokenizer, (int64_t)rank, text, (size_t)(space - text), space + 1, strlen(space + 1), &joined, where);
-    }
-    hone_buffer_release(&joined);
-    return status;
-}
-
-static hone_status read_model(hone_tokenizer *tokenizer, json_t *model, const char *where)
-{
-    static const char *const known[] = { "BPE" };
-    static const char *const affixes[] = { "continuing_subword_prefix", "end_of_word_suffix" };
-    const char *type = "BPE", *unk = NULL, *affix = NULL;
-    double dropout = 0.0;
-    if (!json_is_object(model)) return hone_fail("%s: it has no \"model\"", where);
-    hone_status status = hone_json_text(model, "type", where, false, &type); // older files leave it out
-    if (status) return status;
-    if (strcmp(type, "BPE") != 0) return hone_refuse(where, "model", type, known, 1);
-    for (int i = 0; i < 2; i++) {
-        if ((status = hone_json_text(model, affixes[i], where, false, &affix))) return status;
-        if (affix && *affix) return hone_fail("%s: model.%s \"%s\" is not supported (only empty)", where, affixes[i], affix);
-    }
-    status = hone_json_real(model, "dropout", where, false, &dropout);
-    if (!status && dropout != 0.0) status = hone_fail("%s: model.dropout %g is not supported (only none)", where, dropout);
-    if (!status) status = hone_json_bool(model, "fuse_unk", where, false, &tokenizer->fuse_unk);
-    if (!status) status = hone_json_bool(model, "byte_fallback", where, false, &tokenizer->byte_fallback);
-    if (!status) status = hone_json_bool(model, "ignore_merges", where, false, &tokenizer->ignore_merges);
-    if (!status) status = hone_json_text(model, "unk_token", where, false, &unk);
-    if (!status) status = read_vocab(tokenizer, model, where);
-    if (!status) status = read_merges(tokenizer, model, where);
-    if (status) return status;
-    if (unk) {
-        tokenizer->unk = hone_vocab_find(&tokenizer->vocab, unk, strlen(unk));
-        if (tokenizer->unk < 0) return hone_fail("%s: model.unk_token \"%s\" is not in the vocabulary", where, unk);
-    }
-    return hone_buffer_print(&tokenizer->identity, "BPE %d %d %d %d;", tokenizer->fuse_unk, tokenizer->byte_fallback, tokenizer->ignore_merges, tokenizer->unk);
-}
-
 typedef struct { int32_t id; bool normalized; hone_added_flags flags; } added_row;
 
 static hone_status read_added_row(hone_tokenizer *tokenizer, const json_t *json, const char *where, added_row *row)
@@ -131,6 +46,7 @@ static hone_status read_added_row(hone_tokenizer *tokenizer, const json_t *json,
     hone_token *token = &tokenizer->vocab.token[id];
     token->added = true;
     token->special = special;
+    token->beside = found < 0;
     row->id = (int32_t)id;
     return hone_buffer_print(&tokenizer->identity, "added %" PRId64 " %d %d %d %d;", id, row->normalized, row->flags.single_word, row->flags.lstrip, row->flags.rstrip);
 }
@@ -141,7 +57,7 @@ static hone_status read_added(hone_tokenizer *tokenizer, const json_t *list, con
     json_t *json;
     hone_encoder encoder = { .tokenizer = tokenizer }; // for the normalizers
     added_row *row = hone_alloc(n + 1, sizeof *row);
-    hone_status status = row ? HONE_OK : HONE_FAILED;
+    hone_status status = row ? hone_matcher_init(&encoder.matcher) : HONE_FAILED;
     json_array_foreach(list, i, json)
         if (!status) status = read_added_row(tokenizer, json, where, &row[i]);
     if (!status && !(tokenizer->added_flags = hone_alloc((size_t)tokenizer->vocab.count, sizeof *tokenizer->added_flags))) status = HONE_FAILED;
@@ -149,11 +65,12 @@ static hone_status read_added(hone_tokenizer *tokenizer, const json_t *list, con
         const char *content = hone_vocab_content(&tokenizer->vocab, row[i].id);
         size_t size = tokenizer->vocab.token[row[i].id].size;
         tokenizer->added_flags[row[i].id] = row[i].flags;
-        if (row[i].normalized) status = hone_normalize(&encoder, content, size, &content, &size);
+        if (row[i].normalized) status = hone_normalize(&encoder, content, size, false, &content, &size);
         if (!status) status = hone_added_insert(row[i].normalized ? &tokenizer->normalized : &tokenizer->raw, content, size, row[i].id);
     }
     for (i = 0; i < 2; i++) hone_buffer_release(&encoder.normal[i]);
     hone_free(encoder.scratch);
+    hone_matcher_release(&encoder.matcher);
     hone_free(row);
     return status;
 }
@@ -177,12 +94,12 @@ static hone_status build(hone_tokenizer *tokenizer, json_t *json, const char *wh
 {
     hone_status status = hone_normalizer_read(tokenizer, json_object_get(json, "normalizer"), where);
     if (!status) status = hone_pretokenizer_read(tokenizer, json_object_get(json, "pre_tokenizer"), where);
-    if (!status) status = read_model(tokenizer, json_object_get(json, "model"), where);
+    if (!status) status = hone_model_read(tokenizer, json_object_get(json, "model"), where);
     if (!status) status = read_added(tokenizer, json_object_get(json, "added_tokens"), where);
     if (!status) status = hone_post_read(tokenizer, json_object_get(json, "post_processor"), where);
     if (!status) status = hone_decoder_read(tokenizer, json_object_get(json, "decoder"), where);
     if (!status) status = hone_decoder_prepare(tokenizer);
-    if (!status) status = hone_bpe_prepare(tokenizer, where);
+    if (!status) status = hone_model_prepare(tokenizer, where);
     return status ? status : finish_identity(tokenizer);
 }
 
@@ -311,7 +228,13 @@ void hone_tokenizer_free(hone_tokenizer *tokenizer)
         next = tokenizer->idle->next;
         hone_encoder_free(tokenizer->idle);
     }
-    for (int i = 0; i < tokenizer->n_normalizer; i++) { hone_free(tokenizer->normalizer[i].from); hone_free(tokenizer->normalizer[i].to); }
+    for (int i = 0; i < tokenizer->n_normalizer; i++) {
+        hone_normalizer *normalizer = &tokenizer->normalizer[i];
+        hone_free(normalizer->from);
+        hone_free(normalizer->to);
+        hone_regex_free(normalizer->regex);
+        hone_charsmap_free(normalizer->charsmap);
+    }
     for (int i = 0; i < tokenizer->n_pretokenizer; i++) hone_regex_free(tokenizer->pretokenizer[i].regex);
     for (int i = 0; i < tokenizer->n_decoder; i++) { hone_free(tokenizer->decoder[i].from); hone_free(tokenizer->decoder[i].to); }
     hone_added_release(&tokenizer->raw);
@@ -320,6 +243,9 @@ void hone_tokenizer_free(hone_tokenizer *tokenizer)
     hone_free(tokenizer->prefix);
     hone_free(tokenizer->suffix);
     hone_free(tokenizer->merges.slot);
+    hone_trie_release(&tokenizer->trie);
+    hone_free(tokenizer->score);
+    hone_free(tokenizer->prefix_mark);
     hone_vocab_release(&tokenizer->vocab);
     hone_buffer_release(&tokenizer->identity);
     hone_free(tokenizer->source);
@@ -393,8 +319,10 @@ hone_status hone_tokenizer_describe(const hone_tokenizer *tokenizer, hone_buffer
     const struct { const char *name; int32_t id; } named[] = { { "bos", special->bos }, { "eos", special->eos }, { "pad", special->pad }, { "unknown", special->unk } };
     int64_t added = 0;
     for (int64_t id = 0; id < tokenizer->vocab.count; id++) added += tokenizer->vocab.token[id].added;
-    hone_status status = hone_buffer_print(text, "  model          BPE, %s, %" PRId64 " ids (%" PRId64 " added), %" PRId64 " merges\n", tokenizer->byte_level ? "byte level"
-        : tokenizer->byte_fallback ? "characters with byte fallback" : "characters", tokenizer->vocab.count, added, tokenizer->merges.count);
+    hone_status status = hone_buffer_print(text, "  model          %s, %s, %" PRId64 " ids (%" PRId64 " added)", tokenizer->model->type, tokenizer->byte_level ? "byte level"
+        : tokenizer->byte_fallback ? "characters with byte fallback" : "characters", tokenizer->vocab.count, added);
+    if (!status && tokenizer->merges.count) status = hone_buffer_print(text, ", %" PRId64 " merges", tokenizer->merges.count);
+    if (!status) status = hone_buffer_append(text, "\n", 1);
     if (!status) status = hone_buffer_print(text, "  normalizers   ");
     for (int i = 0; !status && i < tokenizer->n_normalizer; i++) status = hone_buffer_print(text, " %s", tokenizer->normalizer[i].type);
     if (!status) status = hone_buffer_print(text, "%s\n  pre-tokenizers", tokenizer->n_normalizer ? "" : " none");

@@ -1,6 +1,6 @@
 // parts.h: the inside of a tokenizer, shared by the files of this folder and nobody else.
 //
-// A tokenizer is a vocabulary, a table of merges and four lists of components (normalizers, pre-tokenizers, decoders,
+// A tokenizer is a model (a vocabulary with merges or scores) and four lists of components (normalizers, pre-tokenizers, decoders,
 // the post-processor's ids). Each list's kinds stand in one table in the file named below; `Sequence` is flattened while
 // reading. Everything that changes what ids come out is also written to `identity`, in one canonical form.
 #pragma once
@@ -15,7 +15,7 @@ enum { HONE_MAX_COMPONENTS = 16 };
 typedef struct hone_token {
     uint32_t offset, size;          // content, in hone_vocab.bytes
     uint32_t plain, plain_size;     // what it decodes to, likewise
-    bool exists, added, special;
+    bool exists, added, special, beside; // beside: only an added token, not of the model
 } hone_token;
 
 typedef struct hone_vocab {
@@ -53,13 +53,50 @@ int hone_byte_to_char(uint8_t byte, char out[2]);       // UTF-8 of its characte
 hone_status hone_bytes_from_chars(const char *text, size_t size, hone_buffer *out, bool *all); // inverse; *all false: some character is no byte
 int32_t hone_utf8_next(const char *text, size_t size, int *length); // first character; -1 and length 1 where invalid
 
+// --- characters (characters.c), as Rust's standard library and its Unicode crates class them
+bool hone_char_is_space(int32_t code);      // White_Space
+bool hone_char_is_word(int32_t code);       // letters, marks, digits, connectors: what single_word looks at
+bool hone_char_is_numeric(int32_t code);    // N
+bool hone_char_is_punctuation(int32_t code); // ASCII's, and P
+bool hone_char_is_mark(int32_t code, bool nonspacing); // M, or Mn alone
+bool hone_young_punctuation(int32_t code);              // young.c: what the reference does not know yet
+bool hone_young_mark(int32_t code, bool only_nonspacing);
+bool hone_young_mapping(int32_t code);
+hone_status hone_char_append(hone_buffer *out, int32_t code);   // as UTF-8
+hone_status hone_base64_decode(const char *text, size_t size, hone_buffer *out, bool *valid);
+
+// --- a tree of byte strings (trie.c): one hash table of its edges, (node, byte) -> node. Node 0 is the root.
+typedef struct hone_trie {
+    uint64_t *edge; uint64_t mask; int64_t edges;   // (node + 1) << 40 | byte << 32 | child, 0 free
+    int32_t *id; int64_t nodes, capacity;           // (nodes,) the string that ends here, -1 none
+} hone_trie;
+hone_status hone_trie_add(hone_trie *trie, const char *text, size_t size, int32_t id);
+void hone_trie_release(hone_trie *trie);
+static inline int32_t hone_trie_step(const hone_trie *trie, int32_t node, uint8_t byte) // -1 none
+{
+    uint64_t key = (uint64_t)(node + 1) << 8 | byte;
+    for (uint64_t s = key * 0x9E3779B97F4A7C15ull >> 20;; s++) {
+        uint64_t edge = trie->edge[s & trie->mask];
+        if (edge >> 32 == key) return (int32_t)(uint32_t)edge;
+        if (edge == 0) return -1;
+    }
+}
+
 // --- components
 typedef struct hone_encoder hone_encoder;
+typedef struct hone_charsmap hone_charsmap; // charsmap.c: SentencePiece's table of replacements
+hone_status hone_charsmap_new(hone_charsmap **map, const char *data, size_t size, const char *where);
+void hone_charsmap_free(hone_charsmap *map);
+// Longest: SentencePiece's way, the longest string of the table at each place. Else Hugging Face's, character by character.
+hone_status hone_charsmap_apply(const hone_charsmap *map, bool longest, const char *text, size_t size, hone_buffer *out);
 typedef struct hone_piece { const char *text; size_t size; bool first; } hone_piece; // first: at the very start of the input
 
 typedef struct hone_normalizer {    // normalize.c
     const struct hone_normalizer_kind *kind; const char *type;
     char *from, *to; size_t from_size, to_size;
+    hone_regex *regex;
+    bool left, right, first_only, clean, han, accents, lower;   // what each means stands beside its kind
+    hone_charsmap *charsmap;
 } hone_normalizer;
 
 typedef enum { HONE_SPLIT_REMOVED, HONE_SPLIT_ISOLATED, HONE_SPLIT_MERGED_WITH_PREVIOUS, HONE_SPLIT_MERGED_WITH_NEXT,
@@ -72,12 +109,14 @@ typedef struct hone_pretokenizer {  // pretokenize.c
     bool invert, add_prefix_space, split;
     hone_prepend prepend;
     char replacement[8]; size_t replacement_size;
+    bool (*matches)(int32_t code);  // pre-tokenizers that look at characters
 } hone_pretokenizer;
 
 typedef struct hone_decoder {       // decode.c
     const struct hone_decoder_kind *kind; const char *type;
     char *from, *to; size_t from_size, to_size;
     int64_t start;
+    bool cleanup;
 } hone_decoder;
 
 // Added tokens: a tree over bytes, leftmost match, longest first (added.c).
@@ -96,8 +135,12 @@ int32_t hone_added_find(const hone_added *added, const hone_tokenizer *tokenizer
                         size_t *start, size_t *stop);
 
 struct hone_tokenizer {
+    const struct hone_model_kind *model;
     hone_vocab vocab;
-    hone_merges merges;
+    hone_merges merges;                 // BPE
+    hone_trie trie;                     // Unigram, WordPiece: all tokens
+    double *score, unknown_score; int64_t scores; // Unigram: (scores,) log-probabilities
+    char *prefix_mark; int32_t prefix_node; int64_t most_chars; // WordPiece: what continues a word begins with; longest word
     hone_normalizer normalizer[HONE_MAX_COMPONENTS]; int n_normalizer;
     hone_pretokenizer pretokenizer[HONE_MAX_COMPONENTS]; int n_pretokenizer;
     hone_decoder decoder[HONE_MAX_COMPONENTS]; int n_decoder;
@@ -109,9 +152,10 @@ struct hone_tokenizer {
     int32_t byte_id[256];               // token of each byte (byte level, or byte fallback), -1 none
     bool byte_fallback, fuse_unk, ignore_merges;
     int32_t unk;
+    bool apart_from_text;               // SentencePiece: special and byte tokens are never found in a text
     bool cut_words;                     // no merge crosses a ▁ that follows another character: words encode apart
     bool join_with_space;               // no decoder: tokens stand apart
-    bool metaspace_first;               // decoder Metaspace: the first token loses its ▁
+    bool first_differs;                 // some decoder treats the first token unlike the others
     int64_t strip;                      // decoder Strip: so many leading spaces
 
     hone_special_ids special;
@@ -137,17 +181,31 @@ struct hone_encoder {
     int32_t *scratch; int64_t scratch_capacity;     // utf8proc's characters
     struct hone_symbol *symbol; int64_t symbol_capacity;
     struct hone_candidate *heap; int64_t heap_count, heap_capacity;
+    struct hone_lattice *lattice; int64_t lattice_capacity;
     hone_cache_entry *cache;
     hone_encoder *next;
 };
 hone_status hone_ids_reserve(hone_ids *ids, int64_t more);
 
 hone_status hone_normalizer_read(hone_tokenizer *tokenizer, const json_t *json, const char *where);
-hone_status hone_normalize(hone_encoder *encoder, const char *text, size_t size, const char **out, size_t *out_size);
+hone_status hone_normalize(hone_encoder *encoder, const char *text, size_t size, bool first, const char **out, size_t *out_size);
 hone_status hone_pretokenizer_read(hone_tokenizer *tokenizer, const json_t *json, const char *where);
 hone_status hone_pretokenize(hone_encoder *encoder, int stage, hone_piece piece); // and on to the model
-hone_status hone_bpe_encode(hone_encoder *encoder, const char *text, size_t size);
-hone_status hone_bpe_prepare(hone_tokenizer *tokenizer, const char *where);       // after loading: byte_id, cut_words
+
+// Models (model.c holds the table): a piece of text to ids.
+typedef struct hone_model_kind {
+    const char *type;
+    hone_status (*read)(hone_tokenizer *tokenizer, json_t *json, const char *where);
+    hone_status (*prepare)(hone_tokenizer *tokenizer, const char *where);   // after added tokens are known
+    hone_status (*encode)(hone_encoder *encoder, const char *text, size_t size);
+} hone_model_kind;
+extern const hone_model_kind hone_model_bpe, hone_model_unigram, hone_model_wordpiece; // bpe.c, unigram.c, wordpiece.c
+hone_status hone_model_read(hone_tokenizer *tokenizer, json_t *json, const char *where);
+hone_status hone_model_prepare(hone_tokenizer *tokenizer, const char *where);
+hone_status hone_model_encode(hone_encoder *encoder, const char *text, size_t size); // the last stage of pre-tokenizing
+hone_status hone_vocab_read(hone_tokenizer *tokenizer, json_t *model, const char *where); // model.vocab, a table of tokens and ids
+hone_status hone_unknown_read(hone_tokenizer *tokenizer, json_t *model, const char *where); // model.unk_token
+
 hone_status hone_decoder_read(hone_tokenizer *tokenizer, const json_t *json, const char *where);
 hone_status hone_decoder_prepare(hone_tokenizer *tokenizer);                      // every token's plain bytes
 hone_status hone_post_read(hone_tokenizer *tokenizer, const json_t *json, const char *where);

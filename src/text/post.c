@@ -47,11 +47,32 @@ static hone_status read_nothing(hone_tokenizer *tokenizer, const json_t *json, c
     return HONE_OK;
 }
 
+// BertProcessing, RobertaProcessing: "cls" in front, "sep" behind, each [token, id]
+static hone_status read_pair(hone_tokenizer *tokenizer, const json_t *json, const char *where)
+{
+    static const char *const key[] = { "cls", "sep" };
+    for (int k = 0; k < 2; k++) {
+        const json_t *id = json_array_get(json_object_get(json, key[k]), 1);
+        int64_t value = json_is_integer(id) ? json_integer_value(id) : -1;
+        int32_t *ids = hone_alloc(1, sizeof *ids);
+        if (!ids) return HONE_FAILED;
+        hone_free(k ? tokenizer->suffix : tokenizer->prefix);
+        *(k ? &tokenizer->suffix : &tokenizer->prefix) = ids;
+        *(k ? &tokenizer->n_suffix : &tokenizer->n_prefix) = 1;
+        if (value < 0 || value >= tokenizer->vocab.count)
+            return hone_fail("%s: the post-processor's \"%s\" is not [token, id] with an id of the vocabulary of %" PRId64, where, key[k], tokenizer->vocab.count);
+        *ids = (int32_t)value;
+    }
+    return HONE_OK;
+}
+
 static const struct { const char *type; hone_status (*read)(hone_tokenizer *tokenizer, const json_t *json, const char *where); } kinds[] = {
+    { "BertProcessing", read_pair },
     { "ByteLevel", read_nothing },
+    { "RobertaProcessing", read_pair },
     { "TemplateProcessing", read_template },
 };
-static const char *const known[] = { "ByteLevel", "Sequence", "TemplateProcessing" };
+static const char *const known[] = { "BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing" };
 
 hone_status hone_post_read(hone_tokenizer *tokenizer, const json_t *json, const char *where)
 {
@@ -61,8 +82,9 @@ hone_status hone_post_read(hone_tokenizer *tokenizer, const json_t *json, const 
     if (status) return status;
     if (strcmp(type, "Sequence") == 0) {
         size_t i;
-        json_t *part;
-        json_array_foreach(json_object_get(json, "processors"), i, part)
+        json_t *part, *parts = json_object_get(json, "processors");
+        if (!json_is_array(parts)) return hone_fail("%s: post-processor \"Sequence\" without a list \"processors\"", where);
+        json_array_foreach(parts, i, part)
             if ((status = hone_post_read(tokenizer, part, where))) return status;
         return HONE_OK;
     }

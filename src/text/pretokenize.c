@@ -186,12 +186,105 @@ static hone_status apply_metaspace(const hone_pretokenizer *self, hone_encoder *
     return pass_on(encoder, stage, piece, start, piece.size);
 }
 
+// --- Whitespace: words and runs of other signs; spaces are dropped. Rust's \w: Alphabetic, M, Nd, Pc, Join_Control
+static const char word_items[] = "\\p{L}\\p{Nl}\\p{M}\\p{Nd}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}\\x{200c}\\x{200d}";
+
+static hone_status read_whitespace(hone_tokenizer *tokenizer, hone_pretokenizer *self, const json_t *json, const char *where)
+{
+    (void)json;
+    char *pattern = hone_format("[%s]+|[^%s\\s]+", word_items, word_items);
+    hone_status status = pattern ? hone_regex_new(&self->regex, pattern, false, where) : HONE_FAILED;
+    self->behavior = HONE_SPLIT_REMOVED;
+    self->invert = true;
+    hone_free(pattern);
+    return status ? status : hone_buffer_print(&tokenizer->identity, ";");
+}
+
+// --- by character: each one that matches is a match of its own
+static hone_status apply_characters(const hone_pretokenizer *self, hone_encoder *encoder, int stage, hone_piece piece)
+{
+    splitter splits = { .behavior = self->behavior };
+    size_t place = 0;
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < piece.size && !status;) {
+        int length;
+        int32_t code = hone_utf8_next(piece.text + i, piece.size - i, &length);
+        size_t end = i + (size_t)length;
+        if (self->matches(code)) {
+            status = split_span(&splits, false, place, i, encoder, stage, piece);
+            if (!status) status = split_span(&splits, true, i, end, encoder, stage, piece);
+            place = end;
+        }
+        i = end;
+    }
+    if (!status) status = split_span(&splits, false, place, piece.size, encoder, stage, piece);
+    if (!status && splits.have) status = pass_on(encoder, stage, piece, splits.start, splits.end);
+    return status;
+}
+
+static hone_status read_digits(hone_tokenizer *tokenizer, hone_pretokenizer *self, const json_t *json, const char *where)
+{
+    bool individual = false;
+    hone_status status = hone_json_bool(json, "individual_digits", where, false, &individual);
+    self->matches = hone_char_is_numeric;
+    self->behavior = individual ? HONE_SPLIT_ISOLATED : HONE_SPLIT_CONTIGUOUS;
+    return status ? status : hone_buffer_print(&tokenizer->identity, " %d;", individual);
+}
+
+static hone_status read_punctuation(hone_tokenizer *tokenizer, hone_pretokenizer *self, const json_t *json, const char *where)
+{
+    self->matches = hone_char_is_punctuation;
+    self->behavior = HONE_SPLIT_ISOLATED;
+    hone_status status = json_object_get(json, "behavior") ? read_behavior(self, json, where) : HONE_OK;
+    return status ? status : hone_buffer_print(&tokenizer->identity, " %d;", self->behavior);
+}
+
+static hone_status read_whitespace_split(hone_tokenizer *tokenizer, hone_pretokenizer *self, const json_t *json, const char *where)
+{
+    (void)json; (void)where;
+    self->matches = hone_char_is_space;
+    self->behavior = HONE_SPLIT_REMOVED;
+    return hone_buffer_print(&tokenizer->identity, ";");
+}
+
+// --- BertPreTokenizer: spaces dropped, each punctuation sign apart
+static hone_status read_bert(hone_tokenizer *tokenizer, hone_pretokenizer *self, const json_t *json, const char *where)
+{
+    (void)self; (void)json; (void)where;
+    return hone_buffer_print(&tokenizer->identity, ";");
+}
+
+static hone_status apply_bert(const hone_pretokenizer *self, hone_encoder *encoder, int stage, hone_piece piece)
+{
+    (void)self;
+    hone_status status = HONE_OK;
+    size_t place = 0;
+    for (size_t i = 0; i < piece.size && !status;) {
+        int length;
+        int32_t code = hone_utf8_next(piece.text + i, piece.size - i, &length);
+        size_t end = i + (size_t)length;
+        bool space = hone_char_is_space(code), sign = hone_char_is_punctuation(code);
+        if (space || sign) {
+            status = pass_on(encoder, stage, piece, place, i);
+            if (!status && sign) status = pass_on(encoder, stage, piece, i, end);
+            place = end;
+        }
+        i = end;
+    }
+    return status ? status : pass_on(encoder, stage, piece, place, piece.size);
+}
+
 static const struct hone_pretokenizer_kind kinds[] = {
+    { "BertPreTokenizer", read_bert, apply_bert },
     { "ByteLevel", read_byte_level, apply_byte_level },
+    { "Digits", read_digits, apply_characters },
     { "Metaspace", read_metaspace, apply_metaspace },
+    { "Punctuation", read_punctuation, apply_characters },
     { "Split", read_split, apply_regex },
+    { "Whitespace", read_whitespace, apply_regex },
+    { "WhitespaceSplit", read_whitespace_split, apply_characters },
 };
-static const char *const known[] = { "ByteLevel", "Metaspace", "Sequence", "Split" };
+static const char *const known[] = { "BertPreTokenizer", "ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence", "Split", "Whitespace", "WhitespaceSplit" };
 
 hone_status hone_pretokenizer_read(hone_tokenizer *tokenizer, const json_t *json, const char *where)
 {
@@ -201,8 +294,9 @@ hone_status hone_pretokenizer_read(hone_tokenizer *tokenizer, const json_t *json
     if (status) return status;
     if (strcmp(type, "Sequence") == 0) {
         size_t i;
-        json_t *part;
-        json_array_foreach(json_object_get(json, "pretokenizers"), i, part)
+        json_t *part, *parts = json_object_get(json, "pretokenizers");
+        if (!json_is_array(parts)) return hone_fail("%s: pre-tokenizer \"Sequence\" without a list \"pretokenizers\"", where);
+        json_array_foreach(parts, i, part)
             if ((status = hone_pretokenizer_read(tokenizer, part, where))) return status;
         return HONE_OK;
     }
@@ -222,7 +316,7 @@ hone_status hone_pretokenizer_read(hone_tokenizer *tokenizer, const json_t *json
 hone_status hone_pretokenize(hone_encoder *encoder, int stage, hone_piece piece)
 {
     const hone_tokenizer *tokenizer = encoder->tokenizer;
-    if (stage == tokenizer->n_pretokenizer) return hone_bpe_encode(encoder, piece.text, piece.size);
+    if (stage == tokenizer->n_pretokenizer) return hone_model_encode(encoder, piece.text, piece.size);
     const hone_pretokenizer *self = &tokenizer->pretokenizer[stage];
     return self->kind->apply(self, encoder, stage, piece);
 }

@@ -73,6 +73,12 @@ void hone_regex_free(hone_regex *regex)
     hone_free(regex);
 }
 
+bool hone_regex_matches_empty(const hone_regex *regex)
+{
+    uint32_t empty = 0;
+    return pcre2_pattern_info(regex->code, PCRE2_INFO_MATCHEMPTY, &empty) == 0 && empty;
+}
+
 hone_status hone_matcher_init(hone_matcher *matcher)
 {
     *matcher = (hone_matcher){ 0 };

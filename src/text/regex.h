@@ -10,6 +10,7 @@
 typedef struct hone_regex hone_regex;
 hone_status hone_regex_new(hone_regex **regex, const char *pattern, bool literal, const char *where);
 void hone_regex_free(hone_regex *regex);
+bool hone_regex_matches_empty(const hone_regex *regex);    // it can match where nothing stands
 
 // What one thread needs to match with.
 typedef struct hone_matcher { void *data, *context, *stack; } hone_matcher;

@@ -1,10 +1,10 @@
 // tokenizer.h: text to ids and back, exactly as the tokenizer's own library does it.
 //
-//     text -> added tokens cut out -> normalizers -> pre-tokenizers (pieces) -> BPE (ids) -> post-processor (bos, eos)
+//     text -> added tokens cut out -> normalizers -> pre-tokenizers (pieces) -> model (ids) -> post-processor (bos, eos)
 //     ids  -> decoders -> bytes
 //
 // Reads tokenizer.json (Hugging Face) and GPT-2's vocab.json + merges.txt. What each part may be stands in one table each:
-// normalize.c, pretokenize.c, decode.c, post.c; a component that is not in its table is refused by name. (The keys
+// model.c, normalize.c, pretokenize.c, decode.c, post.c; a component that is not in its table is refused by name. (The keys
 // "truncation" and "padding" of a tokenizer.json are about batches, not text; encoding here never cuts or pads.)
 // After loading a tokenizer never changes, and any number of threads may use it.
 #pragma once

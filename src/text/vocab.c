@@ -1,4 +1,4 @@
-// vocab.c: the two tables of a BPE model: tokens by id and by content, and the merges.
+// vocab.c: two tables: tokens by id and by content, and the merges.
 #include "text/parts.h"
 #include "base/file.h"
 
