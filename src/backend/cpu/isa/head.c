@@ -16,7 +16,7 @@
 #include "backend/cpu/isa/gemm.h"
 #include <math.h>
 
-enum { CHUNK_ROWS = 256, CHUNK_BYTES = 50 << 20, STAT = 224 };
+enum { CHUNK_ROWS = 512, CHUNK_BYTES = 50 << 20, STAT = 224 };
 static const gemm_core *const core = &gemm_best;
 static int64_t bytes_of(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; }
 
