@@ -105,7 +105,7 @@ hone_status hone_cmd_prepare(int argc, char **argv)
     if (separator && !(unescaped = unescape(separator))) return HONE_FAILED;
     o.separator = unescaped;
     o.stop = hone_stop_asked;
-    hone_stop_watch();
+    hone_stop_watch(HONE_STOP_TERM);
     hone_prepare_report report;
     status = hone_prepare(&o, &report);
     if (terminal) fprintf(stderr, "\r\033[K");

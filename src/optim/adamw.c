@@ -46,6 +46,7 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_adamw_options 
     }
     io->norm = hone_graph_tensor(graph, HONE_CLASS_output, HONE_f32, HONE_DIMS(2), "update.norm");
     hone_graph_add(graph, HONE_OP_clip_factor, &(hone_attr){ .max_norm = (float)options->max_grad_norm }, (hone_tid[]){ parts }, &io->norm);
+    io->n_norm = graph->now->count;
     for (int64_t i = 0; i < io->n_storage; i++) {
         hone_attr attr = { .beta1 = (float)options->beta1, .beta2 = (float)options->beta2, .eps = (float)options->epsilon };
         if (hone_at(graph, storage[i])->decayed) attr.decay = (float)options->weight_decay;

@@ -17,6 +17,7 @@ typedef struct hone_update_io {
     hone_tid hyper;            // f32[3] input: rate, 1 - beta1^t, 1 - beta2^t
     hone_tid norm;             // f32[2] output: global norm of the gradients, clip factor
     int64_t n_storage;         // trained storages
+    int64_t n_norm;            // nodes of "update" up to the norm: they change no weight
 } hone_update_io;
 
 // After program "micro" was built: its gradients say what is trained. Makes program "update".

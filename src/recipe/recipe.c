@@ -13,18 +13,28 @@ static hone_status check(const hone_recipe *recipe)
     return HONE_OK;
 }
 
-hone_status hone_recipe_load(hone_recipe *recipe, const char *path, int n_override, char *const *override)
+static hone_status load(hone_recipe *recipe, const char *path, const char *text, int n_override, char *const *override)
 {
     *recipe = (hone_recipe){ 0 };
     hone_status status = HONE_FAILED;
     if (!(recipe->path = hone_strdup(path ? path : "")) || hone_value_defaults(recipe) != HONE_OK) goto out;
-    if (path && (status = hone_yaml_load(recipe, path)) != HONE_OK) goto out;
-    for (int i = 0; i < n_override; i++)
-        if ((status = hone_yaml_override(recipe, override[i])) != HONE_OK) goto out;
-    status = check(recipe);
+    if (text) status = hone_yaml_parse(recipe, path, text, strlen(text));
+    else status = path ? hone_yaml_load(recipe, path) : HONE_OK;
+    for (int i = 0; i < n_override && status == HONE_OK; i++) status = hone_yaml_override(recipe, override[i]);
+    if (status == HONE_OK) status = check(recipe);
 out:
     if (status != HONE_OK) hone_recipe_release(recipe);
     return status;
+}
+
+hone_status hone_recipe_load(hone_recipe *recipe, const char *path, int n_override, char *const *override)
+{
+    return load(recipe, path, NULL, n_override, override);
+}
+
+hone_status hone_recipe_parse(hone_recipe *recipe, const char *where, const char *text, int n_override, char *const *override)
+{
+    return load(recipe, where, text, n_override, override);
 }
 
 void hone_recipe_release(hone_recipe *recipe)

@@ -77,6 +77,8 @@ typedef struct hone_recipe {
 
 // path NULL: defaults and overrides only. On failure nothing is left to release.
 hone_status hone_recipe_load(hone_recipe *recipe, const char *path, int n_override, char *const *override);
+// The same from a text (YAML, or JSON as hone_recipe_to_json makes it); where: what messages call it.
+hone_status hone_recipe_parse(hone_recipe *recipe, const char *where, const char *text, int n_override, char *const *override);
 void hone_recipe_release(hone_recipe *recipe);
 bool hone_recipe_given(const hone_recipe *recipe, hone_key_id key);
 

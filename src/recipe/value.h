@@ -12,6 +12,7 @@ json_t *hone_value_plain_json(const char *text);
 
 static inline void *hone_value_at(const hone_recipe *recipe, const hone_key *key) { return (char *)(uintptr_t)recipe + key->offset; }
 // YAML (file and overrides) into a recipe whose defaults are set.
+hone_status hone_yaml_parse(hone_recipe *recipe, const char *path, const char *text, size_t size);
 hone_status hone_yaml_load(hone_recipe *recipe, const char *path);
 hone_status hone_yaml_override(hone_recipe *recipe, const char *text);
 bool hone_choice_of(const hone_key *key, hone_choice choice);

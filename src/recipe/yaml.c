@@ -261,18 +261,12 @@ static hone_status parse(reader *r, size_t size)
     return status;
 }
 
-hone_status hone_yaml_load(hone_recipe *recipe, const char *path)
+hone_status hone_yaml_parse(hone_recipe *recipe, const char *path, const char *text, size_t size)
 {
-    char *text;
-    size_t size;
-    if (hone_file_read(path, &text, &size) != HONE_OK) return HONE_FAILED;
     reader r = { .recipe = recipe, .text = text, .budget = 10000 };
-    hone_status status;
-    if (strlen(text) != size) {
-        status = hone_fail("%s: a zero byte at %zu: this is not a YAML text", path, strlen(text));
-        goto out;
-    }
-    if ((status = parse(&r, size)) != HONE_OK) goto out;
+    if (strlen(text) != size) return hone_fail("%s: a zero byte at %zu: this is not a YAML text", path, strlen(text));
+    hone_status status = parse(&r, size);
+    if (status != HONE_OK) return status;
     yaml_node_t *root = yaml_document_get_root_node(&r.document);
     if (!root) status = hone_fail("%s: the recipe is empty; `hone pretrain --keys text` lists the keys", path);
     else if (root->type != YAML_MAPPING_NODE) status = hone_fail("%s:%d: a recipe is a list of `key: value` lines", path, (int)root->start_mark.line + 1);
@@ -280,7 +274,15 @@ hone_status hone_yaml_load(hone_recipe *recipe, const char *path)
         for (yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top && status == HONE_OK; pair++)
             status = read_pair(&r, yaml_document_get_node(&r.document, pair->key), yaml_document_get_node(&r.document, pair->value));
     yaml_document_delete(&r.document);
-out:
+    return status;
+}
+
+hone_status hone_yaml_load(hone_recipe *recipe, const char *path)
+{
+    char *text;
+    size_t size;
+    if (hone_file_read(path, &text, &size) != HONE_OK) return HONE_FAILED;
+    hone_status status = hone_yaml_parse(recipe, path, text, size);
     hone_free(text);
     return status;
 }

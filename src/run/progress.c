@@ -3,12 +3,14 @@
 #include "base/cpu.h"
 #include "base/units.h"
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 static const double REDRAW_S = 0.2;
+static pthread_mutex_t drawing = PTHREAD_MUTEX_INITIALIZER;   // the watchdog speaks from a thread of its own
 
 void hone_progress_open(hone_progress *progress, FILE *out, int64_t every, double peak_flops)
 {
@@ -53,7 +55,7 @@ static int print_row(const hone_progress *p, const hone_progress_row *row, char 
     return n < (int)size ? n : (int)size - 1;
 }
 
-void hone_progress_step(hone_progress *progress, const hone_progress_row *row)
+static void draw_step(hone_progress *progress, const hone_progress_row *row)
 {
     char text[256];
     if (!progress->terminal) {
@@ -73,6 +75,13 @@ void hone_progress_step(hone_progress *progress, const hone_progress_row *row)
     progress->drawn_s = now;
 }
 
+void hone_progress_step(hone_progress *progress, const hone_progress_row *row)
+{
+    pthread_mutex_lock(&drawing);
+    draw_step(progress, row);
+    pthread_mutex_unlock(&drawing);
+}
+
 void hone_progress_held(hone_progress *progress, int64_t step, double loss, double bits_per_byte)
 {
     progress->held_step = step;
@@ -82,6 +91,7 @@ void hone_progress_held(hone_progress *progress, int64_t step, double loss, doub
 
 void hone_progress_say(hone_progress *progress, const char *format, ...)
 {
+    pthread_mutex_lock(&drawing);
     clear(progress);
     va_list args;
     va_start(args, format);
@@ -89,6 +99,7 @@ void hone_progress_say(hone_progress *progress, const char *format, ...)
     va_end(args);
     fputc('\n', progress->out);
     fflush(progress->out);
+    pthread_mutex_unlock(&drawing);
 }
 
 void hone_progress_end(hone_progress *progress)

@@ -1,6 +1,7 @@
 // loop.c: see loop.h.
 #include "train/loop.h"
 #include "base/cpu.h"
+#include "train/walk.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -10,11 +11,12 @@ static void *data(const hone_loop *loop, hone_tid id) { return hone_session_data
 void hone_loop_open(hone_loop *loop, hone_job *job)
 {
     *loop = (hone_loop){ .job = job, .schedule = hone_schedule_of(job->recipe),
-                         .weight = hone_session_data(&job->session, job->micro.weight) };
+                         .weight = hone_session_data(&job->session, job->micro.weight),
+                         .spikes = { .threshold = job->recipe->spike_zscore, .window = job->recipe->spike_window } };
 }
 
 // Trained tokens of the whole step. Reading rows twice costs less than keeping a step's inputs: it is a copy of ids.
-static hone_status count_trained(hone_loop *loop, int64_t *trained)
+hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained)
 {
     hone_job *job = loop->job;
     int64_t row = job->train.row;
@@ -32,7 +34,7 @@ static hone_status count_trained(hone_loop *loop, int64_t *trained)
     return status;
 }
 
-static hone_status fill_inputs(hone_loop *loop, int64_t trained)
+hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained)
 {
     hone_job *job = loop->job;
     const hone_train_io *io = &job->micro;
@@ -45,7 +47,7 @@ static hone_status fill_inputs(hone_loop *loop, int64_t trained)
 }
 
 // Leaves the state at the step's beginning: what was accumulated is cleared, the rows will be read again.
-static void drop_step(hone_loop *loop, int64_t row)
+void hone_loop_drop_step(hone_loop *loop, int64_t row)
 {
     const hone_job *job = loop->job;
     for (hone_tid id = 0; id < job->graph->n_tensor; id++) {
@@ -60,14 +62,15 @@ static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
     hone_job *job = loop->job;
     const float *logprob = data(loop, job->micro.logprob);
     double sum = 0;
-    hone_status status = count_trained(loop, &out->trained);
+    hone_status status = hone_loop_count_trained(loop, &out->trained);
     for (int64_t a = 0; a < job->accumulation && !status; a++) {
+        hone_watchdog_doing(loop->watchdog, "forward and backward of micro-batch", a + 1, job->accumulation);
         if (loop->stop && loop->stop(loop->context)) {
-            drop_step(loop, row);
+            hone_loop_drop_step(loop, row);
             out->dropped = true;
             return HONE_OK;
         }
-        if ((status = fill_inputs(loop, out->trained))) break;
+        if ((status = hone_loop_fill_inputs(loop, out->trained))) break;
         hone_session_run(&job->session, "micro");
         for (int64_t n = 0; n < job->micro.N; n++)
             if (loop->weight[n] != 0) sum -= (double)logprob[n];
@@ -76,18 +79,36 @@ static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
     return status;
 }
 
-static hone_status update(hone_loop *loop, double total, hone_step *out)
+// The norm comes first in "update", so that it is judged before a weight has changed. (A backend with several streams
+// waits here once a step.)
+static void run_norm(hone_loop *loop, hone_step *out)
 {
     hone_job *job = loop->job;
-    hone_status status = loop->before_update ? loop->before_update(loop->context) : HONE_OK;
-    if (status) return status;
-    out->rate = hone_schedule_rate(&loop->schedule, loop->step, total);
-    hone_adamw_hyper(&job->adamw, out->rate, loop->step + 1, data(loop, job->update.hyper));
-    hone_session_run(&job->session, "update");
+    hone_watchdog_doing(loop->watchdog, "gradient norm", 0, 0);
+    hone_walk_nodes(&job->session, "update", 0, job->update.n_norm);
     const float *norm = data(loop, job->update.norm);
     out->norm = (double)norm[0];
     out->factor = (double)norm[1];
+}
+
+static hone_status update(hone_loop *loop, double total, hone_step *out)
+{
+    hone_job *job = loop->job;
+    hone_watchdog_doing(loop->watchdog, "waiting for a checkpoint to be read", 0, 0);
+    hone_status status = loop->before_update ? loop->before_update(loop->context) : HONE_OK;
+    if (status) return status;
+    hone_watchdog_doing(loop->watchdog, "update", 0, 0);
+    out->rate = hone_schedule_rate(&loop->schedule, loop->step, total);
+    hone_adamw_hyper(&job->adamw, out->rate, loop->step + 1 - loop->skipped, data(loop, job->update.hyper));
+    hone_walk_nodes(&job->session, "update", job->update.n_norm, -1);
     return HONE_OK;
+}
+
+static hone_step_verdict judge_loss(const hone_loop *loop, hone_step *out)
+{
+    if (!isfinite(out->loss)) return HONE_STEP_LOSS;
+    out->zscore = hone_spikes_score(&loop->spikes, out->loss);
+    return loop->spikes.threshold > 0 && out->zscore > loop->spikes.threshold ? HONE_STEP_SPIKE : HONE_STEP_GOOD;
 }
 
 hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out)
@@ -95,17 +116,28 @@ hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out)
     *out = (hone_step){ 0 };
     double start = hone_clock_s();
     int64_t row = loop->job->train.row;
+    hone_watchdog_begin(loop->watchdog, loop->step + 1);
     hone_status status = accumulate(loop, row, out);
-    if (status || out->dropped) return status;
-    if (!isfinite(out->loss))
-        return hone_fail("step %" PRId64 ": the loss is %g; a lower learning_rate, a longer warm-up or max_grad_norm may help",
-                         loop->step + 1, out->loss);
-    if ((status = update(loop, total, out))) return status;
-    if (!isfinite(out->norm))
-        return hone_fail("step %" PRId64 ": the gradients' norm is %g, the weights are lost; go on from the last checkpoint with a"
-                         " lower learning_rate", loop->step + 1, out->norm);
-    loop->step++;
-    loop->trained_tokens += out->trained;
+    if (!status && !out->dropped && (out->verdict = judge_loss(loop, out)) == HONE_STEP_GOOD) {
+        run_norm(loop, out);
+        if (!isfinite(out->norm)) out->verdict = HONE_STEP_NORM;
+    }
+    if (!status && out->verdict != HONE_STEP_GOOD) hone_loop_drop_step(loop, row);
+    if (!status && !out->dropped && out->verdict == HONE_STEP_GOOD) {
+        if (!(status = update(loop, total, out))) {
+            loop->step++;
+            loop->trained_tokens += out->trained;
+            hone_spikes_add(&loop->spikes, out->loss);
+        }
+    }
     out->seconds = hone_clock_s() - start;
-    return HONE_OK;
+    hone_watchdog_end(loop->watchdog);
+    return status;
+}
+
+void hone_loop_skip(hone_loop *loop)
+{
+    hone_loader_seek(&loop->job->train, loop->job->train.row + loop->job->rows * loop->job->accumulation);
+    loop->step++;
+    loop->skipped++;
 }

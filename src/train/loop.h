@@ -2,8 +2,10 @@
 //
 //     count the trained tokens of all micro-batches of the step            W
 //     for each micro-batch:  inputs <- loader, weight / W;   run "micro"    gradients add up
+//     the loss is judged: not finite, or a spike?                          bad: nothing has changed, the caller decides
+//     run the norm of "update", and judge it
 //     wait until nobody reads the weights (a checkpoint being written)
-//     hyper <- schedule;  run "update"
+//     hyper <- schedule;  run the rest of "update"
 //
 // Weights are divided by the trained tokens of the whole step, so how rows are split into micro-batches changes nothing
 // but rounding. The state of a run is (step, next row) beside weights and moments: rows are a function of their number,
@@ -12,6 +14,8 @@
 #pragma once
 #include "optim/schedule.h"
 #include "plan/job.h"
+#include "run/watchdog.h"
+#include "train/spikes.h"
 
 typedef struct hone_loop {
     hone_job *job;
@@ -19,6 +23,9 @@ typedef struct hone_loop {
     float *weight;                       // micro's weight input
     int64_t step;                        // steps done: with job->train.row, the state
     int64_t trained_tokens;              // over all steps done
+    int64_t skipped;                     // of the steps done: changed nothing
+    hone_spikes spikes;
+    hone_watchdog *watchdog;             // told what is being done; may be NULL
     // Asked before each micro-batch; true: drop the step. NULL: never.
     bool (*stop)(void *context);
     // Called before weights change. May be NULL.
@@ -26,14 +33,25 @@ typedef struct hone_loop {
     void *context;
 } hone_loop;
 
+typedef enum { HONE_STEP_GOOD, HONE_STEP_LOSS, HONE_STEP_NORM, HONE_STEP_SPIKE } hone_step_verdict; // loss or norm not finite, loss a spike
+
 typedef struct hone_step {
     bool dropped;                        // stopped: nothing changed
+    hone_step_verdict verdict;           // not GOOD: nothing changed, the next step reads the same rows
     double loss;                         // mean over the step's trained tokens, nats
+    double zscore;                       // of the loss (spikes.h)
     double rate, norm, factor;           // learning rate, global norm of the gradients, what clipping multiplied by
     int64_t trained;
     double seconds;
 } hone_step;
 
 void hone_loop_open(hone_loop *loop, hone_job *job);
-// One step at the rate of `total` steps. Fails, before weights change, where the loss is not finite.
+// One step at the rate of `total` steps.
 hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out);
+void hone_loop_skip(hone_loop *loop);    // counts the bad step as done and goes behind its rows
+
+// For those who look inside a step (inspect.h). fill: the inputs of the next micro-batch, of a step with so many trained
+// tokens. drop: back to the beginning of the step at `row`, gradients cleared.
+hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained);
+hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained);
+void hone_loop_drop_step(hone_loop *loop, int64_t row);

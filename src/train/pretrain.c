@@ -14,6 +14,8 @@
 #include <math.h>
 #include <string.h>
 
+static const double LEAST_SLOW_S = 1;   // a shorter step is never told as slow
+
 // --- what checkpoints say ----------------------------------------------------------------------------------------------
 
 // A row is a function of these: with other values "the next row" would mean another text.
@@ -40,7 +42,7 @@ static hone_status check_resumed(const hone_run *run, const hone_checkpoint_stat
     return status;
 }
 
-static hone_status resume(hone_run *run, const char *path)
+hone_status hone_run_resume(hone_run *run, const char *path)
 {
     hone_checkpoint_state state;
     hone_status status = hone_checkpoint_read_state(path, &state);
@@ -50,6 +52,8 @@ static hone_status resume(hone_run *run, const char *path)
     run->loop.step = run->first_step = state.step;
     if (strcmp(run->recipe->resume, "auto") == 0) run->saved_step = run->good_step = state.step;   // else it lies elsewhere
     run->loop.trained_tokens = state.tokens;
+    run->loop.skipped = state.skipped;
+    for (int64_t i = 0; i < state.n_recent; i++) hone_spikes_add(&run->loop.spikes, state.recent[i]);
     run->before_s = state.seconds;
     hone_loader_seek(&run->job.train, state.row);
     hone_checkpoint_state_release(&state);
@@ -105,7 +109,7 @@ static hone_status open_folder(hone_run *run, const char *from)
 static hone_status load_weights(hone_run *run, const char *from)
 {
     const hone_recipe *r = run->recipe;
-    if (from) return resume(run, from);
+    if (from) return hone_run_resume(run, from);
     if (!r->model_name_or_path[0]) {
         hone_model_init(&run->job.model, (uint64_t)r->seed, hone_job_place, &run->job);
         return HONE_OK;
@@ -141,6 +145,12 @@ static hone_status find_best(hone_run *run)
     return status;
 }
 
+static void say_slow(void *run_pointer, const char *text)
+{
+    hone_run *run = run_pointer;
+    hone_progress_say(&run->progress, "  warning: %s", text);
+}
+
 static hone_status open_run(hone_run *run)
 {
     char *from = NULL;
@@ -166,6 +176,9 @@ static hone_status open_run(hone_run *run)
         .model = &job->model, .data = hone_job_place, .context = job, .folder = run->recipe->output_dir, .tokenizer = { job->tokenizer_path, job->tokenizer },
         .save_total_limit = run->recipe->save_total_limit, .keep_best = run->recipe->keep_best });
     if (!status) status = hone_run_open_samples(run);
+    if (!status && run->recipe->slow_step > 0)
+        status = hone_watchdog_open(&run->watchdog, &(hone_watchdog_options){ run->recipe->slow_step, LEAST_SLOW_S, say_slow, run });
+    run->loop.watchdog = run->watchdog;
 out:
     hone_free(from);
     return status;
@@ -173,6 +186,7 @@ out:
 
 static void close_run(hone_run *run)
 {
+    hone_watchdog_close(run->watchdog);
     hone_checkpoint_close(run->writer);
     if (run->generator.session) hone_generator_close(&run->generator);
     hone_log_close(&run->log);
@@ -196,11 +210,19 @@ static hone_status evaluate(hone_run *run)
 }
 
 // Steps of the whole run, as the schedule needs them. Where only time limits the run, what the pace so far lets expect.
-static double total_steps(const hone_run *run)
+double hone_run_total_steps(const hone_run *run)
 {
     double total = run->steps > 0 ? (double)run->steps : INFINITY, time = run->recipe->max_time > 0 ? hone_run_elapsed_s(run) / run->recipe->max_time : 0;
     if (time > 0 && run->loop.step > 0) total = fmin(total, (double)run->loop.step / time);
     return isfinite(total) ? total : 1000; // the very first step: nothing is known yet
+}
+
+static hone_status note_slow_step(hone_run *run)
+{
+    hone_slow_step slow;
+    if (!hone_watchdog_take(run->watchdog, &slow)) return HONE_OK;
+    return hone_log_add(&run->log, "slow_step", json_pack("{s:I, s:f, s:f, s:f, s:I, s:s}", "step", (json_int_t)slow.step, "seconds", slow.seconds,
+        "median_seconds", slow.median_s, "cpu_seconds", slow.cpu_s, "pages_read", (json_int_t)slow.pages_read, "doing", slow.doing));
 }
 
 static bool due(int64_t every, int64_t step) { return every > 0 && step % every == 0; }
@@ -211,8 +233,14 @@ static hone_status run_steps(hone_run *run, bool *stopped)
     hone_status status = HONE_OK;
     while (!status && hone_run_done(run) < 1) {
         hone_step step;
-        if ((status = hone_loop_step(&run->loop, total_steps(run), &step))) break;
+        if ((status = hone_loop_step(&run->loop, hone_run_total_steps(run), &step))) break;
         if (step.dropped) { *stopped = true; break; }
+        if ((status = note_slow_step(run))) break;
+        if (step.verdict != HONE_STEP_GOOD) {
+            status = hone_run_bad_step(run, &step);
+            continue;
+        }
+        run->skipped_in_row = 0;
         status = hone_report_step(run, &step);
         hone_run_watch_record(run);
         bool last = hone_run_done(run) >= 1;
@@ -258,9 +286,10 @@ hone_status hone_pretrain(const hone_recipe *recipe, FILE *out)
     hone_status status = hone_job_open(&run.job, recipe);
     if (status) return status;
     bool stopped = false;
-    hone_stop_watch();
+    hone_stop_watch(recipe->save_on_signal ? HONE_STOP_SAVE : HONE_STOP_INT);
+    hone_progress_open(&run.progress, out, recipe->logging_steps, 0);
     if (!(status = open_run(&run))) {
-        hone_progress_open(&run.progress, out, recipe->logging_steps, run.peak_flops);
+        run.progress.peak_flops = run.peak_flops;
         hone_report_header(&run);
         run.began_s = hone_clock_s();
         status = run_steps(&run, &stopped);

@@ -7,6 +7,7 @@
 #include "run/log.h"
 #include "run/progress.h"
 #include "run/recorder.h"
+#include "run/watchdog.h"
 #include "train/heldout.h"
 #include "train/loop.h"
 
@@ -33,6 +34,8 @@ typedef struct hone_run {
     int64_t good_step;               // newest checkpoint published or found, -1 none
     int64_t retry_step, retry_wait;  // a save failed: when it is tried again, 0 none did; steps from the last try
     bool ending;                     // no more steps come: a save is tried again at once
+    int64_t skipped_in_row;          // bad steps since the last good one
+    hone_watchdog *watchdog;         // NULL: none
     double best_loss;                // lowest held-out loss so far, 0 none
     double save_wait_s;              // steps waited for checkpoints being written
     hone_generator generator;        // where there are samples
@@ -59,6 +62,12 @@ bool hone_run_save_due(hone_run *run);                       // asked once behin
 hone_status hone_run_save_last(hone_run *run);               // until this step is published
 // Outcomes of saves so far, `outcome` among them: a row of the log each; a failed one costs a warning, not the run.
 hone_status hone_run_note_saves(hone_run *run, hone_status outcome);
+// bad_step.c
+void hone_step_print_verdict(const hone_step *step, char *text, size_t size);    // "the loss is nan"
+hone_status hone_run_bad_step(hone_run *run, const hone_step *step);             // says what was bad; skips the step or fails
+// pretrain.c, for replay.c as well: weights, moments and the loop as a checkpoint has them
+hone_status hone_run_resume(hone_run *run, const char *path);
+double hone_run_total_steps(const hone_run *run);        // of the whole run, as the schedule needs them
 // sample.c: generated text on the way.
 hone_status hone_run_open_samples(hone_run *run);
 hone_status hone_run_sample(hone_run *run);

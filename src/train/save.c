@@ -68,7 +68,8 @@ hone_status hone_run_save(hone_run *run, bool replay)
                                     .seconds = hone_run_elapsed_s(run), .seed = (uint64_t)run->recipe->seed,
                                     .data_hash = hone_run_data_hash(&job->train.data), .program_hash = hone_checkpoint_hash_programs(job->graph),
                                     .recipe = run->recipe_text, .source = &source, .n_source = 1,
-                                    .held_loss = run->held_step == run->loop.step ? run->held_loss : 0 };
+                                    .skipped = run->loop.skipped, .held_loss = run->held_step == run->loop.step ? run->held_loss : 0,
+                                    .recent = run->loop.spikes.loss, .n_recent = run->loop.spikes.threshold > 0 ? run->loop.spikes.count : 0 };
     hone_status status = hone_run_note_saves(run, hone_checkpoint_finish(run->writer, &run->save_wait_s));
     if (status) return status;
     if (replay) return hone_checkpoint_start_replay(run->writer, &state);
@@ -82,7 +83,9 @@ bool hone_run_save_due(hone_run *run)
     bool best = run->recipe->keep_best && run->held_step == step && (run->best_loss == 0 || run->held_loss < run->best_loss);
     if (best) run->best_loss = run->held_loss;
     bool planned = run->recipe->save_steps > 0 && step % run->recipe->save_steps == 0 && run->retry_step == 0;
-    return best || planned || (run->retry_step > 0 && step >= run->retry_step);
+    bool asked = hone_stop_take_save();
+    if (asked) hone_progress_say(&run->progress, "  SIGUSR1: step-%" PRId64 " is being saved", step);
+    return asked || best || planned || (run->retry_step > 0 && step >= run->retry_step);
 }
 
 static void sleep_s(double seconds)

@@ -1,0 +1,7 @@
+// walk.h: a program's nodes a few at a time, for what must look between them. hone_session_run() is the same walk over all.
+#pragma once
+#include "graph/session.h"
+
+const hone_program *hone_walk_program(const hone_session *session, const char *name);
+// Nodes [from, to) of a program of training (it must not touch caches); to < 0: all that are left.
+void hone_walk_nodes(hone_session *session, const char *name, int64_t from, int64_t to);
