@@ -38,14 +38,14 @@ void hone_loader_close(hone_loader *loader)
     *loader = (hone_loader){ 0 };
 }
 
-static int64_t window_start(const hone_loader *loader, int64_t row)
+int64_t hone_loader_start(const hone_loader *loader, int64_t row)
 {
     int64_t T = loader->options.window, n = loader->data.n_tokens, epoch;
     switch (loader->options.order) {
     case HONE_ORDER_SEQUENTIAL: return row * T % (n - T - 1);
     case HONE_ORDER_SHUFFLED:
         epoch = row / loader->windows;
-        return hone_rng_permute(loader->options.seed, HONE_RNG_ORDER, (uint32_t)epoch, loader->windows, row % loader->windows) * T;
+        return hone_rng_permute(loader->options.seed, HONE_RNG_ORDER, loader->options.stream << 20 | ((uint32_t)epoch & 0xfffff), loader->windows, row % loader->windows) * T;
     default: return row < loader->windows ? row * T : n - 1;
     }
 }
@@ -91,16 +91,21 @@ static void fill_row(hone_loader *loader, int64_t start, int64_t count, int64_t 
     }
 }
 
+hone_status hone_loader_read(hone_loader *loader, int64_t row, int64_t at, hone_batch *batch)
+{
+    int64_t T = loader->options.window, n = loader->data.n_tokens, start = hone_loader_start(loader, row);
+    int64_t count = n - 1 - start < T ? n - 1 - start : T; // inputs that have a next token
+    hone_status status = count ? hone_dataset_read(&loader->data, start, count + 1, loader->scratch) : HONE_OK;
+    if (!status) fill_row(loader, start, count, at * T, batch);
+    return status;
+}
+
 hone_status hone_loader_next(hone_loader *loader, int64_t rows, hone_batch *batch)
 {
-    int64_t T = loader->options.window, n = loader->data.n_tokens;
     batch->trained = 0;
     for (int64_t r = 0; r < rows; r++) {
-        int64_t start = window_start(loader, loader->row + r);
-        int64_t count = n - 1 - start < T ? n - 1 - start : T; // inputs that have a next token
-        hone_status status = count ? hone_dataset_read(&loader->data, start, count + 1, loader->scratch) : HONE_OK;
+        hone_status status = hone_loader_read(loader, loader->row + r, r, batch);
         if (status) return status;
-        fill_row(loader, start, count, r * T, batch);
     }
     loader->row += rows;
     return HONE_OK;

@@ -3,7 +3,7 @@
 // Row r is a window of T + 1 tokens of the split; its first T are inputs, its last T their targets. Which window:
 //
 //     shuffled     the (n-1)/T windows that start at multiples of T, permuted anew in every epoch: window
-//                  permute(seed, epoch)[r mod windows], epoch = r / windows. What training uses.
+//                  permute(seed, stream, epoch)[r mod windows], epoch = r / windows. What training uses.
 //     sequential   starts at (r T) mod (n - T - 1): the order of ../shared/bench/peer.py, for parity.
 //     once         starts at r T, each token predicted once, the last window padded (weight 0); rows behind the last
 //                  window are all padding. What evaluation uses.
@@ -29,6 +29,7 @@ typedef struct hone_loader_options {
     hone_split split;
     hone_order order;
     uint64_t seed;              // of the shuffle
+    uint32_t stream;            // of the shuffle: which source of a mixture, below 4096
     int64_t window;             // T
     bool isolation;
     int64_t vocab;              // the model's vocabulary: ids outside are refused with file and position
@@ -58,6 +59,9 @@ hone_status hone_loader_open(hone_loader *loader, const hone_loader_options *opt
 void hone_loader_close(hone_loader *loader);
 // Fills the next `rows` rows and advances. On failure the state has not moved.
 hone_status hone_loader_next(hone_loader *loader, int64_t rows, hone_batch *batch);
+int64_t hone_loader_start(const hone_loader *loader, int64_t row);  // position in the split of the row's first token
+// Row `row` into place `at` of the batch, wherever the loader stands; batch->trained grows.
+hone_status hone_loader_read(hone_loader *loader, int64_t row, int64_t at, hone_batch *batch);
 static inline void hone_loader_seek(hone_loader *loader, int64_t row) { loader->row = row; }
 
 // Tokens read so far from the source called hone_loader_source() (its folder's or file's name), and epochs begun.

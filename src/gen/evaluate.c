@@ -21,6 +21,17 @@ hone_status hone_evaluation_add(hone_evaluation *e, double nll, int64_t n)
     return HONE_OK;
 }
 
+hone_status hone_evaluation_join(hone_evaluation *e, const hone_evaluation *other)
+{
+    hone_status status = HONE_OK;
+    bool first = e->windows == 0, unknown = other->bytes == 0 || (!first && e->bytes == 0);
+    for (int64_t w = 0; w < other->windows && !status; w++) status = hone_evaluation_add(e, other->window[w].nll, other->window[w].n);
+    e->bytes = unknown ? 0 : e->bytes + other->bytes; // unknown of one: unknown of both
+    e->texts += other->texts;
+    e->seconds += other->seconds;
+    return status;
+}
+
 void hone_evaluation_release(hone_evaluation *e)
 {
     hone_free(e->window);

@@ -38,6 +38,7 @@ void hone_evaluation_release(hone_evaluation *evaluation);
 
 // One window more: sum of -log p of n tokens.
 hone_status hone_evaluation_add(hone_evaluation *evaluation, double nll, int64_t n);
+hone_status hone_evaluation_join(hone_evaluation *e, const hone_evaluation *other);  // adds another's windows and sums
 double hone_evaluation_loss(const hone_evaluation *evaluation);
 double hone_evaluation_loss_error(const hone_evaluation *evaluation);   // 0 with fewer than two windows
 double hone_evaluation_bits_per_byte(const hone_evaluation *evaluation); // 0 unknown

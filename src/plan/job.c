@@ -19,15 +19,17 @@ static bool has_tokenizer(const char *folder)
     return found;
 }
 
+static hone_key_id data_key(const hone_recipe *r) { return json_array_size(r->datasets) ? HONE_KEY_datasets : HONE_KEY_dataset; }
+
 // The recipe's own, else the model's, else the one that `hone prepare` left beside the data; none for a raw token file.
 static hone_status open_tokenizer(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
     const char *path = r->tokenizer[0] ? r->tokenizer : has_tokenizer(r->model_name_or_path) ? r->model_name_or_path
-                     : has_tokenizer(r->dataset) ? r->dataset : NULL;
+                     : has_tokenizer(job->train.source[0].path) ? job->train.source[0].path : NULL;
     if (path) return !(job->tokenizer_path = hone_strdup(path)) ? HONE_FAILED : hone_tokenizer_load(path, &job->tokenizer);
-    if (hone_dataset_is_raw(r->dataset)) return HONE_OK;
-    return hone_recipe_fail(r, HONE_KEY_dataset, NULL, "no tokenizer: %s holds none; name it with `tokenizer: PATH`", r->dataset);
+    if (hone_dataset_is_raw(job->train.source[0].path)) return HONE_OK;
+    return hone_recipe_fail(r, data_key(r), NULL, "no tokenizer: %s holds none; name it with `tokenizer: PATH`", job->train.source[0].path);
 }
 
 // --- model -------------------------------------------------------------------------------------------------------------
@@ -130,36 +132,71 @@ static hone_status check_sizes(const hone_job *job)
 
 // --- data --------------------------------------------------------------------------------------------------------------
 
-static hone_status open_loaders(hone_job *job)
+static hone_status add_held(hone_job *job, const char *name, const hone_loader_options *options)
+{
+    hone_job_held *held = hone_realloc(job->held, (size_t)job->n_held + 1, sizeof *held);
+    if (!held) return HONE_FAILED;
+    job->held = held;
+    held += job->n_held;
+    *held = (hone_job_held){ .name = hone_strdup(name) };
+    if (!held->name) return HONE_FAILED;
+    hone_status status = hone_loader_open(&held->loader, options);
+    if (status) hone_free(held->name);
+    else job->n_held++;
+    return status;
+}
+
+// eval_dataset, else the held-out split of every source that has one.
+static hone_status open_held(hone_job *job, hone_loader_options options)
 {
     const hone_recipe *r = job->recipe;
-    if (!r->dataset[0]) return hone_recipe_fail(r, HONE_KEY_dataset, NULL, "no dataset: give the folder that `hone prepare` wrote, or a raw token file");
-    hone_loader_options options = {
-        .path = r->dataset, .split = HONE_SPLIT_TRAIN, .seed = (uint64_t)r->seed, .window = job->T, .isolation = r->neat_packing,
-        .order = r->order == HONE_order_sequential ? HONE_ORDER_SEQUENTIAL : HONE_ORDER_SHUFFLED, .vocab = job->config.vocab,
-        .tokenizer = job->tokenizer ? hone_tokenizer_identity(job->tokenizer) : 0,
-        .eos = job->tokenizer ? hone_tokenizer_special(job->tokenizer)->eos : -1,
-    };
-    hone_status status = hone_loader_open(&job->train, &options);
-    if (status) return status;
+    hone_status status = HONE_OK;
+    bool has = false;
     options.order = HONE_ORDER_ONCE;
     if (r->eval_dataset[0]) {
         options.path = r->eval_dataset;
-        job->has_held = true;
-        if (!hone_dataset_is_raw(options.path)) {
-            bool held;
-            if ((status = hone_dataset_has_split(options.path, HONE_SPLIT_HELD, &held))) return status;
-            if (held) options.split = HONE_SPLIT_HELD;
-        }
-    } else if (!job->train.data.raw) {
-        options.split = HONE_SPLIT_HELD;
-        if ((status = hone_dataset_has_split(options.path, options.split, &job->has_held))) return status;
+        if (!hone_dataset_is_raw(options.path) && (status = hone_dataset_has_split(options.path, HONE_SPLIT_HELD, &has))) return status;
+        if (has) options.split = HONE_SPLIT_HELD;
+        return add_held(job, r->eval_dataset, &options);
     }
-    if (job->has_held) status = hone_loader_open(&job->held, &options);
-    if (status) job->has_held = false;
-    if (!status && !job->has_held && r->eval_steps > 0)
-        return hone_recipe_fail(r, HONE_KEY_eval_steps, NULL, "eval_steps is given, but %s has no held-out part; give eval_dataset", r->dataset);
+    options.split = HONE_SPLIT_HELD;
+    for (int64_t i = 0; i < job->train.n_sources && !status; i++) {
+        const hone_mixture_source *s = &job->train.source[i];
+        options.path = s->path;
+        if (s->loader.data.raw) continue;
+        status = hone_dataset_has_split(options.path, HONE_SPLIT_HELD, &has);
+        if (!status && has) status = add_held(job, s->name, &options);
+    }
     return status;
+}
+
+static hone_status open_data(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    hone_loader_options options = {
+        .split = HONE_SPLIT_TRAIN, .seed = (uint64_t)r->seed, .window = job->T, .isolation = r->neat_packing,
+        .order = r->order == HONE_order_sequential ? HONE_ORDER_SEQUENTIAL : HONE_ORDER_SHUFFLED,
+        .vocab = job->config.vocab ? job->config.vocab : job->tokenizer ? hone_tokenizer_vocab(job->tokenizer) : INT32_MAX,
+        .tokenizer = job->tokenizer ? hone_tokenizer_identity(job->tokenizer) : 0,
+        .eos = job->tokenizer ? hone_tokenizer_special(job->tokenizer)->eos : -1,
+    };
+    hone_status status = hone_mixture_open(&job->train, r, &options, job->rows * job->accumulation);
+    if (!status) status = open_held(job, options);
+    job->has_held = job->n_held > 0;
+    if (!status && !job->has_held && r->eval_steps > 0)
+        return hone_recipe_fail(r, HONE_KEY_eval_steps, NULL, "eval_steps is given, but %s has no held-out part; give eval_dataset", job->train.source[0].path);
+    return status;
+}
+
+// What the caps of `datasets` allow must reach for what is asked.
+static hone_status check_mixture(hone_job *job)
+{
+    int64_t steps = hone_job_steps(job), most = hone_mixture_most_rows(&job->train);
+    if (steps == 0) return HONE_OK;
+    if (most / job->train.step_rows < steps)
+        return hone_recipe_fail(job->recipe, HONE_KEY_datasets, NULL, "the `epochs` of the sources allow %" PRId64 " rows together, but %" PRId64 " steps of %" PRId64
+                                " rows are asked for; raise them, or run fewer steps", most, steps, job->train.step_rows);
+    return hone_mixture_check(&job->train, job->recipe, steps);
 }
 
 // Reads one row of each, so that the pages that reading keeps resident are there when this process is measured. Finds
@@ -167,9 +204,9 @@ static hone_status open_loaders(hone_job *job)
 static hone_status warm_loaders(hone_job *job)
 {
     hone_batch batch = { 0 };
-    hone_status status = hone_loader_next(&job->train, 1, &batch);
-    hone_loader_seek(&job->train, 0);
-    if (!status && job->has_held) status = hone_loader_next(&job->held, 1, &batch);
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; i < job->train.n_sources && !status; i++) status = hone_loader_read(&job->train.source[i].loader, 0, 0, &batch);
+    for (int64_t i = 0; i < job->n_held && !status; i++) status = hone_loader_read(&job->held[i].loader, 0, 0, &batch);
     return status;
 }
 
@@ -180,6 +217,8 @@ int64_t hone_job_steps(const hone_job *job)
     if (r->max_steps > 0) most = fmin(most, (double)r->max_steps);
     if (r->max_tokens > 0) most = fmin(most, ceil((double)r->max_tokens / (rows * (double)job->T)));
     if (r->num_train_epochs > 0) most = fmin(most, ceil(r->num_train_epochs * (double)job->train.windows / rows));
+    int64_t rows_there = hone_mixture_most_rows(&job->train);
+    if (most == INFINITY && r->max_time == 0 && rows_there < INT64_MAX) most = floor((double)rows_there / rows); // the caps alone
     return most < 9e15 ? (int64_t)most : 0;
 }
 
@@ -241,14 +280,27 @@ static hone_status build_programs(hone_job *job)
     return hone_session_plan(&job->session, job->graph, &options);
 }
 
+hone_status hone_job_open_data(hone_job *job, const hone_recipe *recipe)
+{
+    *job = (hone_job){ .recipe = recipe, .rows = recipe->per_device_train_batch_size, .T = recipe->cutoff_len,
+                       .accumulation = recipe->gradient_accumulation_steps };
+    hone_status status = hone_mixture_parse(&job->train, recipe);
+    if (!status) status = open_tokenizer(job);
+    if (!status) status = open_data(job);
+    if (status) hone_job_close(job);
+    return status;
+}
+
 hone_status hone_job_open(hone_job *job, const hone_recipe *recipe)
 {
     *job = (hone_job){ .recipe = recipe, .rows = recipe->per_device_train_batch_size, .T = recipe->cutoff_len,
                        .accumulation = recipe->gradient_accumulation_steps };
-    hone_status status = open_tokenizer(job);
+    hone_status status = hone_mixture_parse(&job->train, recipe);
+    if (!status) status = open_tokenizer(job);
     if (!status) status = open_config(job);
     if (!status) status = check_sizes(job);
-    if (!status) status = open_loaders(job);
+    if (!status) status = open_data(job);
+    if (!status) status = check_mixture(job);
     if (!status) status = warm_loaders(job);
     if (!status) status = open_prompts(job);
     if (!status) status = build_programs(job);
@@ -262,8 +314,12 @@ void hone_job_close(hone_job *job)
     if (job->session.backend) hone_session_close(&job->session);
     hone_model_release(&job->model);
     hone_graph_free(job->graph);
-    if (job->train.data.path) hone_loader_close(&job->train);
-    if (job->has_held) hone_loader_close(&job->held);
+    hone_mixture_close(&job->train);
+    for (int64_t i = 0; i < job->n_held; i++) {
+        hone_loader_close(&job->held[i].loader);
+        hone_free(job->held[i].name);
+    }
+    hone_free(job->held);
     for (int64_t i = 0; i < job->n_prompt; i++) hone_free(job->prompt[i].data);
     hone_free(job->prompt);
     hone_tokenizer_free(job->tokenizer);

@@ -5,12 +5,14 @@
 //
 // Everything that can be refused before memory is taken is refused here.
 #pragma once
-#include "data/loader.h"
+#include "data/mixture.h"
 #include "graph/session.h"
 #include "model/decoder.h"
 #include "optim/adamw.h"
 #include "recipe/recipe.h"
 #include "text/tokenizer.h"
+
+typedef struct hone_job_held { char *name; hone_loader loader; } hone_job_held;
 
 typedef struct hone_job {
     const hone_recipe *recipe;         // borrowed
@@ -18,8 +20,9 @@ typedef struct hone_job {
     char *tokenizer_path;
     hone_config config;
     int64_t rows, T, accumulation;     // of a micro-batch, of a row, micro-batches of a step
-    hone_loader train, held;
-    bool has_held;
+    hone_mixture train;
+    hone_job_held *held; int64_t n_held;   // what is evaluated, each told apart
+    bool has_held;                         // n_held > 0
     hone_graph *graph;
     hone_model model;
     hone_train_io micro, score;        // score: where has_held
@@ -37,6 +40,7 @@ typedef struct hone_job {
 enum { HONE_JOB_LATE_BYTES = 768 << 10, HONE_JOB_STORE_BYTES = 1280 << 10 };
 
 // On failure nothing is left to close.
+hone_status hone_job_open_data(hone_job *job, const hone_recipe *recipe); // tokenizer, train and held alone: no model, no programs
 hone_status hone_job_open(hone_job *job, const hone_recipe *recipe);
 void hone_job_close(hone_job *job);
 void *hone_job_place(void *job, hone_tid id);      // hone_place_fn, once the session is allocated

@@ -28,7 +28,7 @@ static const struct { const char *title; int key; } print_table[] = {
 #include "recipe/keys.def"
 };
 
-static const char *const type_name[] = { "int", "real", "bool", "text", "enum", "list", "bytes", "time", "map" };
+static const char *const type_name[] = { "int", "real", "bool", "text", "enum", "list", "bytes", "time", "map", "maps" };
 
 const char *hone_choice_name(hone_choice choice) { return choice_table[choice].name; }
 
@@ -82,7 +82,7 @@ static int schema_range(json_t *property, const char *range)
 
 static json_t *schema_property(const hone_recipe *defaults, const hone_key *key)
 {
-    static const char *const json_type[] = { "integer", "number", "boolean", "string", "string", "array", NULL, NULL, "object" };
+    static const char *const json_type[] = { "integer", "number", "boolean", "string", "string", "array", NULL, NULL, "object", "array" };
     json_t *property = json_object();
     int bad = json_object_set_new(property, "description",
                                   json_sprintf("%s%s%s%s", key->what, key->unit[0] ? " [" : "", key->unit, key->unit[0] ? "]" : ""));
@@ -95,7 +95,7 @@ static json_t *schema_property(const hone_recipe *defaults, const hone_key *key)
     case HONE_TYPE_real: case HONE_TYPE_time: bad |= json_object_set_new(property, "default", json_real(*(const double *)value)); break;
     case HONE_TYPE_bool: bad |= json_object_set_new(property, "default", json_boolean(*(const bool *)value)); break;
     case HONE_TYPE_text: case HONE_TYPE_enum: bad |= json_object_set_new(property, "default", json_string(key->fallback)); break;
-    case HONE_TYPE_list: case HONE_TYPE_map: break;
+    case HONE_TYPE_list: case HONE_TYPE_map: case HONE_TYPE_maps: break;
     }
     if (key->type == HONE_TYPE_enum) {
         json_t *values = json_array();
@@ -136,7 +136,7 @@ hone_status hone_recipe_to_json(const hone_recipe *recipe, json_t **out)
         case HONE_TYPE_bool: item = json_boolean(*(const bool *)value); break;
         case HONE_TYPE_text: item = json_string(*(char *const *)value); break;
         case HONE_TYPE_enum: item = json_string(hone_choice_name((hone_choice)*(const int *)value)); break;
-        case HONE_TYPE_map: item = json_incref(*(json_t *const *)value); break;
+        case HONE_TYPE_map: case HONE_TYPE_maps: item = json_incref(*(json_t *const *)value); break;
         case HONE_TYPE_list: {
             const hone_list *list = value;
             item = json_array();

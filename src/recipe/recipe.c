@@ -10,6 +10,8 @@ static hone_status check(const hone_recipe *recipe)
     if (json_object_size(recipe->model) > 0 && recipe->model_name_or_path[0])
         return hone_recipe_fail(recipe, HONE_KEY_model_name_or_path, NULL,
                                 "model and model_name_or_path are both given: start a new model or continue one");
+    if (json_array_size(recipe->datasets) > 0 && recipe->dataset[0])
+        return hone_recipe_fail(recipe, HONE_KEY_dataset, NULL, "dataset and datasets are both given: name one source, or a list of them");
     return HONE_OK;
 }
 

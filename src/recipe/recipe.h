@@ -24,9 +24,10 @@ typedef hone_list hone_key_list;
 typedef int64_t hone_key_bytes;
 typedef double hone_key_time;     // seconds
 typedef json_t *hone_key_map;     // an object; empty = not set
+typedef json_t *hone_key_maps;    // an array of objects; empty = not set
 
 typedef enum { HONE_TYPE_int, HONE_TYPE_real, HONE_TYPE_bool, HONE_TYPE_text, HONE_TYPE_enum, HONE_TYPE_list,
-               HONE_TYPE_bytes, HONE_TYPE_time, HONE_TYPE_map } hone_key_type;
+               HONE_TYPE_bytes, HONE_TYPE_time, HONE_TYPE_map, HONE_TYPE_maps } hone_key_type;
 
 typedef enum {                    // HONE_KEY_learning_rate ...
 #define GROUP(title)
@@ -61,7 +62,7 @@ typedef struct hone_place {
 
 typedef struct hone_entry {       // a key that was given
     hone_key_id key;
-    char *member;                 // of a map key, else NULL
+    char *member;                 // of a map key; "2.weight" of the third map of a list; else NULL
     char *line_text;
     hone_place name, value;
 } hone_entry;

@@ -140,6 +140,8 @@ hone_status hone_value_set(hone_recipe *recipe, const hone_key *key, const char 
         return text[0] ? hone_value_append(recipe, key, text) : HONE_OK;
     case HONE_TYPE_map:
         return hone_fail("%s: '%s' is not a map of keys and values", key->name, text);
+    case HONE_TYPE_maps:
+        return hone_fail("%s: '%s' is not a list of maps (`- path: ...`)", key->name, text);
     }
     return HONE_FAILED;
 }
@@ -155,7 +157,7 @@ void hone_value_release(hone_recipe *recipe, const hone_key *key)
         for (int64_t i = 0; i < list->count; i++) hone_free(list->item[i]);
         hone_free(list->item);
         *list = (hone_list){ 0 };
-    } else if (key->type == HONE_TYPE_map) {
+    } else if (key->type == HONE_TYPE_map || key->type == HONE_TYPE_maps) {
         json_decref(*(json_t **)at);
         *(json_t **)at = NULL;
     }
@@ -165,8 +167,8 @@ hone_status hone_value_defaults(hone_recipe *recipe)
 {
     for (int k = 0; k < HONE_KEY_COUNT; k++) {
         const hone_key *key = &hone_key_table[k];
-        if (key->type == HONE_TYPE_map) {
-            if (!(*(json_t **)hone_value_at(recipe, key) = json_object())) return hone_fail("out of memory while reading a recipe");
+        if (key->type == HONE_TYPE_map || key->type == HONE_TYPE_maps) {
+            if (!(*(json_t **)hone_value_at(recipe, key) = key->type == HONE_TYPE_map ? json_object() : json_array())) return hone_fail("out of memory while reading a recipe");
         } else if (hone_value_set(recipe, key, key->fallback) != HONE_OK) {
             return HONE_FAILED;
         }

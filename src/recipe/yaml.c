@@ -95,8 +95,9 @@ hone_status hone_recipe_fail_member(const hone_recipe *recipe, hone_key_id key, 
     int count = 0;
     json_t *unused;
     json_object_foreach((json_t *)(uintptr_t)known, each, unused) if (count < 256) name[count++] = each;
-    const char *near = hone_nearest(member, name, count);
-    hone_fail("%s is not a key of %s%s%s%s", member, of, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    const char *dot = strrchr(member, '.'), *own = dot ? dot + 1 : member; // "2.weight": of a list of maps
+    const char *near = hone_nearest(own, name, count);
+    hone_fail("%s is not a key of %s%s%s%s", own, of, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     const hone_entry *entry = find_entry(recipe, key, member);
     return entry ? fail_at(recipe, &entry->name) : HONE_FAILED;
 }
@@ -161,10 +162,10 @@ static json_t *to_json(reader *r, int index)
     return out;
 }
 
-static hone_status set_map(reader *r, const hone_key *key, yaml_node_t *node)
+// item: of a list of maps, -1 for a map of its own.
+static hone_status set_map(reader *r, const hone_key *key, json_t *map, int item, yaml_node_t *node)
 {
     hone_status status = HONE_OK;
-    json_t **map = hone_value_at(r->recipe, key);
     hone_key_id id = (hone_key_id)(key - hone_key_table);
     for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top && status == HONE_OK; pair++) {
         yaml_node_t *name = yaml_document_get_node(&r->document, pair->key), *value = yaml_document_get_node(&r->document, pair->value);
@@ -175,19 +176,46 @@ static hone_status set_map(reader *r, const hone_key *key, yaml_node_t *node)
         const char *member = scalar(name);
         json_t *json = NULL;
         if (!member) hone_fail("a key of %s is not a text", key->name);
-        else if (json_object_get(*map, member) && !r->command_line) hone_fail("%s is given twice", member);
+        else if (json_object_get(map, member) && !r->command_line) hone_fail("%s is given twice", member);
         else json = to_json(r, pair->value);
         if (!json) {
             status = fail_at(r->recipe, &at);
             hone_free(line);
-        } else if (json_object_set_new(*map, member, json) != 0) {
+        } else if (json_object_set_new(map, member, json) != 0) {
             hone_free(line);
             status = hone_fail("%s: '%s' is not UTF-8", key->name, member);
         } else {
-            status = remember(r->recipe, id, member, line, at, value_at);
+            char *name_in_list = item >= 0 ? hone_format("%d.%s", item, member) : NULL;
+            if (item >= 0 && !name_in_list) { hone_free(line); return HONE_FAILED; }
+            status = remember(r->recipe, id, item >= 0 ? name_in_list : member, line, at, value_at);
+            hone_free(name_in_list);
         }
     }
     return status;
+}
+
+// A list of maps, in place of what an earlier one said.
+static hone_status set_maps(reader *r, const hone_key *key, yaml_node_t *node)
+{
+    json_t *list = *(json_t **)hone_value_at(r->recipe, key);
+    json_array_clear(list);
+    int item = 0;
+    for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++, item++) {
+        yaml_node_t *each = yaml_document_get_node(&r->document, *i);
+        json_t *map = json_object();
+        if (!map || json_array_append_new(list, map)) return hone_fail("out of memory while reading a recipe");
+        if (each->type != YAML_MAPPING_NODE) {
+            char *line = copy_line(r->text, each->start_mark.line);
+            hone_fail("%s: item %d is not a map of keys and values", key->name, item + 1);
+            hone_place at = place_of(r, line ? line : "", each->start_mark, each->end_mark);
+            fail_at(r->recipe, &at);
+            hone_free(line);
+            return HONE_FAILED;
+        }
+        hone_status status = set_map(r, key, map, item, each);
+        if (status) return status;
+    }
+    return HONE_OK;
 }
 
 // One `key: value`. The message has no place yet.
@@ -230,11 +258,11 @@ static hone_status read_pair(reader *r, yaml_node_t *name, yaml_node_t *value)
         hone_fail("%s is given twice, first in line %d", text, earlier->name.line);
     } else {
         const hone_key *key = &hone_key_table[k];
-        bool map = key->type == HONE_TYPE_map && value->type == YAML_MAPPING_NODE;
+        bool map = key->type == HONE_TYPE_map && value->type == YAML_MAPPING_NODE, maps = key->type == HONE_TYPE_maps && value->type == YAML_SEQUENCE_NODE;
         // a member's failure has its own place
-        status = map ? set_map(r, key, value) : set_node(r, key, value);
+        status = map ? set_map(r, key, *(json_t **)hone_value_at(r->recipe, key), -1, value) : maps ? set_maps(r, key, value) : set_node(r, key, value);
         if (status == HONE_OK) return remember(r->recipe, (hone_key_id)k, NULL, line, at, value_at);
-        if (map) { hone_free(line); return status; }
+        if (map || maps) { hone_free(line); return status; }
         at = value_at;
     }
     fail_at(r->recipe, &at);
@@ -300,7 +328,9 @@ static hone_status override_yaml(hone_recipe *recipe, const hone_key *key, const
         json_t *json = to_json(&r, 1);
         if (json && json_object_set_new(*(json_t **)hone_value_at(recipe, key), member, json) == 0) status = HONE_OK;
     } else if (key->type == HONE_TYPE_map && root->type == YAML_MAPPING_NODE) {
-        status = set_map(&r, key, root);
+        status = set_map(&r, key, *(json_t **)hone_value_at(recipe, key), -1, root);
+    } else if (key->type == HONE_TYPE_maps && root->type == YAML_SEQUENCE_NODE) {
+        status = set_maps(&r, key, root);
     } else {
         status = set_node(&r, key, root);
     }
@@ -328,7 +358,7 @@ hone_status hone_yaml_override(hone_recipe *recipe, const char *text)
         status = fail_at(recipe, &at);
     } else {
         const hone_key *key = &hone_key_table[k];
-        bool structured = member || key->type == HONE_TYPE_map || (key->type == HONE_TYPE_list && value[0] == '[');
+        bool structured = member || key->type == HONE_TYPE_map || key->type == HONE_TYPE_maps || (key->type == HONE_TYPE_list && value[0] == '[');
         status = structured ? override_yaml(recipe, key, member, value, value_at.column) : hone_value_set(recipe, key, value);
         if (status == HONE_OK) {
             status = remember(recipe, (hone_key_id)k, member, line, at, value_at);

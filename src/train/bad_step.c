@@ -36,7 +36,7 @@ static hone_status log_bad(hone_run *run, const hone_step *step, const hone_find
     const hone_job *job = &run->job;
     static const char *const kind[] = { "good", "loss", "norm", "spike" };
     json_t *row = json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:s}", "step", (json_int_t)(run->loop.step + 1), "kind", kind[step->verdict],
-        "loss", number(step->loss), "gradient_norm", number(step->norm), "zscore", number(step->zscore), "first_row", (json_int_t)job->train.row,
+        "loss", number(step->loss), "gradient_norm", number(step->norm), "zscore", number(step->zscore), "first_row", (json_int_t)job->train.now.row,
         "rows", (json_int_t)(job->rows * job->accumulation), "action", hone_choice_name((hone_choice)run->recipe->on_bad_step));
     if (row && finding->found) {
         json_object_set_new(row, "node", json_string(finding->node));
@@ -82,7 +82,7 @@ hone_status hone_run_bad_step(hone_run *run, const hone_step *step)
         return stop_run(run, what, sound);
     }
     hone_progress_say(&run->progress, "  warning: %s\n  left out          rows %" PRId64 " to %" PRId64 "\n  to look closer    hone replay %s %" PRId64, what,
-                      run->job.train.row, run->job.train.row + run->job.rows * run->job.accumulation - 1, run->recipe->output_dir, run->loop.step + 1);
+                      run->job.train.now.row, run->job.train.now.row + run->job.rows * run->job.accumulation - 1, run->recipe->output_dir, run->loop.step + 1);
     status = hone_run_save(run, true);
     hone_loop_skip(&run->loop);
     return status;

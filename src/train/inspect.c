@@ -138,7 +138,7 @@ hone_status hone_inspect_step(hone_loop *loop, hone_finding *out, double *loss, 
 {
     const hone_job *job = loop->job;
     const float *logprob = data(loop, job->micro.logprob);
-    int64_t row = job->train.row, trained = 0;
+    int64_t row = job->train.now.row, trained = 0;
     double sum = 0;
     bool found = look_at_state(loop, out);
     hone_status status = hone_loop_count_trained(loop, &trained);

@@ -19,18 +19,18 @@ void hone_loop_open(hone_loop *loop, hone_job *job)
 hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained)
 {
     hone_job *job = loop->job;
-    int64_t row = job->train.row;
+    int64_t row = job->train.now.row;
     hone_status status = HONE_OK;
     *trained = 0;
     for (int64_t a = 0; a < job->accumulation && !status; a++) {
         hone_batch batch = { 0 };
-        status = hone_loader_next(&job->train, job->rows, &batch);
+        status = hone_mixture_next(&job->train, job->rows, &batch);
         *trained += batch.trained;
     }
-    hone_loader_seek(&job->train, row);
+    hone_mixture_seek(&job->train, row);
     if (!status && *trained == 0)
         return hone_fail("%s: rows %" PRId64 " to %" PRId64 " have no token to train on; raise cutoff_len or the batch",
-                         job->train.data.path, row, row + job->rows * job->accumulation - 1);
+                         job->train.source[0].path, row, row + job->rows * job->accumulation - 1);
     return status;
 }
 
@@ -40,7 +40,7 @@ hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained)
     const hone_train_io *io = &job->micro;
     hone_batch batch = { .ids = data(loop, io->ids), .target = data(loop, io->target), .pos = data(loop, io->pos),
                          .lo = data(loop, io->lo), .hi = data(loop, io->hi), .weight = loop->weight };
-    hone_status status = hone_loader_next(&job->train, job->rows, &batch);
+    hone_status status = hone_mixture_next(&job->train, job->rows, &batch);
     float share = (float)(1.0 / (double)trained);
     for (int64_t n = 0; n < io->N && !status; n++) loop->weight[n] *= share;
     return status;
@@ -54,7 +54,7 @@ void hone_loop_drop_step(hone_loop *loop, int64_t row)
         const hone_tensor *t = hone_at(job->graph, id);
         if (t->cls == HONE_CLASS_grad && t->base == HONE_NONE) memset(data(loop, id), 0, job->session.layout.bytes[id]);
     }
-    hone_loader_seek(&loop->job->train, row);
+    hone_mixture_seek(&loop->job->train, row);
 }
 
 static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
@@ -115,7 +115,7 @@ hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out)
 {
     *out = (hone_step){ 0 };
     double start = hone_clock_s();
-    int64_t row = loop->job->train.row;
+    int64_t row = loop->job->train.now.row;
     hone_watchdog_begin(loop->watchdog, loop->step + 1);
     hone_status status = accumulate(loop, row, out);
     if (!status && !out->dropped && (out->verdict = judge_loss(loop, out)) == HONE_STEP_GOOD) {
@@ -137,7 +137,7 @@ hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out)
 
 void hone_loop_skip(hone_loop *loop)
 {
-    hone_loader_seek(&loop->job->train, loop->job->train.row + loop->job->rows * loop->job->accumulation);
+    hone_mixture_seek(&loop->job->train, loop->job->train.now.row + loop->job->rows * loop->job->accumulation);
     loop->step++;
     loop->skipped++;
 }

@@ -21,7 +21,7 @@ typedef struct hone_loop {
     hone_job *job;
     hone_schedule schedule;
     float *weight;                       // micro's weight input
-    int64_t step;                        // steps done: with job->train.row, the state
+    int64_t step;                        // steps done: with the mixture's next row, the state
     int64_t trained_tokens;              // over all steps done
     int64_t skipped;                     // of the steps done: changed nothing
     hone_spikes spikes;

@@ -21,7 +21,7 @@ static const double LEAST_SLOW_S = 1;   // a shorter step is never told as slow
 // A row is a function of these: with other values "the next row" would mean another text.
 static hone_status check_resumed(const hone_run *run, const hone_checkpoint_state *state, const char *path)
 {
-    static const hone_key_id fixed[] = { HONE_KEY_seed, HONE_KEY_cutoff_len, HONE_KEY_order, HONE_KEY_neat_packing };
+    static const hone_key_id fixed[] = { HONE_KEY_seed, HONE_KEY_cutoff_len, HONE_KEY_order, HONE_KEY_neat_packing, HONE_KEY_datasets };
     const hone_recipe *r = run->recipe;
     json_t *now = NULL, *then = NULL;
     hone_status status = hone_json_parse(path, state->recipe, strlen(state->recipe), &then);
@@ -34,12 +34,25 @@ static hone_status check_resumed(const hone_run *run, const hone_checkpoint_stat
         status = hone_recipe_fail(r, fixed[i], NULL, "%s was %s in %s; go on with that, or start anew in another output_dir", name, text ? text : "", path);
         hone_free(text);
     }
-    if (!status && state->data_hash != hone_run_data_hash(&run->job.train.data))
+    if (!status && state->data_hash != hone_mixture_hash(&run->job.train))
         status = hone_recipe_fail(r, HONE_KEY_dataset, NULL, "%s is not the data that %s was trained on; go on with that, or start anew in another output_dir",
                                   r->dataset, path);
     json_decref(now);
     json_decref(then);
     return status;
+}
+
+// The rows so far, chosen anew, must be the rows that were trained on.
+static hone_status check_sources(const hone_run *run, const hone_checkpoint_state *state, const char *path)
+{
+    const hone_mixture *m = &run->job.train;
+    for (int64_t i = 0; i < m->n_sources; i++)
+        for (int64_t k = 0; k < state->n_source; k++)
+            if (strcmp(state->source[k].source, m->source[i].name) == 0 && state->source[k].tokens != hone_mixture_tokens(m, i))
+                return hone_recipe_fail(run->recipe, HONE_KEY_datasets, NULL, "%s had seen %" PRId64 " tokens of %s, but this recipe would have shown it %" PRId64
+                                        "; keep the rows of a step (batch x accumulation) as they were, or start anew in another output_dir", path,
+                                        state->source[k].tokens, m->source[i].name, hone_mixture_tokens(m, i));
+    return HONE_OK;
 }
 
 hone_status hone_run_resume(hone_run *run, const char *path)
@@ -55,7 +68,8 @@ hone_status hone_run_resume(hone_run *run, const char *path)
     run->loop.skipped = state.skipped;
     for (int64_t i = 0; i < state.n_recent; i++) hone_spikes_add(&run->loop.spikes, state.recent[i]);
     run->before_s = state.seconds;
-    hone_loader_seek(&run->job.train, state.row);
+    hone_mixture_seek(&run->job.train, state.row);
+    if (!status) status = check_sources(run, &state, path);
     hone_checkpoint_state_release(&state);
     return status;
 }
@@ -198,14 +212,21 @@ static void close_run(hone_run *run)
 
 // --- steps -------------------------------------------------------------------------------------------------------------
 
+// Each source by itself; eval_tokens are dealt evenly among them.
 static hone_status evaluate(hone_run *run)
 {
     hone_job *job = &run->job;
-    hone_evaluation held;
-    if (!job->has_held) return HONE_OK;
-    hone_status status = hone_heldout_score(&job->session, &job->score, &job->held, job->tokenizer, run->recipe->eval_tokens, hone_stop_asked, NULL, &held);
-    if (!status && held.tokens > 0 && !hone_stop_asked(NULL)) status = hone_report_held(run, &held);
-    hone_evaluation_release(&held);
+    hone_evaluation all = { 0 }, *part = hone_alloc((size_t)job->n_held + 1, sizeof *part);
+    hone_status status = part ? HONE_OK : HONE_FAILED;
+    int64_t most = job->n_held > 0 ? (run->recipe->eval_tokens + job->n_held - 1) / job->n_held : 0, i;
+    for (i = 0; i < job->n_held && !status; i++) {
+        status = hone_heldout_score(&job->session, &job->score, &job->held[i].loader, job->tokenizer, most, hone_stop_asked, NULL, &part[i]);
+        if (!status) status = hone_evaluation_join(&all, &part[i]);
+    }
+    if (!status && all.tokens > 0 && !hone_stop_asked(NULL)) status = hone_report_held(run, &all, part);
+    while (part && i-- > 0) hone_evaluation_release(&part[i]);
+    hone_evaluation_release(&all);
+    hone_free(part);
     return status;
 }
 

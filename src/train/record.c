@@ -22,7 +22,7 @@ void hone_run_describe(const hone_run *run, json_t *row)
 {
     if (!row) return;
     json_object_set_new(row, "machine", describe_machine(run));
-    json_object_set_new(row, "data_hash", json_sprintf("%016" PRIx64, hone_run_data_hash(&run->job.train.data)));
+    json_object_set_new(row, "data_hash", json_sprintf("%016" PRIx64, hone_mixture_hash(&run->job.train)));
     json_object_set_new(row, "program_hash", json_sprintf("%016" PRIx64, hone_checkpoint_hash_programs(run->job.graph)));
     json_object_set_new(row, "model_type", json_string(run->job.config.family->model_type));
 }

@@ -13,13 +13,30 @@ double hone_run_done(const hone_run *run)
     return fmin(1, fmax(by_step, by_time));
 }
 
+// A line a source: tokens, weight now and at the end, caps.
+static void report_sources(const hone_run *run)
+{
+    const hone_mixture *m = &run->job.train;
+    for (int64_t i = 0; i < m->n_sources; i++) {
+        const hone_mixture_source *s = &m->source[i];
+        fprintf(run->out, "\n  data   %-16s %9s tokens  weight %.3g", s->name, hone_units_count((double)s->loader.data.n_tokens).s, s->point[0].weight);
+        if (s->n_points > 1) fprintf(run->out, " to %.3g at step %.0f", s->point[s->n_points - 1].weight, s->point[s->n_points - 1].step);
+        if (s->epochs > 0) fprintf(run->out, "  at most %.3g epochs", s->epochs);
+        if (s->from_step > 0) fprintf(run->out, "  from step %lld", (long long)s->from_step);
+        if (s->to_step >= 0) fprintf(run->out, "  to step %lld", (long long)s->to_step);
+    }
+}
+
 void hone_report_header(const hone_run *run)
 {
     const hone_job *job = &run->job;
     int64_t step_tokens = hone_job_step_tokens(job);
     fprintf(run->out, "hone pretrain  %s %s  f32  %s %s tokens", job->config.family->model_type, hone_units_count((double)run->plan.params).s,
-            hone_loader_source(&job->train), hone_units_count((double)job->train.data.n_tokens).s);
-    if (job->has_held) fprintf(run->out, ", held out %s", hone_units_count((double)job->held.data.n_tokens).s);
+            job->train.n_sources == 1 ? job->train.source[0].name : "mixture of", hone_units_count((double)hone_mixture_all_tokens(&job->train)).s);
+    double held = 0;
+    for (int64_t i = 0; i < job->n_held; i++) held += (double)job->held[i].loader.data.n_tokens;
+    if (job->has_held) fprintf(run->out, ", held out %s", hone_units_count(held).s);
+    if (job->train.n_sources > 1) report_sources(run);
     fprintf(run->out, "\n  plan   arena %s", hone_units_bytes((double)run->plan.arena_bytes).s);
     fprintf(run->out, "  process %s", hone_units_bytes((double)run->plan.process_bytes).s);
     if (run->steps > 0) fprintf(run->out, "  %s steps", hone_units_grouped(run->steps).s);
@@ -29,7 +46,7 @@ void hone_report_header(const hone_run *run)
     if (run->steps > 0)
         fprintf(run->out, "  %.3g epochs", (double)run->steps * (double)(job->rows * job->accumulation) / (double)job->train.windows);
     fprintf(run->out, "\n");
-    if (run->first_step > 0) fprintf(run->out, "  resume from step %s, row %s\n", hone_units_grouped(run->first_step).s, hone_units_grouped(job->train.row).s);
+    if (run->first_step > 0) fprintf(run->out, "  resume from step %s, row %s\n", hone_units_grouped(run->first_step).s, hone_units_grouped(job->train.now.row).s);
     fflush(run->out);
 }
 
@@ -49,11 +66,15 @@ static hone_status log_step(hone_run *run, const hone_step *step, double tokens_
     double flops = tokens_per_s * run->plan.flops_per_token;
     json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)run->loop.step,
         "loss", run->last_loss, "learning_rate", step->rate, "gradient_norm", step->norm, "clip_factor", step->factor,
-        "tokens", (json_int_t)hone_loader_tokens_seen(&job->train), "trained_tokens", (json_int_t)run->loop.trained_tokens,
-        "epochs", hone_loader_epochs(&job->train), "step_seconds", step->seconds, "tokens_per_second", tokens_per_s, "flops_per_second", flops,
+        "tokens", (json_int_t)hone_mixture_tokens_seen(&job->train), "trained_tokens", (json_int_t)run->loop.trained_tokens,
+        "epochs", hone_mixture_epochs(&job->train), "step_seconds", step->seconds, "tokens_per_second", tokens_per_s, "flops_per_second", flops,
         "share_of_peak", run->peak_flops > 0 ? flops / run->peak_flops : 0.0, "resident_bytes", (json_int_t)memory,
         "elapsed_seconds", hone_run_elapsed_s(run));
     double bpb = hone_run_bits_per_byte(run, run->last_loss);
+    json_t *sources = row ? json_object() : NULL;
+    for (int64_t i = 0; i < job->train.n_sources && sources; i++)
+        json_object_set_new(sources, job->train.source[i].name, json_integer(hone_mixture_tokens(&job->train, i)));
+    if (sources) json_object_set_new(row, "tokens_by_source", sources);
     if (row && bpb > 0) json_object_set_new(row, "bits_per_byte", json_real(bpb));
     return hone_log_add(&run->log, "step", row);
 }
@@ -81,7 +102,29 @@ hone_status hone_report_step(hone_run *run, const hone_step *step)
     return status;
 }
 
-hone_status hone_report_held(hone_run *run, const hone_evaluation *held)
+// "bits per byte: novels 1.61, medical 1.22", and the same into `rows`; the loss where bytes are unknown.
+static hone_status say_sources(hone_run *run, const hone_evaluation *part, json_t *rows)
+{
+    const hone_job *job = &run->job;
+    hone_buffer line = { 0 };
+    hone_status status = HONE_OK;
+    bool bytes = true;
+    if (job->n_held < 2) return HONE_OK;
+    for (int64_t i = 0; i < job->n_held; i++) bytes &= hone_evaluation_bits_per_byte(&part[i]) > 0;
+    for (int64_t i = 0; i < job->n_held && !status; i++) {
+        if (part[i].tokens == 0) continue;
+        double loss = hone_evaluation_loss(&part[i]), bits = hone_evaluation_bits_per_byte(&part[i]);
+        status = hone_buffer_print(&line, "%s %s %.3f", line.size ? "," : bytes ? "    bits per byte:" : "    loss:", job->held[i].name, bytes ? bits : loss);
+        json_t *row = json_pack("{s:f, s:I}", "loss", loss, "tokens", (json_int_t)part[i].tokens);
+        if (row && bits > 0) json_object_set_new(row, "bits_per_byte", json_real(bits));
+        if (!row || json_object_set_new(rows, job->held[i].name, row)) status = hone_fail("out of memory while an evaluation was written");
+    }
+    if (!status && line.size) hone_progress_say(&run->progress, "%s", line.data);
+    hone_buffer_release(&line);
+    return status;
+}
+
+hone_status hone_report_held(hone_run *run, const hone_evaluation *held, const hone_evaluation *part)
 {
     double loss = hone_evaluation_loss(held), error = hone_evaluation_loss_error(held), bits_per_byte = hone_evaluation_bits_per_byte(held);
     run->held_step = run->loop.step;
@@ -93,11 +136,16 @@ hone_status hone_report_held(hone_run *run, const hone_evaluation *held)
     if (bits_per_byte > 0) snprintf(bits, sizeof bits, "  %.3f bits/byte", bits_per_byte);
     hone_progress_say(&run->progress, "  held out @%lld%s  loss %.4f +- %.4f  perplexity %.2f  %s tokens in %.1f s", (long long)run->loop.step, bits,
                       loss, error, exp(loss), hone_units_grouped(held->tokens).s, held->seconds);
+    json_t *sources = json_object();
+    hone_status status = say_sources(run, part, sources);
     json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:I, s:f, s:f}", "step", (json_int_t)run->loop.step, "loss", loss, "standard_error", error,
                             "perplexity", exp(loss), "tokens", (json_int_t)held->tokens, "seconds", held->seconds,
                             "elapsed_seconds", hone_run_elapsed_s(run));
     if (row && bits_per_byte > 0) json_object_set_new(row, "bits_per_byte", json_real(bits_per_byte));
-    return hone_log_add(&run->log, "eval", row);
+    if (row && run->job.n_held > 1) json_object_set(row, "by_source", sources);
+    json_decref(sources);
+    hone_status logged = hone_log_add(&run->log, "eval", row);
+    return status ? status : logged;
 }
 
 void hone_report_end(const hone_run *run, const char *model)

@@ -44,7 +44,7 @@ typedef struct hone_run {
 
 static inline double hone_run_bits_per_byte(const hone_run *run, double loss)
 {
-    double bytes = hone_loader_bytes_per_token(&run->job.train);
+    double bytes = hone_mixture_bytes_per_token(&run->job.train);
     return bytes > 0 ? loss / 0.69314718055994531 / bytes : 0;
 }
 double hone_run_elapsed_s(const hone_run *run);      // over all resumes
@@ -53,10 +53,10 @@ double hone_run_done(const hone_run *run);           // 0..1, by the limit that 
 // report.c
 void hone_report_header(const hone_run *run);
 hone_status hone_report_step(hone_run *run, const hone_step *step);  // progress line and log
-hone_status hone_report_held(hone_run *run, const hone_evaluation *held);
+// all: over all sources; part: of each of job.held.
+hone_status hone_report_held(hone_run *run, const hone_evaluation *all, const hone_evaluation *part);
 void hone_report_end(const hone_run *run, const char *model);
 // save.c
-uint64_t hone_run_data_hash(const hone_dataset *data);
 hone_status hone_run_save(hone_run *run, bool replay);       // begins one; replay: what the step that comes begins with, for `hone replay`
 bool hone_run_save_due(hone_run *run);                       // asked once behind each step and its evaluation
 hone_status hone_run_save_last(hone_run *run);               // until this step is published

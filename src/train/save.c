@@ -16,14 +16,6 @@
 enum { MOST_WAIT_STEPS = 64 };
 static const double MOST_WAIT_S = 15;   // between tries at the end of a run
 
-// What tells data sets apart without reading them whole.
-uint64_t hone_run_data_hash(const hone_dataset *data)
-{
-    const uint64_t about[] = { (uint64_t)data->n_tokens, (uint64_t)data->n_documents, (uint64_t)data->n_bytes, data->tokenizer,
-                               (uint64_t)data->vocab };
-    return hone_hash64(about, sizeof about);
-}
-
 // Where a failed save is tried again, and what is still there.
 static void plan_retry(hone_run *run)
 {
@@ -63,18 +55,20 @@ hone_status hone_run_note_saves(hone_run *run, hone_status outcome)
 hone_status hone_run_save(hone_run *run, bool replay)
 {
     hone_job *job = &run->job;
-    hone_checkpoint_tokens source = { .source = (char *)(uintptr_t)hone_loader_source(&job->train), .tokens = hone_loader_tokens_seen(&job->train) };
-    hone_checkpoint_state state = { .step = run->loop.step, .row = job->train.row, .tokens = run->loop.trained_tokens,
+    hone_checkpoint_tokens *source = hone_alloc((size_t)job->train.n_sources, sizeof *source);
+    if (!source) return HONE_FAILED;
+    for (int64_t i = 0; i < job->train.n_sources; i++) source[i] = (hone_checkpoint_tokens){ job->train.source[i].name, hone_mixture_tokens(&job->train, i) };
+    hone_checkpoint_state state = { .step = run->loop.step, .row = job->train.now.row, .tokens = run->loop.trained_tokens,
                                     .seconds = hone_run_elapsed_s(run), .seed = (uint64_t)run->recipe->seed,
-                                    .data_hash = hone_run_data_hash(&job->train.data), .program_hash = hone_checkpoint_hash_programs(job->graph),
-                                    .recipe = run->recipe_text, .source = &source, .n_source = 1,
+                                    .data_hash = hone_mixture_hash(&job->train), .program_hash = hone_checkpoint_hash_programs(job->graph),
+                                    .recipe = run->recipe_text, .source = source, .n_source = job->train.n_sources,
                                     .skipped = run->loop.skipped, .held_loss = run->held_step == run->loop.step ? run->held_loss : 0,
                                     .recent = run->loop.spikes.loss, .n_recent = run->loop.spikes.threshold > 0 ? run->loop.spikes.count : 0 };
     hone_status status = hone_run_note_saves(run, hone_checkpoint_finish(run->writer, &run->save_wait_s));
-    if (status) return status;
-    if (replay) return hone_checkpoint_start_replay(run->writer, &state);
-    run->saved_step = run->loop.step;
-    return hone_checkpoint_start(run->writer, &state);
+    if (!status && !replay) run->saved_step = run->loop.step;
+    if (!status) status = replay ? hone_checkpoint_start_replay(run->writer, &state) : hone_checkpoint_start(run->writer, &state);
+    hone_free(source); // the writer has its own copy
+    return status;
 }
 
 bool hone_run_save_due(hone_run *run)

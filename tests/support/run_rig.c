@@ -50,8 +50,8 @@ void run_rig_recipe(hone_recipe *recipe, const char *folder, const char *more)
 void run_rig_start(hone_job *job, const hone_recipe *recipe)
 {
     if (hone_job_open(job, recipe) != HONE_OK) fail_msg("%s", hone_error());
-    job->train.data.eos = RUN_RIG_EOS;
-    job->held.data.eos = RUN_RIG_EOS;
+    for (int64_t i = 0; i < job->train.n_sources; i++) job->train.source[i].loader.data.eos = RUN_RIG_EOS;
+    for (int64_t i = 0; i < job->n_held; i++) job->held[i].loader.data.eos = RUN_RIG_EOS;
     if (hone_session_allocate(&job->session) != HONE_OK) fail_msg("%s", hone_error());
     hone_model_init(&job->model, (uint64_t)recipe->seed, hone_job_place, job);
 }

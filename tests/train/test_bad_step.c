@@ -72,7 +72,7 @@ static void test_the_node_that_made_the_first_infinity_is_named(void **state)
     assert_int_equal(finding.rank, 2);
     assert_int_equal(finding.index[1], 48 + 1);   // gate | up: element 40 lies in up's row 1
     assert_true(run_rig_hash(&f.job) == before);
-    assert_int_equal(f.job.train.row, 0);
+    assert_int_equal(f.job.train.now.row, 0);
     finish(&f);
 }
 
@@ -109,13 +109,13 @@ static void test_a_norm_that_is_not_finite_changes_nothing(void **state)
     assert_true(isfinite(out.loss) && !isfinite(out.norm));
     assert_true(run_rig_hash(&f.job) == before);
     assert_int_equal(f.loop.step, 0);
-    assert_int_equal(f.job.train.row, 0);
+    assert_int_equal(f.job.train.now.row, 0);
     assert_int_equal(hone_inspect_step(&f.loop, &finding, NULL, NULL), HONE_OK);
     assert_true(finding.found && finding.node[0]);
     hone_loop_skip(&f.loop);
     assert_int_equal(f.loop.step, 1);
     assert_int_equal(f.loop.skipped, 1);
-    assert_int_equal(f.job.train.row, 6);
+    assert_int_equal(f.job.train.now.row, 6);
     finish(&f);
 }
 

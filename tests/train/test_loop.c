@@ -52,7 +52,7 @@ static void test_split_into_micro_batches_changes_rounding_only(void **state)
             loss[i][s] = out.loss;
             norm[i] = out.norm;
         }
-        assert_int_equal(f.job.train.row, 18);
+        assert_int_equal(f.job.train.now.row, 18);
         finish(&f);
     }
     for (int i = 1; i < 3; i++) {
@@ -108,7 +108,7 @@ static void test_a_step_dropped_halfway_leaves_no_trace(void **state)
     assert_int_equal(hone_loop_step(&f.loop, 40, &out), HONE_OK);
     assert_true(out.dropped);
     assert_int_equal(f.loop.step, 1);
-    assert_int_equal(f.job.train.row, 6);
+    assert_int_equal(f.job.train.now.row, 6);
     assert_true(run_rig_hash(&f.job) == before);
     f.loop.stop = NULL;
     assert_true(step(&f) == step(&g));
@@ -145,7 +145,7 @@ static void test_a_loss_that_is_no_number_stops_before_weights_change(void **sta
     assert_int_equal(hone_loop_step(&f.loop, 40, &out), HONE_OK);
     assert_int_equal(out.verdict, HONE_STEP_LOSS);
     assert_int_equal(f.loop.step, 0);
-    assert_int_equal(f.job.train.row, 0);
+    assert_int_equal(f.job.train.now.row, 0);
     assert_true(run_rig_hash(&f.job) == before);
     finish(&f);
 }
@@ -159,7 +159,7 @@ static void test_held_out_loss_does_not_depend_on_the_batch(void **state)
     for (int i = 0; i < 2; i++) {
         fixture f;
         start(&f, i ? "per_device_train_batch_size: 5\n" : "per_device_train_batch_size: 2\n");
-        assert_int_equal(hone_heldout_score(&f.job.session, &f.job.score, &f.job.held, NULL, 1 << 20, NULL, NULL, &held[i]), HONE_OK);
+        assert_int_equal(hone_heldout_score(&f.job.session, &f.job.score, &f.job.held[0].loader, NULL, 1 << 20, NULL, NULL, &held[i]), HONE_OK);
         loss[i] = hone_evaluation_loss(&held[i]);
         finish(&f);
     }
@@ -180,7 +180,7 @@ static void test_evaluation_of_a_part_is_bounded(void **state)
     hone_evaluation held;
     fixture f;
     start(&f, "per_device_train_batch_size: 4\n");
-    assert_int_equal(hone_heldout_score(&f.job.session, &f.job.score, &f.job.held, NULL, 200, NULL, NULL, &held), HONE_OK);
+    assert_int_equal(hone_heldout_score(&f.job.session, &f.job.score, &f.job.held[0].loader, NULL, 200, NULL, NULL, &held), HONE_OK);
     assert_int_equal(held.windows, 6);
     assert_true(held.tokens <= 222);
     hone_evaluation_release(&held);
