@@ -1,8 +1,9 @@
 // load.c: a tokenizer from its files, and back to them.
 //
-// GPT-2's vocab.json + merges.txt is turned into the tokenizer.json that says the same, then both go one way.
+// Other formats are turned into the tokenizer.json that says the same (convert.h), then all go one way.
 #include "text/parts.h"
 #include "base/file.h"
+#include "text/convert.h"
 
 #include <inttypes.h>
 #include <malloc.h>
@@ -103,62 +104,6 @@ static hone_status build(hone_tokenizer *tokenizer, json_t *json, const char *wh
     return status ? status : finish_identity(tokenizer);
 }
 
-// --- vocab.json + merges.txt
-
-static hone_status read_merges_file(const char *path, json_t *merges)
-{
-    char *text = NULL;
-    size_t size;
-    hone_status status = hone_file_read(path, &text, &size);
-    int64_t line = 0;
-    for (char *at = text, *next; !status && at && *at; at = next) {
-        char *end = strchr(at, '\n');
-        next = end ? end + 1 : at + strlen(at);
-        if (end) *end = 0;
-        size_t length = strlen(at);
-        if (length && at[length - 1] == '\r') at[length - 1] = 0;
-        line++;
-        if (!*at || (line == 1 && strncmp(at, "#version", 8) == 0)) continue;
-        char *space = strchr(at, ' ');
-        if (!space || space == at || !space[1] || strchr(space + 1, ' '))
-            status = hone_fail("%s:%" PRId64 ": not a merge: two tokens with one space between them are expected", path, line);
-        else if (json_array_append_new(merges, json_string(at)))
-            status = hone_fail("%s:%" PRId64 ": not valid UTF-8", path, line);
-    }
-    hone_free(text);
-    return status;
-}
-
-static hone_status load_gpt2(const char *folder, json_t **out)
-{
-    char *vocab_path = hone_path_join(folder, "vocab.json"), *merges_path = hone_path_join(folder, "merges.txt");
-    json_t *vocab = NULL, *merges = json_array(), *added = json_array(), *end;
-    hone_status status = vocab_path && merges_path ? hone_json_load(vocab_path, &vocab) : HONE_FAILED;
-    if (!status && !json_is_object(vocab)) status = hone_fail("%s: not a table of tokens and ids", vocab_path);
-    if (!status && !hone_file_exists(merges_path)) status = hone_fail("%s: missing; it belongs to %s", merges_path, vocab_path);
-    if (!status) status = read_merges_file(merges_path, merges);
-    if (status) goto out;
-    int failed = !added;
-    if ((end = json_object_get(vocab, "<|endoftext|>")))
-        failed = json_array_append_new(added, json_pack("{s:O, s:s, s:b, s:b, s:b, s:b, s:b}", "id", end, "content", "<|endoftext|>", "single_word", 0,
-                                                        "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
-    const char *byte_level = "{s:s, s:b, s:b, s:b}";
-    json_t *part[3];
-    for (int i = 0; i < 3; i++) part[i] = json_pack(byte_level, "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1);
-    *out = json_pack("{s:s, s:n, s:n, s:O, s:n, s:o, s:o, s:o, s:{s:s, s:n, s:n, s:s, s:s, s:b, s:b, s:O, s:O}}", "version", "1.0", "truncation", "padding",
-                     "added_tokens", added, "normalizer", "pre_tokenizer", part[0], "post_processor", part[1], "decoder", part[2], "model", "type", "BPE",
-                     "dropout", "unk_token", "continuing_subword_prefix", "", "end_of_word_suffix", "", "fuse_unk", 0, "byte_fallback", 0,
-                     "vocab", vocab, "merges", merges);
-    if (!*out || failed) status = hone_fail("%s: out of memory", vocab_path);
-out:
-    json_decref(vocab);
-    json_decref(merges);
-    json_decref(added);
-    hone_free(vocab_path);
-    hone_free(merges_path);
-    return status;
-}
-
 // --- files and folders
 
 static bool exists_in(const char *folder, const char *name)
@@ -169,32 +114,50 @@ static bool exists_in(const char *folder, const char *name)
     return there;
 }
 
-static hone_status load_source(hone_tokenizer *tokenizer, const char *path, json_t **json)
+// What a file is, its first bytes say: "{" a tokenizer.json; a newline and a length, protobuf's first field, a SentencePiece
+// model; else a tiktoken file.
+static hone_status parse_source(const char *path, const char *text, size_t size, json_t **json, bool *converted)
 {
-    hone_status status = hone_file_read(path, &tokenizer->source, &tokenizer->source_size);
-    return status ? status : hone_json_parse(path, tokenizer->source, tokenizer->source_size, json);
+    size_t start = 0;
+    while (start < size && text[start] && strchr(" \t\r\n", text[start])) start++;
+    *converted = !(start < size && text[start] == '{');
+    if (!*converted) return hone_json_parse(path, text, size, json);
+    if (size && text[0] == '\n') return hone_convert_sentencepiece(path, text, size, json);
+    const char *space = memchr(text, ' ', size < 256 ? size : 256);
+    if (space && space > text && space + 1 < text + size && strspn(space + 1, "0123456789")) return hone_convert_tiktoken(path, text, size, json);
+    return hone_json_parse(path, text, size, json); // whatever it is, it should have been this
 }
 
 // Finds what `path` means; *folder is where tokenizer_config.json would lie.
 static hone_status load_json(hone_tokenizer *tokenizer, const char *path, char **folder, char **where, json_t **json)
 {
+    static const char *const names[] = { "tokenizer.json", "tokenizer.model", "vocab.json" };
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     if (hone_dir_exists(path)) {
+        int n = 0;
+        while (n < 2 && !exists_in(path, names[n])) n++;
         *folder = hone_strdup(path);
-        *where = *folder ? hone_path_join(path, exists_in(path, "tokenizer.json") ? "tokenizer.json" : "vocab.json") : NULL;
+        *where = *folder ? hone_path_join(path, names[n]) : NULL;
         if (!*where) return HONE_FAILED;
-        if (!hone_file_exists(*where)) return hone_fail("%s: no tokenizer there (neither tokenizer.json nor vocab.json with merges.txt)", path);
-        name = strrchr(*where, '/') + 1;
+        if (!hone_file_exists(*where)) return hone_fail("%s: no tokenizer there (neither tokenizer.json, tokenizer.model nor vocab.json with merges.txt)", path);
+        name = names[n];
     } else {
         *folder = slash ? hone_format("%.*s", (int)(slash > path ? slash - path : 1), path) : hone_strdup(".");
         *where = *folder ? hone_strdup(path) : NULL;
         if (!*where) return HONE_FAILED;
     }
-    if (strcmp(name, "vocab.json") != 0) return load_source(tokenizer, *where, json);
-    hone_status status = load_gpt2(*folder, json);
-    if (status) return status;
-    char *text = json_dumps(*json, JSON_INDENT(1));
+    hone_status status;
+    bool converted = true;
+    if (strcmp(name, "vocab.json") == 0) {
+        status = hone_convert_gpt2(*folder, json);
+    } else {
+        status = hone_file_read(*where, &tokenizer->source, &tokenizer->source_size);
+        if (!status) status = parse_source(*where, tokenizer->source, tokenizer->source_size, json, &converted);
+    }
+    if (status || !converted) return status;
+    char *text = json_dumps(*json, JSON_INDENT(1)); // what a save writes
     if (!text) return hone_fail("%s: out of memory", path);
+    hone_free(tokenizer->source);
     tokenizer->source_size = strlen(text);
     tokenizer->source = hone_strdup(text);
     hone_free(text);

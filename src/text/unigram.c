@@ -106,7 +106,8 @@ static hone_status read_unigram(hone_tokenizer *tokenizer, json_t *model, const 
     tokenizer->unk = (int32_t)unk;
     tokenizer->scores = (int64_t)n;
     tokenizer->unknown_score = lowest - 10.0;
-    return hone_buffer_print(&tokenizer->identity, "Unigram %d %d %d;", tokenizer->byte_fallback, tokenizer->unk, tokenizer->apart_from_text);
+    if ((status = hone_json_real(model, "unknown_score", where, false, &tokenizer->unknown_score))) return status; // hone's own key
+    return hone_buffer_print(&tokenizer->identity, "Unigram %d %d %d %.17g;", tokenizer->byte_fallback, tokenizer->unk, tokenizer->apart_from_text, tokenizer->unknown_score);
 }
 
 static bool is_byte_token(const char *content, size_t size) { return size == 6 && memcmp(content, "<0x", 3) == 0 && content[5] == '>'; }
@@ -115,15 +116,12 @@ static hone_status prepare_unigram(hone_tokenizer *tokenizer, const char *where)
 {
     const hone_vocab *vocab = &tokenizer->vocab;
     bool apart = tokenizer->apart_from_text;
-    double lowest = INFINITY;
     for (int64_t id = 0; id < tokenizer->scores; id++) {
         const hone_token *token = &vocab->token[id];
         const char *content = hone_vocab_content(vocab, (int32_t)id);
         if (token->size == 0 || (apart && (token->special || id == tokenizer->unk || is_byte_token(content, token->size)))) continue;
-        if (tokenizer->score[id] < lowest) lowest = tokenizer->score[id];
         if (hone_trie_add(&tokenizer->trie, content, token->size, (int32_t)id)) return HONE_FAILED;
     }
-    if (apart) tokenizer->unknown_score = lowest - 10.0;
     return tokenizer->trie.nodes ? HONE_OK : hone_fail("%s: a Unigram model without tokens for text", where);
 }
 

@@ -1,4 +1,4 @@
-// Hugging Face tokenizers, live: ids of a torture set, decoded text, and the merges that training learns are equal.
+// Hugging Face tokenizers, tiktoken and SentencePiece, live: ids of a torture set, decoded text, and the merges that training learns are equal.
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include "base/file.h"
@@ -21,8 +21,22 @@ static void test_ids_and_merges_equal_hugging_faces(void **state)
     assert_int_equal(system(command), 0);
 }
 
+static void test_ids_equal_tiktokens_and_sentencepieces(void **state)
+{
+    (void)state;
+    if (!test_python_present()) {
+        print_message("skipped: HONE_PYTHON names no Python with tiktoken and sentencepiece\n");
+        skip();
+    }
+    char command[4096];
+    int n = snprintf(command, sizeof command, "'%s' '%s/tools/compare_pieces.py' '%s/hone'", getenv("HONE_PYTHON"), HONE_SOURCE_DIR, HONE_BINARY_DIR);
+    if (!hone_dir_exists(SHARED "/tokenizers")) print_message("skipped: no ../shared/data: only SentencePiece models made here\n");
+    else snprintf(command + n, sizeof command - (size_t)n, " '" SHARED "/tokenizers/cl100k_o200k/cl100k_base.tiktoken' '" SHARED "/tokenizers/cl100k_o200k/o200k_base.tiktoken'");
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ids_and_merges_equal_hugging_faces) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ids_and_merges_equal_hugging_faces), cmocka_unit_test(test_ids_equal_tiktokens_and_sentencepieces) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
