@@ -1,4 +1,6 @@
 // cmd_tokenizer.c: hone tokenizer train | inspect | encode | decode.
+#include "base/cpu.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/line_reader.h"
 #include "cli/args.h"
@@ -183,11 +185,52 @@ static hone_status show_pieces(const hone_tokenizer *tokenizer, const char *text
     return status;
 }
 
+// Bytes per token on the texts of files, cut at blank lines, and how fast they were encoded.
+static hone_status measure(const hone_tokenizer *tokenizer, const hone_cli_texts *files)
+{
+    int threads;
+    const char **text = NULL;
+    size_t *size = NULL, file_size;
+    int64_t count = 0, text_capacity = 0, size_capacity = 0, bytes = 0, tokens = 0;
+    char *data[32] = { 0 };
+    hone_ids *ids = NULL;
+    hone_status status = hone_cpu_threads(&threads);
+    for (int f = 0; f < files->count && !status; f++) {
+        status = hone_file_read(files->text[f], &data[f], &file_size);
+        for (size_t at = 0, next; !status && at < file_size; at = next) {
+            const char *blank = memmem(data[f] + at, file_size - at, "\n\n", 2);
+            next = blank ? (size_t)(blank - data[f]) + 2 : file_size;
+            if (hone_grow(&text, count, &text_capacity, sizeof *text) || hone_grow(&size, count, &size_capacity, sizeof *size)) { status = HONE_FAILED; break; }
+            text[count] = data[f] + at;
+            size[count++] = next - at;
+            bytes += (int64_t)(next - at);
+        }
+    }
+    if (!status && !(ids = hone_alloc((size_t)count + 1, sizeof *ids))) status = HONE_FAILED;
+    double began = hone_clock_s();
+    if (!status) status = hone_tokenizer_encode_many(tokenizer, count, text, size, 0, ids);
+    double seconds = hone_clock_s() - began;
+    for (int64_t i = 0; ids && i < count; i++) { tokens += ids[i].count; hone_free(ids[i].data); }
+    if (!status) printf("  measured       %" PRId64 " bytes in %" PRId64 " texts: %" PRId64 " tokens, %.3f bytes per token; encoded in %.3f s, %.1f MB/s on %d thread%s\n", bytes, count, tokens,
+                        tokens ? (double)bytes / (double)tokens : 0.0, seconds, (double)bytes / 1e6 / seconds, threads, threads > 1 ? "s" : "");
+    for (int f = 0; f < files->count; f++) hone_free(data[f]);
+    hone_free(text);
+    hone_free(size);
+    hone_free(ids);
+    return status;
+}
+
 static hone_status inspect(int argc, char **argv)
 {
     const char *text = NULL;
-    const hone_cli_option options[] = { { "text", HONE_CLI_TEXT, &text, "TEXT", "show the tokens of this text" }, { 0 } };
-    const hone_cli_command command = { "tokenizer inspect", "[--text TEXT] PATH", "What a tokenizer is made of: model, sizes, components, special tokens.",
+    hone_cli_texts files = { .count = 0 };
+    const hone_cli_option options[] = {
+        { "text", HONE_CLI_TEXT, &text, "TEXT", "show the tokens of this text" },
+        { "measure", HONE_CLI_TEXTS, &files, "FILE", "encode a plain text: bytes per token, MB/s; may be given several times" },
+        { 0 },
+    };
+    const hone_cli_command command = { "tokenizer inspect", "[options] PATH", "What a tokenizer is made of: model, sizes, components, special tokens. PATH is a tokenizer.json, a tiktoken\n"
+                                       "rank file, a SentencePiece model, GPT-2's vocab.json (merges.txt beside it), or a folder with one of them.",
                                        "hone tokenizer inspect --text 'Hello world' tok.json", options };
     bool done;
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
@@ -198,6 +241,7 @@ static hone_status inspect(int argc, char **argv)
     hone_buffer lines = { 0 };
     status = hone_tokenizer_describe(tokenizer, &lines);
     if (!status) printf("%s\n%s", argv[0], lines.data);
+    if (!status && files.count) status = measure(tokenizer, &files);
     if (!status && text) status = show_pieces(tokenizer, text);
     hone_buffer_release(&lines);
     hone_tokenizer_free(tokenizer);

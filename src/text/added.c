@@ -30,7 +30,9 @@ hone_status hone_added_insert(hone_added *added, const char *content, size_t siz
         }
         node = added->child[place];
     }
+    added->firsts += !added->first[(uint8_t)content[0]];
     added->first[(uint8_t)content[0]] = true;
+    added->only = content[0];
     added->id[node] = id;
     added->count++;
     return HONE_OK;
@@ -67,6 +69,11 @@ int32_t hone_added_find(const hone_added *added, const hone_tokenizer *tokenizer
                         size_t *start, size_t *stop)
 {
     for (size_t i = from; added->count && i < size; i++) {
+        if (added->firsts == 1) { // mostly "<"
+            const char *hit = memchr(text + i, added->only, size - i);
+            if (!hit) break;
+            i = (size_t)(hit - text);
+        }
         if (!added->first[(uint8_t)text[i]]) continue;
         int32_t found = -1;
         size_t found_stop = 0;

@@ -11,10 +11,41 @@
 #include <string.h>
 #include <utf8proc.h>
 
-struct hone_charsmap { uint32_t *unit; size_t units; char *text; size_t size; };
+struct hone_charsmap {
+    uint32_t *unit; size_t units; char *text; size_t size;
+    bool alone[128], before[128][128]; // ASCII: this character is in the table; some string of it begins with these two
+};
 
 static uint32_t offset_of(uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); }
 static uint32_t label_of(uint32_t unit) { return unit & (1u << 31 | 0xff); }
+
+// The place of the child of `place` for a byte, 0 none.
+static size_t child(const hone_charsmap *map, size_t place, uint8_t byte)
+{
+    size_t next = place ^ offset_of(map->unit[place]) ^ byte;
+    return byte && next < map->units && label_of(map->unit[next]) == byte ? next : 0;
+}
+
+static void note_ascii(hone_charsmap *map)
+{
+    for (int a = 1; a < 128; a++) {
+        size_t place = child(map, 0, (uint8_t)a);
+        if (!place) continue;
+        map->alone[a] = map->unit[place] >> 8 & 1;
+        for (int b = 1; b < 128; b++) map->before[a][b] = child(map, place, (uint8_t)b) != 0;
+    }
+}
+
+// How many bytes from here surely stay as they are, without a look at the tree.
+static size_t plain_size(const hone_charsmap *map, const char *text, size_t size)
+{
+    size_t i = 0;
+    for (; i < size; i++) {
+        uint8_t a = (uint8_t)text[i], b = i + 1 < size ? (uint8_t)text[i + 1] : 0;
+        if (a >= 0x80 || b >= 0x80 || map->alone[a] || map->before[a][b]) break;
+    }
+    return i;
+}
 
 hone_status hone_charsmap_new(hone_charsmap **out, const char *data, size_t size, const char *where)
 {
@@ -30,6 +61,7 @@ hone_status hone_charsmap_new(hone_charsmap **out, const char *data, size_t size
     if (!map->unit || !map->text) { hone_charsmap_free(map); return HONE_FAILED; }
     memcpy(map->unit, data + 4, tree);
     if (map->size) memcpy(map->text, data + 4 + tree, map->size);
+    note_ascii(map);
     *out = map;
     return HONE_OK;
 }
@@ -106,6 +138,10 @@ hone_status hone_charsmap_apply(const hone_charsmap *map, bool longest, const ch
 {
     hone_status status = HONE_OK;
     for (size_t i = 0, used; i < size && !status; i += used) {
+        if ((used = plain_size(map, text + i, size - i))) {
+            status = hone_buffer_append(out, text + i, used);
+            continue;
+        }
         if (!longest) {
             used = grapheme_size(text + i, size - i);
             status = append_grapheme(map, text + i, used, out);

@@ -43,14 +43,19 @@ hone_status hone_model_encode(hone_encoder *encoder, const char *text, size_t si
 {
     if (!encoder->tokenizer->cut_words) return encode_cached(encoder, text, size);
     size_t start = 0;
-    for (size_t i = 1; i + 3 <= size; i++) { // cut in front of a mark that follows another character
-        const char *hit = memmem(text + i, size - i, word_mark, 3);
-        if (!hit) break;
-        i = (size_t)(hit - text);
-        if (i >= 3 && memcmp(hit - 3, word_mark, 3) == 0) continue;
-        hone_status status = encode_cached(encoder, text + start, i - start);
-        if (status) return status;
-        start = i;
+    bool marked = true; // what stands before i is a mark, or the start
+    for (size_t i = 0; i < size;) { // cut in front of a mark that follows another character
+        const char *hit = memchr(text + i, word_mark[0], size - i);
+        size_t place = hit ? (size_t)(hit - text) : size;
+        if (place > i) marked = false;
+        if (size - place < 3 || text[place + 1] != word_mark[1] || text[place + 2] != word_mark[2]) { i = place + 1; marked = false; continue; }
+        if (!marked) {
+            hone_status status = encode_cached(encoder, text + start, place - start);
+            if (status) return status;
+            start = place;
+        }
+        marked = true;
+        i = place + 3;
     }
     return start < size ? encode_cached(encoder, text + start, size - start) : HONE_OK;
 }

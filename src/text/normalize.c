@@ -79,7 +79,8 @@ static hone_status reform_stretches(settled_fn settled, utf8proc_option_t option
         before = i;
         if (i < size && young) before = i += young; // joins nothing
     }
-    return hone_buffer_append(out, text + copied, size - copied);
+    encoder->same = copied == 0;
+    return copied ? hone_buffer_append(out, text + copied, size - copied) : HONE_OK;
 }
 
 static hone_status apply_nfc(const hone_normalizer *self, hone_encoder *encoder, const char *text, size_t size, bool first, hone_buffer *out)
@@ -224,8 +225,10 @@ static hone_status apply_bert(const hone_normalizer *self, hone_encoder *encoder
     }
     if (!status && self->accents && clean.size) {
         status = apply_nfd(self, encoder, clean.data, clean.size, false, &flat);
+        if (!status && encoder->same) status = hone_buffer_append(&flat, clean.data, clean.size);
+        encoder->same = false;
         clean.size = 0;
-        if (!status) status = strip_marks(flat.data, flat.size, true, &clean);
+        if (!status && flat.size) status = strip_marks(flat.data, flat.size, true, &clean);
     }
     if (!status && clean.size) status = self->lower ? apply_lowercase(self, encoder, clean.data, clean.size, false, out) : hone_buffer_append(out, clean.data, clean.size);
     hone_buffer_release(&clean);
@@ -252,7 +255,8 @@ static hone_status read_precompiled(hone_tokenizer *tokenizer, hone_normalizer *
 
 static hone_status apply_precompiled(const hone_normalizer *self, hone_encoder *encoder, const char *text, size_t size, bool first, hone_buffer *out)
 {
-    (void)encoder; (void)first;
+    (void)first;
+    (void)encoder;
     return hone_charsmap_apply(self->charsmap, self->left, text, size, out);
 }
 
@@ -295,16 +299,32 @@ static hone_status read_replace(hone_tokenizer *tokenizer, hone_normalizer *self
     return hone_buffer_print(&tokenizer->identity, " %d %zu:%s %zu:%s;", literal, self->from_size, from, self->to_size, to);
 }
 
+// SentencePiece's two rules about spaces, at a glance where nothing is to be done.
+static const char trim_pattern[] = "\\A +| +\\z", squeeze_pattern[] = " {2,}";
+
+static bool has_no_match(const hone_normalizer *self, const char *text, size_t size)
+{
+    if (!self->regex) return !memmem(text, size, self->from, self->from_size);
+    if (strcmp(self->from, trim_pattern) == 0) return size == 0 || (text[0] != ' ' && text[size - 1] != ' ');
+    return strcmp(self->from, squeeze_pattern) == 0 && !memmem(text, size, "  ", 2);
+}
+
+static const char *next_place(const hone_normalizer *self, const char *text, size_t size)
+{
+    return self->from_size == 1 ? memchr(text, self->from[0], size) : memmem(text, size, self->from, self->from_size);
+}
+
 static hone_status apply_replace(const hone_normalizer *self, hone_encoder *encoder, const char *text, size_t size, bool first, hone_buffer *out)
 {
     (void)first;
     size_t place = 0;
+    if ((encoder->same = has_no_match(self, text, size))) return HONE_OK;
     for (bool found = true; place < size;) {
         size_t start, end;
         if (self->regex) {
             if (hone_regex_find(self->regex, &encoder->matcher, text, size, place, &found, &start, &end)) return HONE_FAILED;
         } else {
-            const char *hit = memmem(text + place, size - place, self->from, self->from_size);
+            const char *hit = next_place(self, text + place, size - place);
             found = hit != NULL;
             start = hit ? (size_t)(hit - text) : size;
             end = start + self->from_size;
@@ -362,11 +382,14 @@ hone_status hone_normalizer_read(hone_tokenizer *tokenizer, const json_t *json, 
 hone_status hone_normalize(hone_encoder *encoder, const char *text, size_t size, bool first, const char **out, size_t *out_size)
 {
     const hone_tokenizer *tokenizer = encoder->tokenizer;
-    for (int n = 0; n < tokenizer->n_normalizer; n++) {
-        hone_buffer *buffer = &encoder->normal[n & 1];
+    for (int n = 0, turn = 0; n < tokenizer->n_normalizer; n++) {
+        hone_buffer *buffer = &encoder->normal[turn & 1];
         buffer->size = 0;
+        encoder->same = false;
         hone_status status = tokenizer->normalizer[n].kind->apply(&tokenizer->normalizer[n], encoder, text, size, first, buffer);
         if (status) return status;
+        if (encoder->same) continue;
+        turn++;
         text = buffer->size ? buffer->data : "";
         size = buffer->size;
     }

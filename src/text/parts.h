@@ -6,6 +6,7 @@
 #pragma once
 #include "base/json.h"
 #include "text/regex.h"
+#include "text/split.h"
 #include "text/tokenizer.h"
 #include <pthread.h>
 
@@ -104,7 +105,7 @@ typedef enum { HONE_SPLIT_REMOVED, HONE_SPLIT_ISOLATED, HONE_SPLIT_MERGED_WITH_P
 typedef enum { HONE_PREPEND_ALWAYS, HONE_PREPEND_FIRST, HONE_PREPEND_NEVER } hone_prepend;
 typedef struct hone_pretokenizer {  // pretokenize.c
     const struct hone_pretokenizer_kind *kind; const char *type;
-    hone_regex *regex;
+    hone_regex *regex; hone_split_fn known; // known: the same as a function, NULL none
     hone_split_behavior behavior;
     bool invert, add_prefix_space, split;
     hone_prepend prepend;
@@ -125,6 +126,7 @@ typedef struct hone_added {
     int32_t *id;                    // (nodes,) token that ends here, -1 none
     int64_t nodes, capacity, id_capacity; // capacity of child in nodes
     bool first[256];                // bytes that some token begins with
+    int firsts; char only;          // how many, and the last of them
     int64_t count;
 } hone_added;
 typedef struct hone_added_flags { bool single_word, lstrip, rstrip; } hone_added_flags;
@@ -143,6 +145,7 @@ struct hone_tokenizer {
     char *prefix_mark; int32_t prefix_node; int64_t most_chars; // WordPiece: what continues a word begins with; longest word
     hone_normalizer normalizer[HONE_MAX_COMPONENTS]; int n_normalizer;
     hone_pretokenizer pretokenizer[HONE_MAX_COMPONENTS]; int n_pretokenizer;
+    int last_stage;                     // pre-tokenizers from here on change nothing
     hone_decoder decoder[HONE_MAX_COMPONENTS]; int n_decoder;
     hone_added raw, normalized;         // added tokens sought before and after normalization
     hone_added_flags *added_flags;      // (vocab.count,) of added tokens
@@ -178,6 +181,7 @@ struct hone_encoder {
     hone_ids *out;
     hone_matcher matcher;
     hone_buffer normal[2], stage[HONE_MAX_COMPONENTS];
+    bool same;                                      // a normalizer says: the text stays as it is, nothing was written
     int32_t *scratch; int64_t scratch_capacity;     // utf8proc's characters
     struct hone_symbol *symbol; int64_t symbol_capacity;
     struct hone_candidate *heap; int64_t heap_count, heap_capacity;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-const char hone_gpt2_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const char hone_gpt2_pattern[] = HONE_GPT2_PATTERN;
 
 struct hone_pretokenizer_kind {
     const char *type;
@@ -63,8 +63,22 @@ static hone_status split_span(splitter *splits, bool match, size_t start, size_t
     return out ? pass_on(encoder, stage, piece, start, end) : HONE_OK;
 }
 
+// By a well-known pattern: every span is a match. Where only the model follows, pieces go there without a detour.
+static hone_status apply_known(const hone_pretokenizer *self, hone_encoder *encoder, int stage, hone_piece piece)
+{
+    const char *text = piece.text;
+    size_t size = piece.size;
+    hone_status status = HONE_OK;
+    for (size_t place = 0, end; place < size && !status; place = end) {
+        end = self->known(text, size, place);
+        status = stage + 1 >= encoder->tokenizer->last_stage ? hone_model_encode(encoder, text + place, end - place) : pass_on(encoder, stage, piece, place, end);
+    }
+    return status;
+}
+
 static hone_status apply_regex(const hone_pretokenizer *self, hone_encoder *encoder, int stage, hone_piece piece)
 {
+    if (self->known) return apply_known(self, encoder, stage, piece);
     splitter splits = { .behavior = self->behavior };
     size_t place = 0;
     hone_status status = HONE_OK;
@@ -102,6 +116,7 @@ static hone_status read_split(hone_tokenizer *tokenizer, hone_pretokenizer *self
     if (!status) status = hone_json_bool(json, "invert", where, false, &self->invert);
     if (!status) status = read_behavior(self, json, where);
     if (!status) status = hone_regex_new(&self->regex, text, literal, where);
+    if (!status && !literal && !self->invert && self->behavior == HONE_SPLIT_ISOLATED) self->known = hone_split_find(text);
     return status ? status : hone_buffer_print(&tokenizer->identity, " %d %d %d %zu:%s;", literal, self->behavior, self->invert, strlen(text), text);
 }
 
@@ -114,6 +129,7 @@ static hone_status read_byte_level(hone_tokenizer *tokenizer, hone_pretokenizer 
     if (!status) status = hone_json_bool(json, "use_regex", where, false, &use_regex);
     if (!status && use_regex) status = hone_regex_new(&self->regex, hone_gpt2_pattern, false, where);
     self->behavior = HONE_SPLIT_ISOLATED;
+    if (use_regex) self->known = hone_split_find(hone_gpt2_pattern);
     tokenizer->byte_level = true;
     return status ? status : hone_buffer_print(&tokenizer->identity, " %d %d;", self->add_prefix_space, use_regex);
 }
@@ -308,7 +324,10 @@ hone_status hone_pretokenizer_read(hone_tokenizer *tokenizer, const json_t *json
         self->kind = &kinds[k];
         self->type = kinds[k].type;
         status = hone_buffer_print(&tokenizer->identity, "pre-tokenizer %s", type);
-        return status ? status : kinds[k].read(tokenizer, self, json, where);
+        if (!status) status = kinds[k].read(tokenizer, self, json, where);
+        bool nothing = kinds[k].apply == apply_byte_level && !self->add_prefix_space && !self->regex; // it only says that symbols are bytes
+        if (!nothing) tokenizer->last_stage = tokenizer->n_pretokenizer;
+        return status;
     }
     return hone_refuse(where, "pre-tokenizer", type, known, sizeof known / sizeof *known);
 }
