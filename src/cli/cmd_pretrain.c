@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { PROFILE_STEPS = 4 };
+
 static hone_status print_keys(const char *how)
 {
     hone_buffer text = { 0 };
@@ -27,10 +29,11 @@ static hone_status print_keys(const char *how)
 hone_status hone_cmd_pretrain(int argc, char **argv)
 {
     const char *keys = NULL;
-    bool done;
+    bool done, profile = false;
     const hone_cli_option options[] = {
-        { "keys", HONE_CLI_TEXT, &keys, "text|json", "print all keys of a recipe: a table, or a JSON schema for editors" }, { 0 } };
-    const hone_cli_command command = { "pretrain", "[--keys text|json] RECIPE.yaml [key=value ...]",
+        { "keys", HONE_CLI_TEXT, &keys, "text|json", "print all keys of a recipe: a table, or a JSON schema for editors" },
+        { "profile", HONE_CLI_FLAG, &profile, NULL, "show where a step's time goes, by phase, op and layer (profile_steps=4), then go on" }, { 0 } };
+    const hone_cli_command command = { "pretrain", "[--profile] RECIPE.yaml [key=value ...]",
         "Trains a model, new or given, on prepared text, as the recipe says; key=value overrides the recipe's keys.\n"
         "Everything goes to output_dir: log.jsonl, checkpoints step-N (each a Hugging Face folder) and the final model/.\n"
         "Ctrl-C saves a checkpoint; the same command goes on from the newest one, bit for bit as if it had never stopped.",
@@ -41,6 +44,7 @@ hone_status hone_cmd_pretrain(int argc, char **argv)
     if (argc < 1) return hone_fail_usage("pretrain: which recipe? hone pretrain RECIPE.yaml");
     hone_recipe recipe;
     if ((status = hone_recipe_load(&recipe, argv[0], argc - 1, argv + 1))) return status;
+    if (profile && recipe.profile_steps == 0) recipe.profile_steps = PROFILE_STEPS;
     status = hone_pretrain(&recipe, stdout);
     hone_recipe_release(&recipe);
     return status;

@@ -48,16 +48,9 @@ double hone_peak_flops(int threads, hone_isa isa)
     return total;
 }
 
-double hone_peak_bandwidth(int threads)
+double hone_peak_bandwidth_in(void *pages, int64_t size_bytes, int threads)
 {
-    // Three arrays beyond the last cache, within bounds; small machines get less rather than an error.
-    int64_t cache = hone_cpu()->l3_bytes, bytes = cache > 0 ? 2 * cache : 64 << 20;
-    int64_t most = hone_memory_available_bytes() / 8, cap = 128 << 20;
-    if (bytes > cap) bytes = cap;
-    if (bytes > most) bytes = most;
-    int64_t n = bytes / (int64_t)sizeof(float);
-    float *pages = n > 0 ? hone_pages_alloc((size_t)(3 * bytes)) : NULL;
-    if (!pages) return 0;
+    int64_t n = size_bytes / 3 / (int64_t)sizeof(float);
     float *a = pages, *b = a + n, *c = b + n;
     double best = 0;
     for (int run = 0; run < 4; run++) {
@@ -65,9 +58,22 @@ double hone_peak_bandwidth(int threads)
         double begin = hone_clock_s();
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int64_t i = 0; i < n; i++) a[i] = b[i] + scale * c[i];
-        double rate = 3.0 * (double)bytes / (hone_clock_s() - begin);
+        double rate = 3.0 * (double)n * (double)sizeof(float) / (hone_clock_s() - begin);
         if (rate > best) best = rate;
     }
+    return best;
+}
+
+double hone_peak_bandwidth(int threads)
+{
+    // Three arrays beyond the last cache, within bounds; small machines get less rather than an error.
+    int64_t cache = hone_cpu()->l3_bytes, bytes = cache > 0 ? 2 * cache : 64 << 20;
+    int64_t most = hone_memory_available_bytes() / 8, cap = 128 << 20;
+    if (bytes > cap) bytes = cap;
+    if (bytes > most) bytes = most;
+    void *pages = bytes > 0 ? hone_pages_alloc((size_t)(3 * bytes)) : NULL;
+    if (!pages) return 0;
+    double best = hone_peak_bandwidth_in(pages, 3 * bytes, threads);
     hone_pages_free(pages, (size_t)(3 * bytes));
     return best;
 }

@@ -5,3 +5,5 @@
 
 double hone_peak_flops(int threads, hone_isa isa);   // f32 multiply-adds in registers, 2 FLOP each: FLOP/s
 double hone_peak_bandwidth(int threads);             // triad a = b + s c over arrays beyond the caches: bytes/s
+// The same within memory that is there: three arrays of a third each; overwrites it.
+double hone_peak_bandwidth_in(void *pages, int64_t size_bytes, int threads);

@@ -15,6 +15,12 @@ void hone_loop_open(hone_loop *loop, hone_job *job)
                          .spikes = { .threshold = job->recipe->spike_zscore, .window = job->recipe->spike_window } };
 }
 
+static void run_nodes(const hone_loop *loop, const char *name, int64_t from, int64_t to)
+{
+    if (loop->trace) hone_trace_run(loop->trace, name, from, to);
+    else hone_walk_nodes(&loop->job->session, name, from, to);
+}
+
 // Trained tokens of the whole step. Reading rows twice costs less than keeping a step's inputs: it is a copy of ids.
 hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained)
 {
@@ -71,7 +77,8 @@ static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
             return HONE_OK;
         }
         if ((status = hone_loop_fill_inputs(loop, out->trained))) break;
-        hone_session_run(&job->session, "micro");
+        if (loop->trace) hone_trace_run(loop->trace, "micro", 0, -1);
+        else hone_session_run(&job->session, "micro");
         for (int64_t n = 0; n < job->micro.N; n++)
             if (loop->weight[n] != 0) sum -= (double)logprob[n];
     }
@@ -85,7 +92,7 @@ static void run_norm(hone_loop *loop, hone_step *out)
 {
     hone_job *job = loop->job;
     hone_watchdog_doing(loop->watchdog, "gradient norm", 0, 0);
-    hone_walk_nodes(&job->session, "update", 0, job->update.n_norm);
+    run_nodes(loop, "update", 0, job->update.n_norm);
     const float *norm = data(loop, job->update.norm);
     out->norm = (double)norm[0];
     out->factor = (double)norm[1];
@@ -100,7 +107,7 @@ static hone_status update(hone_loop *loop, double total, hone_step *out)
     hone_watchdog_doing(loop->watchdog, "update", 0, 0);
     out->rate = hone_schedule_rate(&loop->schedule, loop->step, total);
     hone_adamw_hyper(&job->adamw, out->rate, loop->step + 1 - loop->skipped, data(loop, job->update.hyper));
-    hone_walk_nodes(&job->session, "update", job->update.n_norm, -1);
+    run_nodes(loop, "update", job->update.n_norm, -1);
     return HONE_OK;
 }
 

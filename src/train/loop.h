@@ -14,6 +14,7 @@
 #pragma once
 #include "optim/schedule.h"
 #include "plan/job.h"
+#include "run/trace.h"
 #include "run/watchdog.h"
 #include "train/spikes.h"
 
@@ -31,6 +32,7 @@ typedef struct hone_loop {
     // Called before weights change. May be NULL.
     hone_status (*before_update)(void *context);
     void *context;
+    hone_trace *trace;                   // programs run through it, node by node; NULL: straight
 } hone_loop;
 
 typedef enum { HONE_STEP_GOOD, HONE_STEP_LOSS, HONE_STEP_NORM, HONE_STEP_SPIKE } hone_step_verdict; // loss or norm not finite, loss a spike

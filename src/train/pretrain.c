@@ -181,6 +181,7 @@ static hone_status open_run(hone_run *run)
     if (!status) status = open_folder(run, from);
     if (!status) status = hone_session_allocate(&job->session);
     if (status) goto out;
+    hone_run_open_profile(run);
     hone_loop_open(&run->loop, job);
     run->loop.stop = hone_stop_asked;
     run->loop.before_update = wait_for_writer;
@@ -203,6 +204,7 @@ static void close_run(hone_run *run)
     hone_watchdog_close(run->watchdog);
     hone_checkpoint_close(run->writer);
     if (run->generator.session) hone_generator_close(&run->generator);
+    hone_trace_close(&run->trace);
     hone_log_close(&run->log);
     hone_lock_release(&run->lock);
     hone_free(run->recipe_text);
@@ -254,6 +256,7 @@ static hone_status run_steps(hone_run *run, bool *stopped)
     hone_status status = HONE_OK;
     while (!status && hone_run_done(run) < 1) {
         hone_step step;
+        hone_run_begin_profile(run);
         if ((status = hone_loop_step(&run->loop, hone_run_total_steps(run), &step))) break;
         if (step.dropped) { *stopped = true; break; }
         if ((status = note_slow_step(run))) break;
@@ -265,6 +268,7 @@ static hone_status run_steps(hone_run *run, bool *stopped)
         status = hone_report_step(run, &step);
         hone_run_watch_record(run);
         bool last = hone_run_done(run) >= 1;
+        if (!status) status = hone_run_end_profile(run, &step, last);
         if (!status && !last && due(r->eval_steps, run->loop.step)) status = evaluate(run);
         if (!status && (last ? r->sample_steps > 0 : due(r->sample_steps, run->loop.step))) status = hone_run_sample(run);
         if (!status && !last && hone_run_save_due(run)) status = hone_run_save(run, false);

@@ -1,6 +1,7 @@
 // report.c: what a run tells: header, progress, rows of the log, the table at the end.
 #include "base/cpu.h"
 #include "base/units.h"
+#include "run/power.h"
 #include "train/run.h"
 #include <math.h>
 
@@ -70,6 +71,12 @@ static hone_status log_step(hone_run *run, const hone_step *step, double tokens_
         "epochs", hone_mixture_epochs(&job->train), "step_seconds", step->seconds, "tokens_per_second", tokens_per_s, "flops_per_second", flops,
         "share_of_peak", run->peak_flops > 0 ? flops / run->peak_flops : 0.0, "resident_bytes", (json_int_t)memory,
         "elapsed_seconds", hone_run_elapsed_s(run));
+    double joules, now = hone_clock_s();
+    if (hone_power_read(NULL, &joules)) {
+        if (row && run->power_s > 0 && joules > run->power_joules) json_object_set_new(row, "watts", json_real((joules - run->power_joules) / (now - run->power_s)));
+        run->power_joules = joules;
+        run->power_s = now;
+    }
     double bpb = hone_run_bits_per_byte(run, run->last_loss);
     json_t *sources = row ? json_object() : NULL;
     for (int64_t i = 0; i < job->train.n_sources && sources; i++)

@@ -39,6 +39,9 @@ typedef struct hone_run {
     double best_loss;                // lowest held-out loss so far, 0 none
     double save_wait_s;              // steps waited for checkpoints being written
     hone_generator generator;        // where there are samples
+    double power_joules, power_s;    // the meter at the last row of the log
+    hone_trace trace; bool profiled; // profile_steps: under way; done
+    double peak_bandwidth;           // bytes/s, measured where steps are profiled
     hone_recorder *recorder;         // keeps the run store; NULL none
 } hone_run;
 
@@ -71,6 +74,10 @@ double hone_run_total_steps(const hone_run *run);        // of the whole run, as
 // sample.c: generated text on the way.
 hone_status hone_run_open_samples(hone_run *run);
 hone_status hone_run_sample(hone_run *run);
+// profile.c: before weights are there; around each step.
+void hone_run_open_profile(hone_run *run);
+void hone_run_begin_profile(hone_run *run);
+hone_status hone_run_end_profile(hone_run *run, const hone_step *step, bool last);
 // record.c: the run store, and what the log's first row says for it.
 void hone_run_describe(const hone_run *run, json_t *row);
 void hone_run_open_record(hone_run *run);
