@@ -14,7 +14,7 @@
 enum { VERSION = 1, BUSY_MS = 2000, HEADER_BYTES = 16 };
 
 const hone_metric_about hone_metric_table[HONE_METRIC_COUNT] = {
-#define METRIC(name, title, unit) { #name, title, unit },
+#define METRIC(name, title, unit, charted) { #name, title, unit, charted },
 #include "run/metrics.def"
 #undef METRIC
 };

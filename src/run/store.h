@@ -19,12 +19,12 @@
 #include "base/json.h"
 
 typedef enum {                      // columns of `steps`, in the order of metrics.def
-#define METRIC(name, title, unit) HONE_METRIC_##name,
+#define METRIC(name, ...) HONE_METRIC_##name,
 #include "run/metrics.def"
 #undef METRIC
     HONE_METRIC_COUNT
 } hone_metric;
-typedef struct hone_metric_about { const char *name, *title, *unit; } hone_metric_about;
+typedef struct hone_metric_about { const char *name, *title, *unit; bool charted; } hone_metric_about;
 extern const hone_metric_about hone_metric_table[HONE_METRIC_COUNT];
 
 typedef struct hone_store hone_store;

@@ -76,8 +76,8 @@ static hone_status open_run(import *in, const json_t *row, bool anew)
         in->run = sqlite3_last_insert_rowid(store->db);
     }
     char *recipe = dump(row, "recipe"), *plan = dump(row, "plan"), *machine = dump(row, "machine");
-    if (!status) status = hone_store_prepare(store, &statement, "UPDATE runs SET hone = ?, source = coalesce(?, source), recipe = ?, plan = ?, machine = ?, data_hash = ?,"
-        " program_hash = ?, peak = ?, result = NULL WHERE id = ?", "ttttttt" "di", text_of(row, "hone"), text_of(row, "from"), recipe, plan, machine, text_of(row, "data_hash"),
+    if (!status) status = hone_store_prepare(store, &statement, "UPDATE runs SET hone = coalesce(?, hone), source = coalesce(?, source), recipe = coalesce(?, recipe), plan = coalesce(?, plan),"
+        " machine = coalesce(?, machine), data_hash = coalesce(?, data_hash), program_hash = coalesce(?, program_hash), peak = ?, result = NULL WHERE id = ?", "ttttttt" "di", text_of(row, "hone"), text_of(row, "from"), recipe, plan, machine, text_of(row, "data_hash"),
         text_of(row, "program_hash"), json_number_value(json_object_get(row, "peak_flops_per_second")), in->run);
     if (!status) status = hone_store_step_once(store, statement);
     hone_free(recipe);
