@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 ONLY ?=
 
-.PHONY: all build setup demo test test-long bench install clean
+.PHONY: all build setup demo test test-long bench docs install clean
 
 all: build
 
@@ -32,7 +32,11 @@ bench: build                    # the figures: a table, and build/bench.json
 	@tools/setup.sh bench
 	@HONE_PYTHON=$$(tools/setup_python.sh) python3 bench/run.py --only "$(ONLY)"
 
-install: build                  # bin/hone below PREFIX
+docs: build                     # the references that are made from the tables of verbs and keys
+	@build/hone schema --format md > docs/keys.md
+	@build/hone man --format md > docs/verbs.md
+
+install: build                  # bin/hone, man pages and shell completion below PREFIX
 	@cmake --install build --prefix $(PREFIX)
 
 clean:

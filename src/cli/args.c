@@ -9,6 +9,8 @@
 
 enum { MOST_OPTIONS = 64 };
 
+void (*hone_cli_describe)(const hone_cli_command *command);
+
 static void print_help(const hone_cli_command *command)
 {
     printf("hone %s %s\n\n%s\n", command->verb, command->operands, command->about);
@@ -77,7 +79,8 @@ hone_status hone_cli_parse(const hone_cli_command *command, int *argc, char **ar
     for (int i = 0; i < count; i++) {
         char *word = argv[i];
         if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-            print_help(command);
+            if (hone_cli_describe) hone_cli_describe(command);
+            else print_help(command);
             *done = true;
             return HONE_OK;
         }

@@ -41,5 +41,8 @@ typedef struct {
     const hone_cli_option *option;
 } hone_cli_command;
 
+// Gets what --help would have printed, where it is set: man pages and completion are made of it (describe.c).
+extern void (*hone_cli_describe)(const hone_cli_command *command);
+
 // argv: what stands behind the verb. Leaves the operands in argv[0 .. *argc).
 hone_status hone_cli_parse(const hone_cli_command *command, int *argc, char **argv, bool *done);

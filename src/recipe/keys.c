@@ -28,6 +28,16 @@ static const struct { const char *title; int key; } print_table[] = {
 #include "recipe/keys.def"
 };
 
+const char *hone_key_group(hone_key_id key)
+{
+    const char *title = "";
+    for (size_t i = 0; i < sizeof print_table / sizeof *print_table; i++) {
+        if (print_table[i].title) title = print_table[i].title;
+        else if (print_table[i].key == (int)key) break;
+    }
+    return title;
+}
+
 static const char *const type_name[] = { "int", "real", "bool", "text", "enum", "list", "bytes", "time", "map", "maps" };
 
 const char *hone_choice_name(hone_choice choice) { return choice_table[choice].name; }
@@ -45,6 +55,12 @@ hone_status hone_key_choices(const hone_key *key, const char *separator, hone_bu
     return HONE_OK;
 }
 
+hone_status hone_key_print_kind(const hone_key *key, hone_buffer *out)
+{
+    if (key->type == HONE_TYPE_enum) return hone_key_choices(key, "|", out);
+    return hone_buffer_print(out, "%s%s%s", type_name[key->type], key->range[0] ? " " : "", key->range);
+}
+
 hone_status hone_recipe_print_keys(hone_buffer *out)
 {
     hone_status status = HONE_OK;
@@ -55,8 +71,7 @@ hone_status hone_recipe_print_keys(hone_buffer *out)
         }
         const hone_key *key = &hone_key_table[print_table[i].key];
         hone_buffer kind = { 0 };
-        if (key->type == HONE_TYPE_enum) status = hone_key_choices(key, "|", &kind);
-        else status = hone_buffer_print(&kind, "%s%s%s", type_name[key->type], key->range[0] ? " " : "", key->range);
+        status = hone_key_print_kind(key, &kind);
         if (status == HONE_OK)
             status = hone_buffer_print(out, "  %-28s %-28s %-10s %s%s%s%s\n", key->name, kind.data,
                                        key->fallback[0] ? key->fallback : "-", key->unit[0] ? "[" : "", key->unit,

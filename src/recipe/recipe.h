@@ -52,6 +52,9 @@ typedef struct hone_key {
 } hone_key;
 extern const hone_key hone_key_table[HONE_KEY_COUNT];
 const char *hone_choice_name(hone_choice choice);
+bool hone_choice_of(const hone_key *key, hone_choice choice);                // is it one of this key's?
+const char *hone_key_group(hone_key_id key);                                 // the heading that it stands below
+hone_status hone_key_print_kind(const hone_key *key, hone_buffer *out);      // "int [1,)", "cosine|linear|constant"
 
 // Where something was written: for messages.
 typedef struct hone_place {

@@ -15,5 +15,4 @@ static inline void *hone_value_at(const hone_recipe *recipe, const hone_key *key
 hone_status hone_yaml_parse(hone_recipe *recipe, const char *path, const char *text, size_t size);
 hone_status hone_yaml_load(hone_recipe *recipe, const char *path);
 hone_status hone_yaml_override(hone_recipe *recipe, const char *text);
-bool hone_choice_of(const hone_key *key, hone_choice choice);
 hone_status hone_key_choices(const hone_key *key, const char *separator, hone_buffer *out);  // "cosine, linear, ..."

@@ -1,0 +1,98 @@
+// describe.c: see describe.h. Each verb is asked for its --help with hone_cli_describe set, so nothing is printed.
+#include "cli/describe.h"
+#include "base/memory.h"
+#include "cli/verbs.h"
+#include <stdio.h>
+#include <string.h>
+
+typedef struct { const char *verb, *word, *what; hone_status (*run)(int argc, char **argv); } row;
+
+static const row rows[] = {
+#define VERB(name, what) { #name, NULL, what, hone_cmd_##name },
+#define WORD(verb, word) { #verb, #word, NULL, hone_cmd_##verb },
+#include "cli/verbs.def"
+#undef VERB
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static hone_cli_text *now;          // what is being described
+static hone_status failed;
+
+static char *copy(const char *text)
+{
+    char *out = text ? hone_strdup(text) : NULL;
+    if (text && !out) failed = HONE_FAILED;
+    return out;
+}
+
+static void take(const hone_cli_command *command)
+{
+    int n = 0;
+    while (command->option[n].name) n++;
+    now->is_default = now->word && !strchr(command->verb, ' ');
+    now->operands = copy(command->operands);
+    now->about = copy(command->about);
+    now->example = copy(command->example);
+    if (!(now->option = hone_alloc((size_t)n + 1, sizeof *now->option))) { failed = HONE_FAILED; return; }
+    for (now->options = 0; now->options < n; now->options++) {
+        const hone_cli_option *o = &command->option[now->options];
+        now->option[now->options] = (hone_cli_option_text){ copy(o->name), copy(o->placeholder), copy(o->help), o->type == HONE_CLI_FLAG };
+    }
+}
+
+static bool has_words(const char *verb)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (rows[i].word && strcmp(rows[i].verb, verb) == 0) return true;
+    return false;
+}
+
+static const char *what_of(const char *verb)
+{
+    for (int i = 0; i < ROWS; i++)
+        if (rows[i].what && strcmp(rows[i].verb, verb) == 0) return rows[i].what;
+    return "";
+}
+
+hone_status hone_cli_collect_texts(hone_cli_text **out, int *count)
+{
+    hone_cli_text *text = hone_alloc(ROWS, sizeof *text);
+    if (!text) return HONE_FAILED;
+    *count = 0;
+    failed = HONE_OK;
+    hone_cli_describe = take;
+    for (int i = 0; i < ROWS && !failed; i++) {
+        if (!rows[i].word && has_words(rows[i].verb)) continue; // its words are the commands
+        char word[32], help[] = "--help", *argv[] = { word, help };
+        now = &text[(*count)++];
+        now->verb = copy(rows[i].verb);
+        now->word = copy(rows[i].word);
+        now->what = copy(what_of(rows[i].verb));
+        if (rows[i].word) snprintf(word, sizeof word, "%s", rows[i].word);
+        if (!failed) failed = rows[i].word ? rows[i].run(2, argv) : rows[i].run(1, argv + 1);
+        HONE_ASSERT(failed || now->about, "hone %s %s --help does not go through hone_cli_parse", now->verb, now->word ? now->word : "");
+    }
+    hone_cli_describe = NULL;
+    if (failed) hone_cli_free_texts(text, *count);
+    else *out = text;
+    return failed;
+}
+
+void hone_cli_free_texts(hone_cli_text *text, int count)
+{
+    for (int i = 0; i < count; i++) {
+        for (int o = 0; o < text[i].options; o++) {
+            hone_free(text[i].option[o].name);
+            hone_free(text[i].option[o].placeholder);
+            hone_free(text[i].option[o].help);
+        }
+        hone_free(text[i].option);
+        hone_free(text[i].verb);
+        hone_free(text[i].word);
+        hone_free(text[i].what);
+        hone_free(text[i].operands);
+        hone_free(text[i].about);
+        hone_free(text[i].example);
+    }
+    hone_free(text);
+}

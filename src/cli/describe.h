@@ -1,0 +1,17 @@
+// describe.h: every command of the program as data: what its --help would print. Man pages, completion and the reference
+// in docs/ are made from it, so that they cannot say anything else.
+#pragma once
+#include "cli/args.h"
+
+typedef struct { char *name, *placeholder, *help; bool flag; } hone_cli_option_text;      // placeholder NULL: a flag
+typedef struct {
+    char *verb, *word;                        // "runs", "show"; word NULL: the verb itself
+    bool is_default;                          // of the words: the one that is meant where none is given
+    char *what;                               // of the verb: its row in verbs.def
+    char *operands, *about, *example;
+    hone_cli_option_text *option; int options;
+} hone_cli_text;
+
+// In the order of verbs.def. hone_cli_free_texts() it.
+hone_status hone_cli_collect_texts(hone_cli_text **text, int *count);
+void hone_cli_free_texts(hone_cli_text *text, int count);
