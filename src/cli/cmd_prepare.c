@@ -2,6 +2,7 @@
 #include "cli/args.h"
 #include "cli/verbs.h"
 #include "base/units.h"
+#include "data/clean.h"
 #include "data/prepare.h"
 #include "run/stop.h"
 
@@ -31,6 +32,25 @@ static void print_row(const char *name, int64_t documents, int64_t bytes, int64_
            tokens ? (double)bytes / (double)tokens : 0.0, shards);
 }
 
+// A line a filter: what it dropped or changed, and an example.
+static void print_filters(const json_t *filters)
+{
+    const char *name;
+    json_t *row;
+    if (json_object_size(filters)) printf("  filter                    dropped   MB dropped      changed       pieces\n");
+    json_object_foreach((json_t *)(uintptr_t)filters, name, row) {
+        const json_t *example = json_array_get(json_object_get(row, "examples"), 0), *parameters = json_object_get(row, "parameters");
+        printf("  %-20s  %11s  %11.3f  %11s  %11s\n", name, hone_units_grouped(json_integer_value(json_object_get(row, "dropped"))).s,
+               (double)json_integer_value(json_object_get(row, "dropped_bytes")) / 1e6, hone_units_grouped(json_integer_value(json_object_get(row, "changed"))).s,
+               hone_units_grouped(json_integer_value(json_object_get(row, "pieces"))).s);
+        int64_t too_short = json_integer_value(json_object_get(parameters, "too_short"));
+        if (too_short) printf("      %s of %s evaluation texts have fewer words than an overlap: they cannot be found\n", hone_units_grouped(too_short).s,
+                              hone_units_grouped(json_integer_value(json_object_get(parameters, "texts"))).s);
+        if (example) printf("      %s: %s\n      | %s\n", json_string_value(json_object_get(example, "where")), json_string_value(json_object_get(example, "why")),
+                            json_string_value(json_object_get(example, "text")));
+    }
+}
+
 static void print_report(const hone_prepare_options *options, const hone_prepare_report *r)
 {
     int64_t bytes = r->bytes[0] + r->bytes[1];
@@ -44,6 +64,7 @@ static void print_report(const hone_prepare_options *options, const hone_prepare
     if (r->invalid) printf("  %s documents hold bytes that are not UTF-8\n", hone_units_grouped(r->invalid).s);
     if (r->long_lines) printf("  %s documents hold a line of more than %d bytes\n", hone_units_grouped(r->long_lines).s, HONE_LONG_LINE_BYTES);
     if (r->passed_over) printf("  %s files of no known format were passed over, as %s\n", hone_units_grouped(r->passed_over).s, r->passed_example);
+    print_filters(r->cleaning);
     if (options->held_out > 0.0 && r->documents[HONE_SPLIT_HELD] == 0)
         printf("  no document fell into the held-out part: there are too few; give more text, a larger --held-out or a smaller --document-bytes\n");
 }
@@ -62,10 +83,35 @@ static char *unescape(const char *text)
     return out;
 }
 
+static void list_filters(void)
+{
+    printf("filters, in the order in which a document meets them:\n");
+    for (int f = 0; f < HONE_FILTER_COUNT; f++) printf("  %-20s  %s\n", hone_filter_name[f], hone_filter_what[f]);
+    printf("\nTheir numbers are keys of a recipe (`hone pretrain --keys text`, Cleaning text), given by --recipe or --set.\n");
+}
+
+// The recipe's keys of cleaning, overridden by the command line.
+static hone_status load_recipe(hone_recipe *recipe, const char *path, const hone_cli_texts *filters, const hone_cli_texts *sets)
+{
+    char *override[33];
+    int n = 0;
+    hone_buffer list = { 0 };
+    hone_status status = HONE_OK;
+    for (int i = 0; i < filters->count && !status; i++) status = hone_buffer_print(&list, "%s%s", i ? ", " : "filters=[", filters->text[i]);
+    if (filters->count && !status) status = hone_buffer_print(&list, "]");
+    if (filters->count) override[n++] = list.data;
+    for (int i = 0; i < sets->count; i++) override[n++] = (char *)(uintptr_t)sets->text[i];
+    if (!status) status = hone_recipe_load(recipe, path, n, override);
+    hone_buffer_release(&list);
+    return status;
+}
+
 hone_status hone_cmd_prepare(int argc, char **argv)
 {
     int64_t seed = 1, shard_tokens = 0;
-    const char *separator = NULL;
+    const char *separator = NULL, *recipe_path = NULL;
+    hone_cli_texts filters = { 0 }, sets = { 0 };
+    bool list = false;
     char *unescaped = NULL;
     hone_prepare_options o = { .text_field = "text", .held_out = 0.02, .document_bytes = 64 << 10 };
     const hone_cli_option options[] = {
@@ -80,6 +126,10 @@ hone_status hone_cmd_prepare(int argc, char **argv)
         { "eos", HONE_CLI_TEXT, &o.eos, "TOKEN", "token that closes a document (default: the tokenizer's own)" },
         { "seed", HONE_CLI_INT, &seed, "N", "of the held-out split (default 1)" },
         { "shard-tokens", HONE_CLI_INT, &shard_tokens, "N", "a shard is closed behind the batch that fills it to N tokens; a killed run goes on behind the last closed one (default 268435456)" },
+        { "recipe", HONE_CLI_TEXT, &recipe_path, "RECIPE.yaml", "clean the text as its keys of cleaning say (filters and their numbers)" },
+        { "filter", HONE_CLI_TEXTS, &filters, "NAME", "clean by this filter; may be given several times" },
+        { "set", HONE_CLI_TEXTS, &sets, "KEY=VALUE", "a key of cleaning; may be given several times" },
+        { "filters", HONE_CLI_FLAG, &list, NULL, "say what each filter does" },
         { "strict", HONE_CLI_FLAG, &o.strict, NULL, "bytes that are not UTF-8, empty documents and lines of more than 100,000 bytes are errors, not counts" },
         { 0 },
     };
@@ -92,6 +142,10 @@ hone_status hone_cmd_prepare(int argc, char **argv)
     bool done;
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;
+    if (list) {
+        list_filters();
+        return HONE_OK;
+    }
     if (!o.tokenizer) return hone_fail_usage("prepare: --tokenizer PATH is missing; `hone tokenizer train` makes one");
     if (!o.output) return hone_fail_usage("prepare: --output DIR is missing");
     if (argc == 0) return hone_fail_usage("prepare: no files are given");
@@ -102,7 +156,13 @@ hone_status hone_cmd_prepare(int argc, char **argv)
     o.shard_tokens = shard_tokens;
     bool terminal = isatty(2);
     if (terminal) o.progress = show_progress;
-    if (separator && !(unescaped = unescape(separator))) return HONE_FAILED;
+    hone_recipe recipe;
+    if ((status = load_recipe(&recipe, recipe_path, &filters, &sets))) return status;
+    o.recipe = &recipe;
+    if (separator && !(unescaped = unescape(separator))) {
+        hone_recipe_release(&recipe);
+        return HONE_FAILED;
+    }
     o.separator = unescaped;
     o.stop = hone_stop_asked;
     hone_stop_watch(HONE_STOP_TERM);
@@ -116,5 +176,6 @@ hone_status hone_cmd_prepare(int argc, char **argv)
     hone_prepare_report_release(&report);
     hone_stop_unwatch();
     hone_free(unescaped);
+    hone_recipe_release(&recipe);
     return status;
 }

@@ -4,6 +4,7 @@
 #include "base/rng.h"
 
 #include <inttypes.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ static const char *name_of(const hone_pipeline *p, const hone_document *document
 
 static const char *text_of(const hone_lane *lane, const hone_item_job *job, const hone_item *item)
 {
-    return item->in_room ? job->room.data + item->offset : lane->batch.bytes.data + item->offset;
+    const char *const base[] = { lane->batch.bytes.data, job->room.data, job->masked.data, job->cut.data };
+    return item->size ? base[item->in] + item->offset : "";
 }
 
 // --- taking out
@@ -70,11 +72,23 @@ static hone_status take_out(const hone_pipeline *p, const hone_lane *lane, hone_
     size_t before = job->room.size;
     hone_status status = hone_document_text(&p->document_options, &lane->batch, document, &job->room, &text, &item->size, &item->invalid);
     if (status) return status;
-    item->in_room = p->inputs.input[document->file].format != HONE_FORMAT_text;
-    item->offset = item->in_room ? before : document->offset;
+    item->in = p->inputs.input[document->file].format != HONE_FORMAT_text ? HONE_IN_ROOM : HONE_IN_BATCH;
+    item->offset = item->in == HONE_IN_ROOM ? before : document->offset;
     int64_t long_line = find_long_line(text, item->size);
     item->long_line = long_line >= 0;
     if (p->options->strict) status = check_strict(p, lane, document, item, long_line);
+    if (!status && p->cleaning.any) {
+        hone_verdict *verdict = &lane->verdict[d];
+        before = job->masked.size;
+        status = hone_cleaning_judge(&p->cleaning, &p->cleaner[omp_get_thread_num()], (hone_text){ text, item->size }, &job->masked, &job->marks, verdict);
+        if (status) return status;
+        if (verdict->masks) {
+            item->in = HONE_IN_MASKED;
+            item->offset = before;
+            item->size = job->masked.size - before;
+            text = job->masked.data + before;
+        }
+    }
     item->split = hone_rng_uniform(p->options->seed, HONE_RNG_SPLIT, 0, hone_hash64(text, item->size)) < p->options->held_out ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN;
     return status;
 }
@@ -82,9 +96,21 @@ static hone_status take_out(const hone_pipeline *p, const hone_lane *lane, hone_
 static hone_status encode(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
 {
     hone_item *item = &lane->item[d];
+    hone_status status = HONE_OK;
     if (item->size == 0) return HONE_OK;
+    if (p->cleaning.any) {
+        const hone_verdict *verdict = &lane->verdict[d];
+        if (verdict->filter >= 0) return HONE_OK;
+        size_t cut = job->cut.size;
+        if (verdict->cuts) {
+            if (hone_cleaning_cut(&p->cleaning, (hone_text){ text_of(lane, job, item), item->size }, &job->marks, verdict, &job->cut)) return HONE_FAILED;
+            item->in = HONE_IN_CUT;
+            item->offset = cut;
+            item->size = job->cut.size - cut;
+        }
+    }
     int64_t before = job->ids.count;
-    hone_status status = hone_tokenizer_encode(p->tokenizer, text_of(lane, job, item), item->size, 0, &job->ids);
+    status = hone_tokenizer_encode(p->tokenizer, text_of(lane, job, item), item->size, 0, &job->ids);
     if (!status) status = hone_ids_append(&job->ids, p->eos);
     const hone_document *document = &lane->batch.document[d];
     if (status) hone_fail_context("%s:%" PRId64, name_of(p, document), document->line);
@@ -92,20 +118,36 @@ static hone_status encode(const hone_pipeline *p, const hone_lane *lane, hone_it
     return status;
 }
 
-static void work_on(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, failure *f)
+static void take_out_all(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, failure *f)
 {
-    job->room.size = 0;
+    job->room.size = job->masked.size = job->cut.size = job->marks.size = 0;
+    for (int64_t d = job->first; d < job->last; d++)
+        if (take_out(p, lane, job, d)) { note_failure(f, d); return; }
+}
+
+static void encode_all(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, failure *f)
+{
     job->ids.count = 0;
     for (int64_t d = job->first; d < job->last; d++)
-        if (take_out(p, lane, job, d) || encode(p, lane, job, d)) { note_failure(f, d); return; }
+        if (encode(p, lane, job, d)) { note_failure(f, d); return; }
+}
+
+// The filters that compare, in the order of documents.
+static hone_status remember(hone_pipeline *p, const hone_lane *lane)
+{
+    for (int64_t j = 0; j < lane->n_jobs; j++)
+        for (int64_t d = lane->job[j].first; d < lane->job[j].last; d++)
+            if (lane->item[d].size && hone_cleaning_remember(&p->cleaning, &lane->job[j].marks, &lane->verdict[d])) return HONE_FAILED;
+    return HONE_OK;
 }
 
 // --- lanes
 
-static hone_status deal_jobs(hone_lane *lane)
+static hone_status deal_jobs(hone_lane *lane, bool judged)
 {
     int64_t before = lane->item_capacity, count = lane->batch.count;
     if (count > before && hone_grow(&lane->item, count - 1, &lane->item_capacity, sizeof *lane->item)) return HONE_FAILED;
+    if (judged && count > lane->verdict_capacity && hone_grow(&lane->verdict, count - 1, &lane->verdict_capacity, sizeof *lane->verdict)) return HONE_FAILED;
     lane->n_jobs = 0;
     for (int64_t d = 0; d < count;) {
         int64_t room = lane->job_capacity;
@@ -122,7 +164,8 @@ static hone_status deal_jobs(hone_lane *lane)
 // Long documents must not leave their size behind in every buffer.
 static void trim_job(hone_item_job *job)
 {
-    if (job->room.capacity > KEEP_BYTES) hone_buffer_release(&job->room);
+    hone_buffer *const buffers[] = { &job->room, &job->masked, &job->cut, &job->marks };
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) if (buffers[i]->capacity > KEEP_BYTES) hone_buffer_release(buffers[i]);
     if ((size_t)job->ids.capacity * sizeof *job->ids.data > KEEP_BYTES) {
         hone_free(job->ids.data);
         job->ids = (hone_ids){ 0 };
@@ -133,7 +176,7 @@ static hone_status read_lane(hone_pipeline *p, hone_lane *lane)
 {
     hone_status status = hone_document_reader_next(&p->reader, &lane->batch, p->batch_bytes);
     lane->end = p->reader.at;
-    return status ? status : deal_jobs(lane);
+    return status ? status : deal_jobs(lane, p->cleaning.any);
 }
 
 static void count(hone_pipeline *p)
@@ -151,11 +194,23 @@ static void count(hone_pipeline *p)
     if (p->options->progress) p->options->progress(p->options->context, &progress);
 }
 
+// Time to close shards and write the journal: one is full, or filters let so little through that much reading could be lost.
 static bool is_full(const hone_pipeline *p)
 {
+    if (p->unsaved_bytes / 8 >= p->shard_tokens) return true;
     for (int k = 0; k < HONE_SPLIT_COUNT; k++)
         if (p->writer.open[k] && p->writer.shard[k].n_tokens >= p->shard_tokens) return true;
     return false;
+}
+
+static hone_status note_verdict(hone_pipeline *p, const hone_lane *lane, const hone_item_job *job, int64_t d)
+{
+    const hone_verdict *verdict = &lane->verdict[d];
+    const hone_document *document = &lane->batch.document[d];
+    char where[1024];
+    if (verdict->filter < 0 && !verdict->masks && !verdict->cuts) return HONE_OK;
+    snprintf(where, sizeof where, "%s:%" PRId64, name_of(p, document), document->line);
+    return hone_cleaning_note(&p->cleaning, verdict, (hone_text){ text_of(lane, job, &lane->item[d]), lane->item[d].size }, where);
 }
 
 static hone_status write_lane(hone_pipeline *p, hone_lane *lane)
@@ -169,16 +224,20 @@ static hone_status write_lane(hone_pipeline *p, hone_lane *lane)
             if (item->size == 0) { report->empty++; continue; }
             report->invalid += item->invalid > 0;
             report->long_lines += item->long_line;
-            hone_status status = hone_dataset_writer_add(&p->writer, item->split, ids, item->tokens, (int64_t)item->size, lane->batch.document[d].file);
+            hone_status status = p->cleaning.any ? note_verdict(p, lane, job, d) : HONE_OK;
+            if (!status && p->cleaning.any && lane->verdict[d].filter >= 0) continue;
+            if (!status) status = hone_dataset_writer_add(&p->writer, item->split, ids, item->tokens, (int64_t)item->size, lane->batch.document[d].file);
             if (status) return status;
             ids += item->tokens;
         }
         trim_job(job);
     }
     bool any = lane->n_jobs > 0;
+    p->unsaved_bytes += (int64_t)lane->batch.bytes.size;
     lane->n_jobs = 0;
     if (!any) return HONE_OK;
     count(p);
+    if (hone_journal_spill(p)) return HONE_FAILED;
     return is_full(p) ? hone_journal_write(p, &lane->end) : HONE_OK;
 }
 
@@ -191,7 +250,15 @@ static hone_status turn(hone_pipeline *p, hone_lane *now, hone_lane *other, int 
         #pragma omp single nowait
         if (write_lane(p, other) || read_lane(p, other)) note_failure(&files, 0);
         #pragma omp for schedule(dynamic, 1)
-        for (int64_t j = 0; j < now->n_jobs; j++) work_on(p, now, &now->job[j], &work);
+        for (int64_t j = 0; j < now->n_jobs; j++) {
+            take_out_all(p, now, &now->job[j], &work);
+            if (!p->cleaning.compares && !work.status) encode_all(p, now, &now->job[j], &work);
+        }
+    }
+    if (p->cleaning.compares && !work.status) {
+        if (remember(p, now)) return HONE_FAILED;
+        #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+        for (int64_t j = 0; j < now->n_jobs; j++) encode_all(p, now, &now->job[j], &work);
     }
     if (work.status) return hone_fail("%s", work.message);
     return files.status ? hone_fail("%s", files.message) : HONE_OK;
@@ -201,6 +268,8 @@ hone_status hone_pipeline_run(hone_pipeline *p)
 {
     int threads, at = 0;
     hone_status status = hone_cpu_threads(&threads);
+    if (!status && p->cleaning.any && !(p->cleaner = hone_alloc((size_t)threads, sizeof *p->cleaner))) status = HONE_FAILED;
+    if (!status) p->n_cleaners = p->cleaner ? threads : 0;
     if (!status) status = read_lane(p, &p->lane[0]);
     for (; !status && p->lane[at].batch.count; at = !at) {
         hone_lane *now = &p->lane[at], *other = &p->lane[!at];
@@ -222,12 +291,21 @@ void hone_pipeline_release(hone_pipeline *p)
         hone_lane *lane = &p->lane[k];
         for (int64_t j = 0; j < lane->job_capacity; j++) {
             hone_buffer_release(&lane->job[j].room);
+            hone_buffer_release(&lane->job[j].masked);
+            hone_buffer_release(&lane->job[j].cut);
+            hone_buffer_release(&lane->job[j].marks);
             hone_free(lane->job[j].ids.data);
         }
         hone_free(lane->job);
         hone_free(lane->item);
+        hone_free(lane->verdict);
         hone_document_batch_release(&lane->batch);
     }
+    for (int t = 0; t < p->n_cleaners; t++) hone_cleaner_release(&p->cleaner[t]);
+    hone_free(p->cleaner);
+    if (p->keys_open) hone_writer_abort(&p->keys);
+    json_decref(p->key_files);
+    hone_cleaning_close(&p->cleaning);
     if (p->reader.options) hone_document_reader_close(&p->reader);
     hone_template_release(&p->fields);
     hone_inputs_close(&p->inputs);

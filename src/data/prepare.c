@@ -34,6 +34,17 @@ static hone_status describe_sources(const hone_pipeline *p, json_t *more)
     return status;
 }
 
+// What was odd, and what the filters did, for programs; the terminal's report is made from the same.
+static hone_status describe_report(const hone_pipeline *p, json_t *more)
+{
+    const hone_prepare_report *r = p->report;
+    hone_status status = hone_cleaning_report(&p->cleaning, &p->report->cleaning);
+    if (status) return status;
+    json_t *row = json_pack("{s:I, s:I, s:I, s:I, s:O}", "empty", (json_int_t)r->empty, "invalid_utf8", (json_int_t)r->invalid, "long_lines", (json_int_t)r->long_lines,
+                            "files_passed_over", (json_int_t)r->passed_over, "filters", r->cleaning);
+    return !row || json_object_set_new(more, "report", row) ? hone_fail("out of memory") : HONE_OK;
+}
+
 static hone_status check_options(const hone_prepare_options *options)
 {
     if (options->held_out < 0.0 || options->held_out >= 1.0) return hone_fail("held-out share %g must be at least 0 and below 1", options->held_out);
@@ -49,9 +60,12 @@ static hone_status open_pipeline(hone_pipeline *p)
     hone_status status = check_options(o);
     if (!status) status = hone_inputs_open(&p->inputs, o->files, o->n_files, o->format);
     if (!status) status = o->template ? hone_template_parse(&p->fields, o->template) : hone_template_field(&p->fields, o->text_field);
+    if (!status) status = hone_cleaning_open(&p->cleaning, o->recipe);
+    if (!status && !(p->key_files = json_array())) status = hone_fail("out of memory");
     if (!status) status = hone_tokenizer_load(o->tokenizer, &p->tokenizer);
     if (!status) status = find_eos(p);
     if (status) return status;
+    p->cleaning.keep_fresh = !p->inputs.standard;
     p->report->vocab = hone_tokenizer_vocab(p->tokenizer);
     p->report->files = p->inputs.count;
     p->report->passed_over = p->inputs.passed_over;
@@ -88,9 +102,14 @@ static hone_status publish(hone_pipeline *p)
     const hone_prepare_options *o = p->options;
     hone_status status = HONE_OK;
     if (p->writer.tokens[0] + p->writer.tokens[1] == 0)
-        return hone_fail("%s: no text in it%s", p->inputs.input[0].path, p->inputs.count > 1 ? " nor in the other files" : "");
+        return hone_fail("%s: no text in it%s%s", p->inputs.input[0].path, p->inputs.count > 1 ? " nor in the other files" : "", p->cleaning.any ? " that the filters let pass" : "");
+    if (p->keys_open) { // what is still to be remembered is of no use any more
+        hone_writer_abort(&p->keys);
+        p->keys_open = false;
+    }
     json_t *more = json_pack("{s:f, s:I, s:I}", "held_out", o->held_out, "seed", (json_int_t)o->seed, "document_bytes", (json_int_t)o->document_bytes);
     status = more ? describe_sources(p, more) : hone_fail("out of memory");
+    if (!status) status = describe_report(p, more);
     count(p);
     if (!status) status = hone_tokenizer_save(p->tokenizer, p->writer.temporary); // the data explains itself: training needs no other path
     if (!status) status = hone_journal_remove(p);
@@ -127,4 +146,6 @@ void hone_prepare_report_release(hone_prepare_report *report)
 {
     hone_free(report->passed_example);
     report->passed_example = NULL;
+    json_decref(report->cleaning);
+    report->cleaning = NULL;
 }

@@ -6,10 +6,11 @@
 // alone: not on threads, nor on how often the work was stopped and gone on with.
 //
 // Memory: two batches of at most 16 MiB of text (or one document, where that is longer) with their ids, the index of the open
-// shard (12 bytes a document), the tokenizer. It does not grow with the input.
+// shard (12 bytes a document), the tokenizer. It grows with the input by no more than what filters remember (clean.h).
 #pragma once
 #include "data/dataset.h"
 #include "data/inputs.h"
+#include "recipe/recipe.h"
 #include "text/tokenizer.h"
 
 typedef struct hone_prepare_progress {
@@ -32,6 +33,7 @@ typedef struct hone_prepare_options {
     uint64_t seed;                  // of the split
     int64_t document_bytes;         // plain text is cut into documents of about this; 0: a file is a document
     int64_t shard_tokens;           // a shard is closed at the first batch that fills it; 0: the default, 2^28
+    const hone_recipe *recipe;      // its keys of cleaning (filters.def); NULL: none
     bool strict;                    // invalid UTF-8, empty documents, over-long lines are errors
     void (*progress)(void *context, const hone_prepare_progress *progress); // NULL: none
     bool (*stop)(void *context);    // asked between batches; NULL: never
@@ -47,6 +49,7 @@ typedef struct hone_prepare_report {
     int64_t long_lines;             // documents with a line of more than HONE_LONG_LINE_BYTES
     int64_t files, passed_over;     // inputs; files in folders of no known format
     char *passed_example;           // hone_prepare_report_release()
+    json_t *cleaning;               // account of the filters (clean.h), in the order of their table
     int64_t vocab;
     double seconds;
     bool resumed;                   // an earlier, killed run was gone on with
