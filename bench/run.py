@@ -93,6 +93,28 @@ def hone_train(shape, steps, **keys):
                 peak_mib=end["peak_resident_bytes"] / 2**20, losses=[r["loss"] for r in step])
 
 
+def save_stall(shape):
+    """What a save under way adds to a step: each step behind a save against the two around it that have none."""
+    def row(pairs):
+        folder, tokens = fixture(shape)
+        rows, T, _, _ = TRAIN[shape]
+        with tempfile.TemporaryDirectory(dir=WORK) as out:
+            recipe = dict(model_name_or_path=folder, dataset=tokens, cutoff_len=T, per_device_train_batch_size=rows,
+                          max_steps=3 + 3 * max(pairs, 3), save_steps=3, save_total_limit=1, logging_steps=1, threads=THREADS,
+                          output_dir=os.path.join(out, "run"))
+            path = os.path.join(out, "recipe.yaml")
+            with open(path, "w") as f:
+                json.dump(recipe, f)
+            run(HONE, "pretrain", path)
+            with open(os.path.join(out, "run", "log.jsonl")) as f:
+                seconds = {r["step"]: r["step_seconds"] for r in map(json.loads, f) if r["event"] == "step"}
+        saved = [s for s in seconds if s % 3 == 1 and s > 1 and s + 1 in seconds]
+        without = [(seconds[s - 1] + seconds[s + 1]) / 2 for s in saved]
+        added = statistics.median(seconds[s] / w - 1 for s, w in zip(saved, without))
+        return added, statistics.median(seconds[s] for s in saved), statistics.median(without)
+    return row
+
+
 def peer_train(shape, steps, compiled, *more):
     folder, tokens = fixture(shape)
     rows, T, _, _ = TRAIN[shape]
@@ -195,6 +217,7 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("train-memory-gpt2-124m", "peak resident MiB, a save under way, against the peer", 0.7, -1, memory("gpt2-124m")),
     ("train-speed-llama-15m", "training tokens/s, 16 x 256, f32, against the peer", 1.5, +1, speed("llama-15m")),
     ("train-memory-llama-15m", "peak resident MiB, a save under way, against the peer", 0.6, -1, memory("llama-15m")),
+    ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
     ("gemm-weighted", "f32 GFLOP/s over the training shapes, share of the FMA peak", 0.85, +1, gemm_weighted),
     ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst),
     ("generate-1", "greedy tokens/s, GPT-2 124M, batch 1, against the peer", 2.0, +1, generation(1)),

@@ -157,9 +157,12 @@ hone_status hone_cpu_threads(int *threads)
     return HONE_OK;
 }
 
-double hone_clock_s(void)
+static double read_clock(clockid_t which)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(which, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+double hone_clock_s(void) { return read_clock(CLOCK_MONOTONIC); }
+double hone_thread_cpu_s(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }

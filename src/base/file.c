@@ -18,6 +18,8 @@
 #define XXH_STATIC_LINKING_ONLY // the state's size, to hold it in our own memory
 #include <xxhash.h>
 
+enum { DIRECT_BYTES = 4096 };   // direct writes are multiples of this, from an address that is one
+
 static const char *remedy(int error)
 {
     switch (error) {
@@ -228,6 +230,13 @@ static int create(const char *path, int flags)
     return fd;
 }
 
+// Past the page cache, or through it again. true: it is so now.
+static bool set_direct(int fd, bool direct)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
 static int write_full(int fd, const char *path, const void *data, size_t size)
 {
     if (hone_fault(HONE_CALL_WRITE, path, NULL, data, size)) return -1;
@@ -319,21 +328,62 @@ fail:
     return HONE_FAILED;
 }
 
-hone_status hone_writer_write(hone_writer *writer, const void *data, size_t size)
+hone_status hone_writer_open_direct(hone_writer *writer, const char *path, void *buffer, size_t buffer_bytes, const atomic_bool *hurry)
 {
-    if (writer->failed) return HONE_FAILED; // the first message stands
-    if (write_full(writer->fd, writer->temporary, data, size)) {
+    hone_status status = hone_writer_open(writer, path);
+    if (status) return status;
+    writer->buffer = buffer;
+    writer->buffer_bytes = buffer_bytes;
+    writer->hurry = hurry;
+    writer->direct = set_direct(writer->fd, true);   // not on every file system
+    return HONE_OK;
+}
+
+// Hashes while the bytes are in the cache.
+static hone_status write_through(hone_writer *writer, const void *data, size_t size)
+{
+    if (writer->direct && (atomic_load(writer->hurry) || size % DIRECT_BYTES)) writer->direct = !set_direct(writer->fd, false);
+    int result = write_full(writer->fd, writer->temporary, data, size);
+    if (result && writer->direct && errno == EINVAL) {   // it wants another alignment
+        writer->direct = !set_direct(writer->fd, false);
+        if (lseek(writer->fd, (off_t)writer->hashed_bytes, SEEK_SET) >= 0) result = write_full(writer->fd, writer->temporary, data, size);
+    }
+    if (result) {
         writer->failed = true;
         return fail(writer->temporary, "write", errno);
     }
     XXH3_64bits_update(hash_of(writer->hash_state), data, size);
-    writer->written_bytes += (int64_t)size;
+    writer->hashed_bytes += (int64_t)size;
     return HONE_OK;
+}
+
+hone_status hone_writer_flush(hone_writer *writer)
+{
+    if (writer->failed) return HONE_FAILED;
+    size_t size = writer->buffered;
+    writer->buffered = 0;
+    return size ? write_through(writer, writer->buffer, size) : HONE_OK;
+}
+
+hone_status hone_writer_write(hone_writer *writer, const void *data, size_t size)
+{
+    if (writer->failed) return HONE_FAILED; // the first message stands
+    const uint8_t *from = data;
+    writer->written_bytes += (int64_t)size;
+    while (size > 0 && (writer->direct || writer->buffered)) {   // behind the last direct piece the buffer runs empty
+        size_t room = writer->buffer_bytes - writer->buffered, n = size < room ? size : room;
+        memcpy(writer->buffer + writer->buffered, from, n);
+        writer->buffered += n;
+        from += n;
+        size -= n;
+        if (writer->buffered == writer->buffer_bytes && hone_writer_flush(writer)) return HONE_FAILED;
+    }
+    return size ? write_through(writer, from, size) : HONE_OK;
 }
 
 hone_status hone_writer_commit(hone_writer *writer)
 {
-    if (writer->failed) goto fail;
+    if (hone_writer_flush(writer)) goto fail;
     if (sync_fd(writer->fd, writer->temporary)) {
         fail(writer->temporary, "flush", errno);
         goto fail;

@@ -2,6 +2,7 @@
 // can fail or record each call. A file becomes visible only whole: written beside its place, fsynced, renamed.
 #pragma once
 #include "base/error.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,8 +29,17 @@ hone_status hone_file_about(const char *path, bool *folder, int64_t *size_bytes,
 
 // Writes `path` by way of `path.tmp`. After a failed write the writer stays failed; commit then fails too and removes
 // the temporary file. Call exactly one of commit and abort.
-typedef struct { int fd; char *path, *temporary; int64_t written_bytes; uint64_t hash; void *hash_state; bool failed; } hone_writer;
+//
+// With a buffer (of hone_pages_alloc, whole pages) the bytes go to the disk past the page cache (O_DIRECT) where the file
+// system can: a twentieth of the CPU time, at the disk's pace. As soon as *hurry is true, the rest goes into the page
+// cache instead: at memory's pace.
+typedef struct {
+    int fd; char *path, *temporary; int64_t written_bytes; uint64_t hash; void *hash_state; bool failed;
+    int64_t hashed_bytes; uint8_t *buffer; size_t buffer_bytes, buffered; bool direct; const atomic_bool *hurry;
+} hone_writer;
 hone_status hone_writer_open(hone_writer *writer, const char *path);
+hone_status hone_writer_open_direct(hone_writer *writer, const char *path, void *buffer, size_t buffer_bytes, const atomic_bool *hurry);
+hone_status hone_writer_flush(hone_writer *writer);    // the buffer is free again; only before commit
 hone_status hone_writer_write(hone_writer *writer, const void *data, size_t size);
 hone_status hone_writer_commit(hone_writer *writer);   // fsync, rename, fsync the folder; then .hash is XXH3-64 of it all
 void hone_writer_abort(hone_writer *writer);

@@ -73,7 +73,12 @@ typedef struct hone_checkpoint_options {
     bool keep_best;                 // beyond them the one with the lowest held-out loss
 } hone_checkpoint_options;
 
-typedef struct hone_checkpoint_report { int64_t step, bytes; double read_s, total_s; bool replay; } hone_checkpoint_report;
+typedef struct hone_checkpoint_report {
+    int64_t step, bytes;
+    double read_s, total_s;         // until all was read; until it was published
+    double cpu_s;                   // of the thread, on a core: what training may have missed
+    bool replay;
+} hone_checkpoint_report;
 
 typedef struct hone_checkpoint_writer hone_checkpoint_writer;
 

@@ -9,11 +9,12 @@
 #include "base/memory.h"
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SCRATCH_BYTES = 1 << 20, STACK_BYTES = 256 << 10 };
+enum { SCRATCH_BYTES = 1 << 20, DIRECT_BYTES = 1 << 20, STACK_BYTES = 256 << 10 };
 typedef enum { IDLE, READING, FLUSHING } save_phase;
 
 struct hone_checkpoint_writer {
@@ -22,7 +23,8 @@ struct hone_checkpoint_writer {
     hone_hf_map map;
     hone_checkpoint_moment *moment; int64_t n_moment;
     hone_safetensor_spec *spec;      // (n_moment,)
-    void *scratch;
+    void *scratch, *direct;
+    atomic_bool hurry;               // training waits for the reading to end
     hone_checkpoint_state state;     // of the save under way; owned
 
     pthread_t thread; bool has_thread;
@@ -32,11 +34,11 @@ struct hone_checkpoint_writer {
     bool quit, failed, has_report;
     bool replay;                     // of the save under way: into replay-N
     char message[1024];
-    double began_s;
+    double began_s, began_cpu_s;
     hone_checkpoint_report report;
 };
 
-size_t hone_checkpoint_buffer_bytes(void) { return SCRATCH_BYTES + STACK_BYTES; }
+size_t hone_checkpoint_buffer_bytes(void) { return SCRATCH_BYTES + DIRECT_BYTES + STACK_BYTES; }
 
 // The save itself -----------------------------------------------------------------------------------------------------
 
@@ -73,14 +75,16 @@ static hone_status write_state_of_model(hone_checkpoint_writer *w, const char *f
     hone_status status = HONE_FAILED;
     char *weights_path = hone_path_join(folder, "model.safetensors"), *moments_path = hone_path_join(folder, "optimizer.safetensors");
     if (!weights_path || !moments_path) goto out;
-    if ((status = hone_writer_open(&weights, weights_path))) goto out;
+    if ((status = hone_writer_open_direct(&weights, weights_path, w->direct, DIRECT_BYTES, &w->hurry))) goto out;
     weights_open = true;
     if (w->n_moment) {
-        if ((status = hone_writer_open(&moments, moments_path))) goto out;
+        if ((status = hone_writer_open_direct(&moments, moments_path, w->direct, DIRECT_BYTES, &w->hurry))) goto out;
         moments_open = true;
     }
     if ((status = hone_hf_write_weights(&w->map, &weights, w->options.data, w->options.context, w->scratch, SCRATCH_BYTES))) goto out;
+    if ((status = hone_writer_flush(&weights))) goto out;   // the two take turns with the buffer
     if (moments_open && (status = hone_safetensors_write(&moments, w->spec, w->n_moment, moment_source, w, w->scratch, SCRATCH_BYTES))) goto out;
+    if (moments_open && (status = hone_writer_flush(&moments))) goto out;
     w->report.read_s = hone_clock_s() - w->began_s;
     set_phase(w, FLUSHING);
     weights_open = false;
@@ -159,6 +163,7 @@ static hone_status drop_others(hone_checkpoint_writer *w)
 static void run_save(hone_checkpoint_writer *w)
 {
     w->began_s = hone_clock_s();
+    w->began_cpu_s = hone_thread_cpu_s();
     int64_t bytes = 0, step = w->state.step;
     char *final_path = w->replay ? hone_format("%s/replay-%" PRId64, w->folder, step + 1) : hone_format("%s/step-%" PRId64, w->folder, step);
     char *temporary = final_path ? hone_format("%s.tmp", final_path) : NULL;
@@ -179,6 +184,7 @@ static void run_save(hone_checkpoint_writer *w)
     w->has_report = !w->failed;
     w->report.step = step;
     w->report.replay = w->replay;
+    w->report.cpu_s = hone_thread_cpu_s() - w->began_cpu_s;
     w->report.bytes = bytes;
     w->report.total_s = hone_clock_s() - w->began_s;
     pthread_cond_broadcast(&w->changed);
@@ -249,7 +255,7 @@ hone_status hone_checkpoint_open(hone_checkpoint_writer **writer, const hone_che
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
     if ((w->folder = hone_strdup(options->folder)) && (!options->tokenizer.path || (w->tokenizer = hone_strdup(options->tokenizer.path))) &&
-        (w->scratch = hone_pages_alloc(SCRATCH_BYTES))) status = HONE_OK;
+        (w->scratch = hone_pages_alloc(SCRATCH_BYTES)) && (w->direct = hone_pages_alloc(DIRECT_BYTES))) status = HONE_OK;
     w->options.tokenizer.path = w->tokenizer;
     if (!status) status = hone_hf_check_tokenizer(&w->options.tokenizer);
     if (!status) status = hone_dir_create(w->folder);
@@ -271,6 +277,7 @@ static hone_status wait_while(hone_checkpoint_writer *w, save_phase a, save_phas
     pthread_mutex_lock(&w->lock);
     if (w->phase == a || w->phase == b) {
         double began = hone_clock_s();
+        atomic_store(&w->hurry, true);
         while (w->phase == a || w->phase == b) pthread_cond_wait(&w->changed, &w->lock);
         if (stalled_s) *stalled_s += hone_clock_s() - began;
     }
@@ -307,6 +314,7 @@ static hone_status start(hone_checkpoint_writer *w, const hone_checkpoint_state 
     if (!status) status = copy_state(&w->state, state);
     if (status) return status;
     w->replay = replay;
+    atomic_store(&w->hurry, false);
     set_phase(w, READING);
     return HONE_OK;
 }
@@ -340,6 +348,7 @@ void hone_checkpoint_close(hone_checkpoint_writer *w)
     hone_checkpoint_free_moments(w->moment, w->n_moment);
     hone_checkpoint_state_release(&w->state);
     if (w->scratch) hone_pages_free(w->scratch, SCRATCH_BYTES);
+    if (w->direct) hone_pages_free(w->direct, DIRECT_BYTES);
     hone_free(w->spec);
     hone_free(w->folder);
     hone_free(w->tokenizer);

@@ -48,8 +48,8 @@ hone_status hone_run_note_saves(hone_run *run, hone_status outcome)
         run->good_step = report.step;
         run->retry_step = run->retry_wait = 0;
     }
-    return hone_log_add(&run->log, "save", json_pack("{s:I, s:I, s:f, s:f, s:b}", "step", (json_int_t)report.step, "bytes", (json_int_t)report.bytes,
-                                                     "read_seconds", report.read_s, "seconds", report.total_s, "replay", report.replay));
+    return hone_log_add(&run->log, "save", json_pack("{s:I, s:I, s:f, s:f, s:f, s:b}", "step", (json_int_t)report.step, "bytes", (json_int_t)report.bytes,
+                                                     "read_seconds", report.read_s, "seconds", report.total_s, "cpu_seconds", report.cpu_s, "replay", report.replay));
 }
 
 hone_status hone_run_save(hone_run *run, bool replay)

@@ -57,6 +57,39 @@ static void test_empty_file_maps_to_nothing_and_reads_as_empty(void **state)
     hone_map_close(&map);
 }
 
+// Past the page cache, through it, or changing over in the middle: the same bytes, the same hash, whatever the pieces.
+static void test_direct_writes_are_the_same_bytes(void **state)
+{
+    enum { BYTES = (3 << 20) + 4219, BUFFER = 1 << 20 };
+    uint8_t *data = hone_alloc(BYTES, 1), *buffer = hone_pages_alloc(BUFFER);
+    for (int i = 0; i < BYTES; i++) data[i] = (uint8_t)((uint32_t)i * 2654435761u >> 23);
+    for (int hurried_at = -1; hurried_at < 4; hurried_at++) {   // MiB behind which somebody waits; -1: never
+        const char *path = in(state, "direct");
+        hone_writer writer;
+        atomic_bool hurry = false;
+        uint64_t hash;
+        size_t size;
+        char *back;
+        assert_int_equal(hone_writer_open_direct(&writer, path, buffer, BUFFER, &hurry), HONE_OK);
+        if (!writer.direct) print_message("no direct writes on this file system\n");
+        for (size_t at = 0, n = 1; at < BYTES; at += n, n = n * 3 % 400009 + 1) {
+            if (hurried_at >= 0 && at > (size_t)hurried_at << 20) atomic_store(&hurry, true);
+            if (n > BYTES - at) n = BYTES - at;
+            assert_int_equal(hone_writer_write(&writer, data + at, n), HONE_OK);
+        }
+        assert_int_equal(hone_writer_commit(&writer), HONE_OK);
+        assert_int_equal(writer.written_bytes, BYTES);
+        assert_int_equal(hone_file_hash(path, &hash), HONE_OK);
+        assert_true(hash == writer.hash && hash == hone_hash64(data, BYTES));
+        assert_int_equal(hone_file_read(path, &back, &size), HONE_OK);
+        assert_int_equal(size, BYTES);
+        assert_memory_equal(back, data, BYTES);
+        hone_free(back);
+    }
+    hone_pages_free(buffer, BUFFER);
+    hone_free(data);
+}
+
 static void test_abort_leaves_the_old_file_and_no_temporary(void **state)
 {
     const char *path = in(state, "kept");
@@ -210,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written_file_reads_back_with_its_hash),
         cmocka_unit_test(test_empty_file_maps_to_nothing_and_reads_as_empty),
+        cmocka_unit_test(test_direct_writes_are_the_same_bytes),
         cmocka_unit_test(test_abort_leaves_the_old_file_and_no_temporary),
         cmocka_unit_test(test_each_failed_call_of_a_write_leaves_old_or_new),
         cmocka_unit_test(test_failed_write_keeps_failing_until_commit),
