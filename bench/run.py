@@ -11,7 +11,7 @@ The peer is ../shared/bench/peer.py, the better of eager and --compile (found on
 hone, peer ...; value = median of the pairs' ratios). Python with torch: HONE_PYTHON, else build/venv/bin/python.
 Rows whose needs are absent are printed as skipped, with the reason.
 """
-import argparse, functools, glob, json, os, platform, re, statistics, subprocess, sys, tempfile, time
+import argparse, functools, glob, json, os, platform, random, re, statistics, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHARED = os.path.join(ROOT, "..", "shared")
@@ -212,6 +212,107 @@ def first_token(pairs):
     return seconds, seconds, 0.3
 
 
+def novels():
+    texts = sorted(glob.glob(os.path.join(SHARED, "data", "text", "novels", "[A-Z]*_*.txt")))
+    if not texts:
+        raise Skip("no ../shared/data")
+    return texts
+
+
+def gpt2():
+    return os.path.join(SHARED, "data", "tokenizers", "gpt2")
+
+
+def bench_data(*args):
+    program = os.path.join(BUILD, "bench_data")
+    if not os.path.exists(program):
+        raise Skip("no build/bench_data")
+    return json.loads(run(program, *args).stdout.strip().splitlines()[-1])
+
+
+def repeat_novels(path, size):
+    """The novels again and again in one file, with a number every 16,000 bytes, so that no document is another's copy."""
+    whole = b"\n\n".join(open(p, "rb").read() for p in novels()) + b"\n\n"
+    written = 0
+    with open(path, "wb") as f:
+        while written < size:
+            for at in range(0, len(whole), 16000):
+                written += f.write(whole[at:at + 16000] + b" %d " % written)
+                if written >= size:
+                    break
+
+
+def near_copies(path, size):
+    """JSONL of five real paragraphs a record; every fifth record is an earlier one with one word in a hundred changed."""
+    draw = random.Random(1)
+    real = [p.replace("\n", " ") for path_ in novels() for p in open(path_, encoding="utf-8").read().split("\n\n") if 80 < len(p) < 4000]
+    recent, written = [], 0
+    with open(path, "w", encoding="utf-8") as f:
+        while written < size:
+            if len(recent) == 1000 and draw.random() < 0.2:
+                words = draw.choice(recent).split(" ")
+                for _ in range(1 + len(words) // 100):
+                    words[draw.randrange(len(words))] = "changed"
+                text = " ".join(words)
+            else:
+                text = "\n\n".join(draw.choice(real) for _ in range(5))
+                recent = recent[-999:] + [text]
+            line = json.dumps(dict(text=text), ensure_ascii=False) + "\n"
+            f.write(line)
+            written += len(line.encode())
+
+
+def prepare(out, *args):
+    """Runs hone prepare; returns seconds and peak resident MiB."""
+    env = dict(os.environ, HONE_THREADS=str(THREADS))
+    start = time.perf_counter()
+    child = subprocess.Popen([HONE, "prepare", "--tokenizer", gpt2(), "--output", out, *map(str, args)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
+    error = child.stderr.read()
+    _, code, usage = os.wait4(child.pid, 0)
+    if code:
+        raise RuntimeError(f"hone prepare {args}: {error[-2000:]}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def prepare_speed(pairs):
+    size = 200_000_000
+    ours, theirs = [], []
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        text = os.path.join(folder, "novels.txt")
+        repeat_novels(text, size)
+        for i in range(pairs):
+            theirs.append(dict(rate=bench_data("encode", gpt2(), text)["mb_per_second"]))
+            ours.append(dict(rate=size / 1e6 / prepare(os.path.join(folder, str(i)), "--filter", "exact_duplicates", text)[0]))
+    return median_ratio(ours, theirs, "rate")
+
+
+def prepare_memory(pairs):
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        text = os.path.join(folder, "novels.txt")
+        repeat_novels(text, 2_000_000_000)
+        peak = prepare(os.path.join(folder, "out"), "--filter", "exact_duplicates", text)[1]
+    return peak, peak, 300
+
+
+def near_duplicates(pairs):
+    size = 1_000_000_000
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        text = os.path.join(folder, "near.jsonl")
+        near_copies(text, size)
+        seconds, peak = prepare(os.path.join(folder, "out"), "--filter", "near_duplicates", text)
+    print(f"  near-duplicates: peak {peak:.0f} MiB")
+    return size / 1e6 / seconds, size / 1e6 / seconds, 20
+
+
+def loader(pairs):
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        sets = [os.path.join(folder, str(i)) for i in range(3)]
+        for i, path in enumerate(sets):
+            prepare(path, "--held-out", 0, *novels()[i::3])
+        rate = statistics.median(bench_data("loader", 512, *sets)["tokens_per_second"] for _ in range(pairs)) / 1e6
+    return rate, rate, 50
+
+
 ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("train-speed-gpt2-124m", "training tokens/s, 4 x 512, f32, against the peer", 1.4, +1, speed("gpt2-124m")),
     ("train-memory-gpt2-124m", "peak resident MiB, a save under way, against the peer", 0.7, -1, memory("gpt2-124m")),
@@ -222,6 +323,10 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst),
     ("generate-1", "greedy tokens/s, GPT-2 124M, batch 1, against the peer", 2.0, +1, generation(1)),
     ("generate-32", "greedy tokens/s, GPT-2 124M, batch 32, against the peer", 2.0, +1, generation(32)),
+    ("prepare-speed", "prepare end to end, exact duplicates removed, MB/s, against the encoder alone", 0.8, +1, prepare_speed),
+    ("prepare-memory", "peak resident MiB of prepare on 2 GB of text", 300, -1, prepare_memory),
+    ("near-duplicates", "MB/s of 1 GB, near duplicates removed and the rest tokenized", 20, +1, near_duplicates),
+    ("loader", "million tokens/s into batches, one thread, a shuffled mixture of 3, rows of 512", 50, +1, loader),
     ("help", "seconds of `hone --help`", 0.02, -1, help_time),
     ("first-token", "seconds of `hone generate` to the first token, 15M", 0.3, -1, first_token),
 ]

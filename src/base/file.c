@@ -212,6 +212,19 @@ hone_status hone_reader_read(hone_reader *reader, void *data, size_t size, size_
     return check_unchanged(reader);
 }
 
+hone_status hone_reader_read_at(const hone_reader *reader, int64_t offset, void *data, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = hone_fault(HONE_CALL_READ, reader->path, NULL, NULL, size) ? -1 : pread(reader->fd, (char *)data + done, size - done, (off_t)(offset + (int64_t)done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail(reader->path, "read", errno);
+        if (n == 0) return hone_fail("%s: it ends at byte %lld, where more was when it was opened; it was cut short while in use", reader->path, (long long)offset + (long long)done);
+        done += (size_t)n;
+    }
+    return HONE_OK;
+}
+
 void hone_reader_close(hone_reader *reader)
 {
     if (reader->fd > STDIN_FILENO) close(reader->fd);

@@ -24,6 +24,7 @@ void hone_map_close(hone_map *map);
 typedef struct { int fd; char *path; bool regular; int64_t size_bytes, time_ns, read_bytes; uint64_t hash; void *hash_state; } hone_reader;
 hone_status hone_reader_open(hone_reader *reader, const char *path);
 hone_status hone_reader_read(hone_reader *reader, void *data, size_t size, size_t *got); // *got < size: the end; .hash is XXH3-64 of it all
+hone_status hone_reader_read_at(const hone_reader *reader, int64_t offset, void *data, size_t size); // all of it, whatever was read so far; any thread
 void hone_reader_close(hone_reader *reader);
 hone_status hone_file_about(const char *path, bool *folder, int64_t *size_bytes, int64_t *time_ns);
 

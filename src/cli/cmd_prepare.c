@@ -20,7 +20,7 @@ static void show_progress(void *context, const hone_prepare_progress *p)
     fprintf(stderr, "\r  ");
     if (share > 0.0) fprintf(stderr, "%3.0f%%  ", 100.0 * share);
     fprintf(stderr, "%s documents  %.1f MB  %s tokens  %.1f MB/s", hone_units_grouped(p->documents).s, (double)p->bytes / 1e6,
-            hone_units_count((double)p->tokens).s, (double)p->fresh_bytes / 1e6 / p->seconds);
+            hone_units_count((double)p->tokens).s, (double)p->text_bytes / 1e6 / p->seconds);
     if (share > 0.0) fprintf(stderr, "  left %s", hone_units_time(left).s);
     fprintf(stderr, " \033[K");
     fflush(stderr);
@@ -57,7 +57,7 @@ static void print_report(const hone_prepare_options *options, const hone_prepare
     printf("%s\n            documents       MB text        tokens   bytes/token  shards\n", options->output);
     for (int s = 0; s < HONE_SPLIT_COUNT; s++) print_row(hone_split_name[s], r->documents[s], r->bytes[s], r->tokens[s], r->shards[s]);
     print_row("all", r->documents[0] + r->documents[1], bytes, r->tokens[0] + r->tokens[1], r->shards[0] + r->shards[1]);
-    printf("  %.2f s, %.1f MB/s", r->seconds, (double)(bytes - r->resumed_bytes) / 1e6 / r->seconds);
+    printf("  %.2f s, %.1f MB/s", r->seconds, (double)r->text_bytes / 1e6 / r->seconds);
     if (r->resumed) printf("; gone on with behind %.1f MB of an earlier run", (double)r->resumed_bytes / 1e6);
     printf("\n");
     if (r->empty) printf("  %s empty documents left out\n", hone_units_grouped(r->empty).s);

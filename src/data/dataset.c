@@ -175,13 +175,11 @@ static int64_t find_shard(const hone_dataset *dataset, int64_t position)
 hone_status hone_dataset_read(hone_dataset *dataset, int64_t position, int64_t count, int32_t *out)
 {
     HONE_ASSERT(position >= 0 && position + count <= dataset->n_tokens, "tokens %" PRId64 "+%" PRId64 " of %" PRId64, position, count, dataset->n_tokens);
-    // A first touch of cached data may map 2 MiB around it (a large folio): what the last read touched goes first, so that
-    // no more than one read's worth is ever resident. Costs 20 us a read.
-    for (; dataset->touched_from < dataset->touched_to; dataset->touched_from++) hone_map_drop(&dataset->shard[dataset->touched_from].map);
-    dataset->touched_from = dataset->touched_to = find_shard(dataset, position);
+    enum { INDEX_EVERY = 4096 }; // what looking documents up made resident of the index is let go now and then
+    if (++dataset->reads % INDEX_EVERY == 0)
+        for (int64_t s = 0; s < dataset->n_shards; s++) hone_map_drop(&dataset->shard[s].map);
     for (int64_t s = find_shard(dataset, position); count > 0; s++) {
         int64_t take = dataset->first[s + 1] - position < count ? dataset->first[s + 1] - position : count;
-        dataset->touched_to = s + 1;
         hone_status status = hone_shard_read(&dataset->shard[s], position - dataset->first[s], take, out);
         if (status) return status;
         position += take;

@@ -23,7 +23,7 @@ typedef struct hone_dataset {
     uint64_t tokenizer;             // identity hash; 0 unknown
     int64_t eos;                    // id that closes documents, -1 unknown
     bool raw;
-    int64_t touched_from, touched_to;   // shards with pages that the last read made resident
+    int64_t reads;
 } hone_dataset;
 
 // vocab: the model's vocabulary (ids outside are refused with file and position when read; a tokenizer with more ids is

@@ -174,8 +174,7 @@ hone_status hone_journal_resume(hone_pipeline *p, const json_t *state)
     if (status) return status;
     if ((status = take_keys(p, json_object_get(state, "keys")))) return status;
     if ((status = hone_cleaning_take_report(&p->cleaning, json_object_get(state, "cleaning")))) return status;
-    for (int k = 0; k < HONE_SPLIT_COUNT; k++) p->bytes_before += p->writer.bytes[k];
+    for (int k = 0; k < HONE_SPLIT_COUNT; k++) r->resumed_bytes += p->writer.bytes[k];
     r->resumed = true;
-    r->resumed_bytes = p->bytes_before;
     return HONE_OK;
 }

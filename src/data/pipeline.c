@@ -190,7 +190,7 @@ static void count(hone_pipeline *p)
     report->seconds = hone_clock_s() - p->began_s;
     hone_prepare_progress progress = { .seconds = report->seconds, .file_bytes = p->reader.read_bytes, .file_bytes_total = p->inputs.standard ? 0 : p->inputs.size_bytes,
         .documents = report->documents[0] + report->documents[1], .tokens = report->tokens[0] + report->tokens[1], .bytes = report->bytes[0] + report->bytes[1] };
-    progress.fresh_bytes = progress.bytes - p->bytes_before;
+    progress.text_bytes = report->text_bytes;
     if (p->options->progress) p->options->progress(p->options->context, &progress);
 }
 
@@ -221,6 +221,7 @@ static hone_status write_lane(hone_pipeline *p, hone_lane *lane)
         const int32_t *ids = job->ids.data;
         for (int64_t d = job->first; d < job->last; d++) {
             const hone_item *item = &lane->item[d];
+            report->text_bytes += (int64_t)item->size;
             if (item->size == 0) { report->empty++; continue; }
             report->invalid += item->invalid > 0;
             report->long_lines += item->long_line;

@@ -55,7 +55,6 @@ typedef struct hone_pipeline {
     hone_writer keys; bool keys_open;       // what was remembered since the last journal, on its way to keys-N.bin
     json_t *key_files;                      // hashes of those that are whole
     double began_s;
-    int64_t bytes_before;       // of text, of an earlier run
 } hone_pipeline;
 
 hone_status hone_pipeline_run(hone_pipeline *p);

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BATCH_BYTES = 16 << 20 };
+enum { BATCH_BYTES = 8 << 20 };
 
 static hone_status find_eos(hone_pipeline *p)
 {

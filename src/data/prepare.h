@@ -5,7 +5,7 @@
 // change with the order of files. Every document ends with the tokenizer's eos. The data set depends on input and options
 // alone: not on threads, nor on how often the work was stopped and gone on with.
 //
-// Memory: two batches of at most 16 MiB of text (or one document, where that is longer) with their ids, the index of the open
+// Memory: two batches of at most 8 MiB of text (or one document, where that is longer) with their ids, the index of the open
 // shard (12 bytes a document), the tokenizer. It grows with the input by no more than what filters remember (clean.h).
 #pragma once
 #include "data/dataset.h"
@@ -17,7 +17,7 @@ typedef struct hone_prepare_progress {
     double seconds;
     int64_t file_bytes, file_bytes_total;   // read so far, of all files as they lie on disk; total 0: unknown
     int64_t documents, tokens, bytes;
-    int64_t fresh_bytes;                    // of text that this process did; what an earlier one did is not in it
+    int64_t text_bytes;                     // of text that this process took, kept or dropped; what an earlier one did is not in it
 } hone_prepare_progress;
 
 typedef struct hone_prepare_options {
@@ -44,6 +44,7 @@ enum { HONE_LONG_LINE_BYTES = 100000 };
 
 typedef struct hone_prepare_report {
     int64_t documents[HONE_SPLIT_COUNT], bytes[HONE_SPLIT_COUNT], tokens[HONE_SPLIT_COUNT], shards[HONE_SPLIT_COUNT];
+    int64_t text_bytes;             // that this process took, kept or dropped
     int64_t empty;                  // documents without a byte, left out
     int64_t invalid;                // documents with bytes that are not UTF-8
     int64_t long_lines;             // documents with a line of more than HONE_LONG_LINE_BYTES

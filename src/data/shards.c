@@ -34,7 +34,7 @@ static uint64_t hash_ends_of_file(const shard_head *head, const shard_foot *foot
 static int64_t padded(int64_t bytes) { return (bytes + 7) / 8 * 8; }
 static int64_t count_blocks(int64_t bytes) { return (bytes + HONE_SHARD_BLOCK_BYTES - 1) / HONE_SHARD_BLOCK_BYTES; }
 static int64_t block_ids(const hone_shard *shard) { return HONE_SHARD_BLOCK_BYTES / shard->id_bytes; }
-static const uint8_t *id_data(const hone_shard *shard) { return shard->map.data + (shard->sums ? HEAD_BYTES : 0); }
+static int64_t id_place(const hone_shard *shard, int64_t first) { return (shard->sums ? HEAD_BYTES : 0) + first * shard->id_bytes; }
 
 // --- reading
 
@@ -94,7 +94,8 @@ hone_status hone_shard_open(hone_shard *shard, const char *path, int64_t limit)
     hone_status status = hone_map_open(&shard->map, path);
     if (status) return status;
     shard->path = hone_strdup(path);
-    status = shard->path ? read_frame(shard) : HONE_FAILED;
+    status = shard->path ? hone_reader_open(&shard->file, path) : HONE_FAILED;
+    if (!status) status = read_frame(shard);
     if (!status) status = alloc_checked(shard);
     if (status) hone_shard_close(shard);
     return status;
@@ -109,7 +110,7 @@ hone_status hone_shard_open_raw(hone_shard *shard, const char *path, int64_t lim
     shard->id_bytes = length >= 4 && strcmp(path + length - 4, ".u32") == 0 ? 4 : 2;
     shard->n_tokens = (int64_t)(shard->map.size / (size_t)shard->id_bytes);
     shard->path = hone_strdup(path);
-    if (!shard->path) status = HONE_FAILED;
+    if (!shard->path || hone_reader_open(&shard->file, path)) status = HONE_FAILED;
     else if (shard->map.size % (size_t)shard->id_bytes)
         status = hone_fail("%s: %zu bytes are no whole number of %d-byte ids; it was probably cut short", path, shard->map.size, shard->id_bytes);
     else status = alloc_checked(shard);
@@ -120,20 +121,18 @@ hone_status hone_shard_open_raw(hone_shard *shard, const char *path, int64_t lim
 void hone_shard_close(hone_shard *shard)
 {
     hone_map_close(&shard->map);
+    if (shard->file.path) hone_reader_close(&shard->file);
     hone_free(shard->path);
     hone_free(shard->checked);
     *shard = (hone_shard){ 0 };
 }
 
-static void widen(const hone_shard *shard, int64_t first, int64_t count, int32_t *out)
+static void widen(int id_bytes, const void *data, int64_t count, int32_t *out)
 {
-    if (shard->id_bytes == 2) {
-        const uint16_t *in = (const uint16_t *)(const void *)id_data(shard) + first;
-        for (int64_t i = 0; i < count; i++) out[i] = in[i];
-    } else {
-        const uint32_t *in = (const uint32_t *)(const void *)id_data(shard) + first;
-        for (int64_t i = 0; i < count; i++) out[i] = (int32_t)in[i];
-    }
+    const uint16_t *in2 = data;
+    const uint32_t *in4 = data;
+    if (id_bytes == 2) for (int64_t i = 0; i < count; i++) out[i] = in2[i];
+    else for (int64_t i = 0; i < count; i++) out[i] = (int32_t)in4[i];
 }
 
 static hone_status check_block(hone_shard *shard, int64_t block)
@@ -142,7 +141,8 @@ static hone_status check_block(hone_shard *shard, int64_t block)
     if (shard->checked[block >> 6] & bit) return HONE_OK;
     int64_t first = block * block_ids(shard), count = block_ids(shard);
     if (count > shard->n_tokens - first) count = shard->n_tokens - first;
-    const uint8_t *data = id_data(shard) + block * HONE_SHARD_BLOCK_BYTES;
+    _Alignas(8) uint8_t data[HONE_SHARD_BLOCK_BYTES];
+    if (hone_reader_read_at(&shard->file, id_place(shard, first), data, (size_t)(count * shard->id_bytes))) return HONE_FAILED;
     if (shard->sums && hone_hash64(data, (size_t)(count * shard->id_bytes)) != shard->sums[block])
         return hone_fail("%s: wrong checksum of tokens %" PRId64 " to %" PRId64 ": the file is damaged, prepare the data again",
                          shard->path, first, first + count - 1);
@@ -172,7 +172,15 @@ hone_status hone_shard_read(hone_shard *shard, int64_t first, int64_t count, int
         hone_status status = check_block(shard, block);
         if (status) return status;
     }
-    widen(shard, first, count, out);
+    _Alignas(8) uint8_t piece[4096];
+    for (int64_t most = (int64_t)sizeof piece / shard->id_bytes; count > 0;) {
+        int64_t take = count < most ? count : most;
+        if (hone_reader_read_at(&shard->file, id_place(shard, first), piece, (size_t)(take * shard->id_bytes))) return HONE_FAILED;
+        widen(shard->id_bytes, piece, take, out);
+        first += take;
+        count -= take;
+        out += take;
+    }
     return HONE_OK;
 }
 
@@ -182,9 +190,7 @@ hone_status hone_shard_verify(hone_shard *shard)
     for (int64_t block = 0; block < blocks; block++) {
         hone_status status = check_block(shard, block);
         if (status) return status;
-        if (block % 1024 == 1023) hone_map_drop(&shard->map); // every 64 MiB
     }
-    hone_map_drop(&shard->map);
     uint64_t before = 0;
     for (int64_t d = 0; shard->ends && d < shard->n_documents; d++) {
         if (shard->ends[d] <= before || shard->ends[d] > (uint64_t)shard->n_tokens)

@@ -1,4 +1,4 @@
-// shards.h: the file that holds tokens: ids, then an index of documents and checksums, mapped into memory to read.
+// shards.h: the file that holds tokens: ids, then an index of documents and checksums.
 //
 //     head   64 bytes   magic, version, bytes of an id, vocabulary, tokenizer
 //     ids    u16 or u32, n_tokens of them, padded with zeros to 8 bytes
@@ -7,6 +7,8 @@
 //     sums   u64[n_blocks]      XXH3-64 of each 64 KiB of ids
 //     foot   64 bytes   counts, XXH3-64 of ends + source + sums, XXH3-64 of head and foot, magic
 //
+// The index is mapped; ids are read where they lie, since a row of 512 costs 1 us so and 10 where pages are mapped and let go
+// again to keep the process small, and since a file that is cut short under a mapping would end the process.
 // The counts stand at the end because a shard is written in one pass. Opening checks head, foot and index, so a shard
 // that was cut short or altered there is refused at once; ids are checked block by block, each the first time it is
 // read: every id that trains a model was checked, and opening a large data set costs nothing.
@@ -20,7 +22,8 @@ enum { HONE_SHARD_BLOCK_BYTES = 64 << 10 };
 
 typedef struct hone_shard {
     char *path;
-    hone_map map;
+    hone_map map;                   // for head, foot and index
+    hone_reader file;               // for ids
     int id_bytes;                   // 2 or 4
     int64_t n_tokens, n_documents;
     int64_t n_bytes;                // of text; 0 unknown

@@ -1,6 +1,8 @@
 // Shards and data sets: what is written is read, and whatever is damaged, foreign or cut short is refused by name.
 #include "support/cmocka_all.h"
 #include "data/writer.h"
+
+#include <unistd.h>
 #include "base/json.h"
 
 #define ROOT HONE_BINARY_DIR "/scratch_shards"
@@ -206,9 +208,27 @@ static void test_writing_over_something_is_refused_and_abort_leaves_nothing(void
     assert_false(hone_dir_exists(ROOT "/b.tmp"));
 }
 
+// A shard that is cut short while it is read: an error, where a mapping would end the process.
+static void test_a_shard_cut_short_while_in_use_is_an_error(void **state)
+{
+    (void)state;
+    int32_t ids[64];
+    int64_t n = make(ROOT "/cut", VOCAB);
+    hone_dataset data;
+    must(hone_dataset_open(&data, ROOT "/cut", HONE_SPLIT_TRAIN, VOCAB, TOKENIZER, -1));
+    must(hone_dataset_read(&data, 0, 64, ids));
+    assert_int_equal(truncate(ROOT "/cut/train-00000.bin", 4096), 0);
+    hone_status status = HONE_OK;
+    for (int64_t at = 0; at + 64 <= n && !status; at += 64) status = hone_dataset_read(&data, at, 64, ids);
+    assert_int_equal(status, HONE_FAILED);
+    assert_non_null(strstr(hone_error(), "train-00000.bin: it ends at byte 4096"));
+    hone_dataset_close(&data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_shard_cut_short_while_in_use_is_an_error),
         cmocka_unit_test(test_tokens_and_documents_come_back_across_shards),
         cmocka_unit_test(test_every_damaged_byte_of_a_shard_is_noticed),
         cmocka_unit_test(test_truncated_shards_are_refused),
