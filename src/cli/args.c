@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST_OPTIONS = 64 };
 
@@ -70,6 +71,12 @@ static hone_status set_value(const hone_cli_command *command, const hone_cli_opt
     case HONE_CLI_FLAG: break;
     }
     return hone_fail_usage("%s: --%s takes no value", command->verb, option->name);
+}
+
+bool hone_cli_colour(int fd)
+{
+    const char *refused = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return isatty(fd) && !(refused && refused[0]) && !(terminal && !strcmp(terminal, "dumb"));
 }
 
 hone_status hone_cli_parse(const hone_cli_command *command, int *argc, char **argv, bool *done)

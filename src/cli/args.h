@@ -44,5 +44,7 @@ typedef struct {
 // Gets what --help would have printed, where it is set: man pages and completion are made of it (describe.c).
 extern void (*hone_cli_describe)(const hone_cli_command *command);
 
+// May what goes to this descriptor be coloured? On a terminal that can, unless NO_COLOR is set (no-color.org).
+bool hone_cli_colour(int fd);
 // argv: what stands behind the verb. Leaves the operands in argv[0 .. *argc).
 hone_status hone_cli_parse(const hone_cli_command *command, int *argc, char **argv, bool *done);

@@ -121,17 +121,16 @@ static hone_status cmd_ls(int argc, char **argv)
 
 // verify --------------------------------------------------------------------------------------------------------------
 
-// One line; true: it is whole and sound.
-static bool verify_one(const char *path)
+// One line; true: it is whole and sound, or a run under way has just taken it away.
+static bool verify_one(const char *path, bool listed)
 {
-    if (hone_checkpoint_verify(path)) printf("  damaged     %s\n              %s\n", path, hone_error());
-    else if (hone_checkpoint_check_finite(path)) printf("  not finite  %s\n              %s\n", path, hone_error());
-    else {
-        printf("  whole       %s\n", path);
-        return true;
-    }
+    bool whole = hone_checkpoint_verify(path) == HONE_OK, finite = whole && hone_checkpoint_check_finite(path) == HONE_OK;
+    if (!finite && listed && !hone_dir_exists(path)) printf("  removed     %s, meanwhile\n", path);
+    else if (!whole) printf("  damaged     %s\n              %s\n", path, hone_error());
+    else if (!finite) printf("  not finite  %s\n              %s\n", path, hone_error());
+    else printf("  whole       %s\n", path);
     fflush(stdout);
-    return false;
+    return finite || (listed && !hone_dir_exists(path));
 }
 
 static hone_status verify_path(const char *path, int64_t *seen, int64_t *bad)
@@ -142,13 +141,13 @@ static hone_status verify_path(const char *path, int64_t *seen, int64_t *bad)
     hone_free(state);
     if (single) {
         ++*seen;
-        *bad += !verify_one(path);
+        *bad += !verify_one(path, false);
         return HONE_OK;
     }
     hone_status status = list_run(path, &list);
     for (int64_t i = 0; i < list.count && !status; i++) {
         ++*seen;
-        *bad += !verify_one(list.entry[i].path);
+        *bad += !verify_one(list.entry[i].path, true);
     }
     hone_checkpoint_list_release(&list);
     return status;

@@ -11,7 +11,7 @@
 
 static hone_status show(hone_job *job, hone_inspect_form form, int64_t first, int64_t rows)
 {
-    hone_inspector in = { .mixture = &job->train, .tokenizer = job->tokenizer, .form = form, .colour = isatty(1) };
+    hone_inspector in = { .mixture = &job->train, .tokenizer = job->tokenizer, .form = form, .colour = hone_cli_colour(1) };
     hone_buffer out = { 0 };
     hone_status status = hone_inspector_open(&in);
     if (status) return status;

@@ -173,7 +173,7 @@ static hone_status show_pieces(const hone_tokenizer *tokenizer, const char *text
 {
     hone_ids ids = { 0 };
     hone_status status = hone_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids);
-    bool colour = isatty(1);
+    bool colour = hone_cli_colour(1);
     for (int64_t i = 0; i < ids.count && !status; i++) {
         size_t size;
         const char *token = hone_tokenizer_token(tokenizer, ids.data[i], &size);

@@ -88,10 +88,11 @@ hone_status hone_checkpoint_find_last(const char *folder, char **path)
             if (!(*path = hone_strdup(candidate))) status = HONE_FAILED;
             continue;
         }
+        if (!hone_dir_exists(candidate)) continue;   // the run that saves here has just removed it
         status = hone_buffer_print(&damaged, "\n    %s", hone_error());
         if (!status) hone_warn("%s; checkpoint %s is not used", hone_error(), candidate);
     }
-    if (!status && list.count > 0 && !*path)
+    if (!status && damaged.size > 0 && !*path)
         status = hone_fail("%s: no checkpoint is whole (%" PRId64 " %s):%s\n  copy a whole one back into that folder, or move these away"
                            " (mv %s/step-* ELSEWHERE) to start anew", folder, list.count, list.count == 1 ? "is damaged" : "are damaged", damaged.data, folder);
     hone_buffer_release(&damaged);
