@@ -192,7 +192,7 @@ int main(int argc, char **argv)
     if (argc > 2) seconds = atof(argv[2]);
     if (argc > 3) only = argv[3];
     kernels = hone_cpu_kernel_tables[isa];
-    peak_flops = hone_peak_flops(threads, isa);
+    peak_flops = hone_peak_flops(threads, isa, HONE_f32);
     peak_bytes = hone_peak_bandwidth(threads);
     printf("%s, %s, %d threads: %.0f GFLOP/s, %.1f GB/s\n", hone_cpu()->model, hone_isa_name[isa], threads, peak_flops / 1e9,
            peak_bytes / 1e9);

@@ -1,6 +1,6 @@
 // bench_step: where one training step spends its time, op by op, on random weights and tokens.
 //
-//   build/bench_step gpt2|llama [rows T [repeats]]
+//   build/bench_step gpt2|llama [rows T [repeats [bf16]]]       bf16: matrix products of bf16
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "graph/session.h"
@@ -60,7 +60,9 @@ int main(int argc, char **argv)
     hone_model model;
     hone_train_io io;
     hone_session session;
-    if (!graph || hone_model_declare(&model, graph, &config) || hone_model_build_micro(&model, rows, T, &io)
+    hone_status status = graph ? hone_model_declare(&model, graph, &config) : HONE_FAILED;
+    if (argc > 5 && strcmp(argv[5], "bf16") == 0) model.product = HONE_bf16;
+    if (status || hone_model_build_micro(&model, rows, T, &io)
         || hone_session_open(&session, graph, NULL)) {
         fprintf(stderr, "%s\n", hone_error());
         return 1;

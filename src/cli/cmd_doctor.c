@@ -60,8 +60,8 @@ static hone_status examine(report *r)
     r->available_bytes = hone_memory_available_bytes();
     r->group_bytes = hone_cgroup_memory_free_bytes();
     for (int isa = 0; isa <= (int)r->cpu->best; isa++) {
-        r->flops[isa][0] = hone_peak_flops(1, (hone_isa)isa);
-        r->flops[isa][1] = r->threads > 1 ? hone_peak_flops(r->threads, (hone_isa)isa) : r->flops[isa][0];
+        r->flops[isa][0] = hone_peak_flops(1, (hone_isa)isa, HONE_f32);
+        r->flops[isa][1] = r->threads > 1 ? hone_peak_flops(r->threads, (hone_isa)isa, HONE_f32) : r->flops[isa][0];
     }
     r->bandwidth = hone_peak_bandwidth(r->threads);
     find_libraries(r->library);

@@ -18,19 +18,20 @@ static bool has_form(const hone_graph *graph, const hone_node *node, hone_forms 
     return wanted_form(node, policy) != HONE_FORM_PLAIN && w && w->cls == HONE_CLASS_param && w->form == HONE_FORM_PLAIN;
 }
 
-static hone_tid make_form(hone_graph *graph, hone_tid w, hone_form form)
+// Of the numbers that the product is made in.
+static hone_tid make_form(hone_graph *graph, hone_tid w, hone_form form, hone_dtype product)
 {
-    return hone_pack(graph, w, form, hone_at(graph, w)->dtype == HONE_f64 ? HONE_f64 : HONE_f32);
+    return hone_pack(graph, w, form, product == HONE_bf16 ? HONE_bf16 : hone_at(graph, w)->dtype == HONE_f64 ? HONE_f64 : HONE_f32);
 }
 
 // A living form is a cache: one per weight and kind, found by name, made anew by program "refresh".
-static hone_tid living_form(hone_graph *graph, hone_tid w, hone_form form)
+static hone_tid living_form(hone_graph *graph, hone_tid w, hone_form form, hone_dtype product)
 {
     char name[80];
-    snprintf(name, sizeof name, "form%d.%.70s", (int)form, hone_at(graph, w)->name);
+    snprintf(name, sizeof name, "form%d%s.%.66s", (int)form, product == HONE_bf16 ? "bf16" : "", hone_at(graph, w)->name);
     hone_tid found = hone_graph_find(graph, name);
     if (found != HONE_NONE) return found;
-    hone_tid made = make_form(graph, w, form);
+    hone_tid made = make_form(graph, w, form, product);
     hone_tensor *tensor = hone_at(graph, made);
     tensor->cls = HONE_CLASS_cache;
     memcpy(tensor->name, name, sizeof name);
@@ -54,8 +55,8 @@ hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms
         graph->phase = node.phase;
         graph->layer = node.layer;
         if (has_form(graph, &node, policy))
-            node.in[1] = policy == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node, policy))
-                                                     : living_form(graph, node.in[1], wanted_form(&node, policy));
+            node.in[1] = policy == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node, policy), node.attr.product)
+                                                     : living_form(graph, node.in[1], wanted_form(&node, policy), node.attr.product);
         if (policy == HONE_FORMS_LIVING) { before.node[n] = node; continue; }
         if (hone_grow(&program->node, program->count, &program->capacity, sizeof node)) goto out;
         program->node[program->count++] = node;

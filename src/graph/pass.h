@@ -1,6 +1,6 @@
 // pass.h: the passes that every run uses, in their order. A pass rewrites one program of the graph.
 //
-//     model builder -> grad -> recompute -> forms -> layout
+//     model builder -> grad -> precision -> recompute -> forms -> layout
 #pragma once
 #include "graph/graph.h"
 
@@ -20,6 +20,10 @@ hone_tid hone_grad_of_param(const hone_graph *graph, hone_tid param);
 typedef bool (*hone_drop_fn)(const hone_graph *graph, const hone_node *node, void *context);
 hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_drop_fn drop, void *context);
 bool hone_drop_cheap(const hone_graph *graph, const hone_node *node, void *unused); // HONE_CHEAP ops: always worth it
+
+// Matrix products of the program in `product` (f32, bf16): operands are rounded, sums are f32. (Micikevicius et al. 2018;
+// bf16 needs no loss scaling: Kalamkar et al. 2019.)
+void hone_pass_precision(hone_program *program, hone_dtype product);
 
 // Where each weight's matrix form is made. `at_use`: a pack node before each use, dropped after it (training: a form costs
 // one read of the weight, a thousandth of the product). `living`: class cache, made by program "refresh", which runs

@@ -149,6 +149,7 @@ hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, h
     hone_graph *graph = model->graph;
     hone_model_build_forward(model, rows, T, io);
     hone_status status = hone_pass_grad(graph, NULL);
+    hone_pass_precision(graph->now, model->product);
     if (!status) status = hone_pass_recompute(graph, graph->now, hone_drop_cheap, NULL);
     if (!status) status = hone_pass_forms(graph, graph->now, HONE_FORMS_AT_USE);
     return status;
@@ -164,6 +165,7 @@ hone_status hone_model_build_score(hone_model *model, int64_t rows, int64_t T, h
     hone_tid h = build_body(&b, io->ids);
     io->logprob = node1(&b, HONE_OP_linear_logprob, &(hone_attr){ 0 }, h, model->head, io->target);
     make_output(&b, io->logprob, "logprob");
+    hone_pass_precision(b.graph->now, model->product);
     return hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_AT_USE);
 }
 
@@ -191,6 +193,7 @@ hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R
     hone_tid h = build_body(&b, io->ids);
     io->logits = hone_linear(b.graph, h, model->head, HONE_NONE, HONE_NONE);
     make_output(&b, io->logits, "logits");
+    hone_pass_precision(b.graph->now, model->product);
     return hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_LIVING);
 }
 

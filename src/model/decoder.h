@@ -25,6 +25,7 @@ typedef struct hone_block {
 typedef struct hone_model {
     hone_config config;
     hone_graph *graph;
+    hone_dtype product;                        // f32 unless set: what the matrix products of programs built from then on multiply
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
     hone_tid final_g, final_b;

@@ -254,6 +254,8 @@ static hone_status open_prompts(hone_job *job)
     return HONE_OK;
 }
 
+hone_dtype hone_job_product(const hone_recipe *recipe) { return recipe->precision == HONE_precision_bf16 ? HONE_bf16 : HONE_f32; }
+
 // Rows of a decode run for samples: one prompt a time, read in chunks.
 enum { SAMPLE_CHUNK = 32 };
 
@@ -269,6 +271,7 @@ static hone_status build_programs(hone_job *job)
     const hone_recipe *r = job->recipe;
     if (!(job->graph = hone_graph_new())) return HONE_FAILED;
     hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
+    job->model.product = hone_job_product(r);
     if (!status) status = hone_model_build_micro(&job->model, job->rows, job->T, &job->micro);
     job->adamw = (hone_adamw_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
                                        .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm };

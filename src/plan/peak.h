@@ -2,8 +2,11 @@
 // Each call takes 0.1 to 0.4 s and is the best of several short runs, because other load only ever slows a run down.
 #pragma once
 #include "base/cpu.h"
+#include "graph/tensor.h"
 
-double hone_peak_flops(int threads, hone_isa isa);   // f32 multiply-adds in registers, 2 FLOP each: FLOP/s
+// Multiply-adds in registers, 2 FLOP each, of operands in f32 or bf16 as the kernels make them (bf16 is faster on matrix
+// tiles only): FLOP/s
+double hone_peak_flops(int threads, hone_isa isa, hone_dtype product);
 double hone_peak_bandwidth(int threads);             // triad a = b + s c over arrays beyond the caches: bytes/s
 // The same within memory that is there: three arrays of a third each; overwrites it.
 double hone_peak_bandwidth_in(void *pages, int64_t size_bytes, int threads);

@@ -145,7 +145,7 @@ static hone_status measure_peak(hone_run *run)
     hone_isa isa;
     hone_status status = threads > 0 ? HONE_OK : hone_cpu_threads(&threads);
     if (!status) status = hone_cpu_isa(&isa);
-    if (!status) run->peak_flops = hone_peak_flops(threads, isa);
+    if (!status) run->peak_flops = hone_peak_flops(threads, isa, hone_job_product(run->recipe));
     return status;
 }
 

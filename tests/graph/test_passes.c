@@ -273,6 +273,42 @@ static void test_forms_made_at_each_use_change_no_bit(void **state)
         }
 }
 
+// --- precision ----------------------------------------------------------------------------------------------------------
+
+// Gradients of the whole model with products of bf16: near those of f32 (each operand is off by at most 2^-9), not equal;
+// and the cpu's near ref's, which rounds the same operands: what differs is where sums round to another operand downstream.
+static void test_bf16_products_are_near_f32_ones_on_every_backend(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        hone_config config = rig_config(kind);
+        rig r[3]; // ref f32, ref bf16, cpu bf16
+        for (int i = 0; i < 3; i++) {
+            hone_session_options options = on(i < 2 ? "ref" : "cpu");
+            rig_forward(&r[i], &config, 2, 37);
+            assert_int_equal(hone_pass_grad(r[i].graph, NULL), HONE_OK);
+            hone_pass_precision(r[i].graph->now, i ? HONE_bf16 : HONE_f32);
+            assert_int_equal(hone_pass_forms(r[i].graph, r[i].graph->now, i == 2 ? HONE_FORMS_AT_USE : HONE_FORMS_NONE), HONE_OK);
+            rig_start(&r[i], &options);
+            run_hash(&r[i]);
+        }
+        double rounding = 0, backend = 0, size = 0; // squares, of all gradients together: some are zero but for rounding
+        for (hone_tid id = 0; id < r[0].graph->n_tensor; id++) {
+            const hone_tensor *t = hone_at(r[0].graph, id);
+            if (t->cls != HONE_CLASS_grad || t->base != HONE_NONE) continue;
+            const float *full = rig_named(&r[0], t->name), *narrow = rig_named(&r[1], t->name), *fast = rig_named(&r[2], t->name);
+            for (int64_t k = 0; k < hone_tensor_count(t); k++) {
+                rounding += pow((double)narrow[k] - (double)full[k], 2), backend += pow((double)fast[k] - (double)narrow[k], 2);
+                size += pow((double)full[k], 2);
+            }
+        }
+        print_message("           %s: bf16 from f32 %.1e, cpu from ref %.1e\n", rig_name(kind), sqrt(rounding / size), sqrt(backend / size));
+        assert_true(rounding < size * 0.03 * 0.03 && backend < rounding);
+        assert_int_not_equal(rig_hash(&r[0]), rig_hash(&r[1]));
+        for (int i = 0; i < 3; i++) rig_close(&r[i]);
+    }
+}
+
 // One linear reads its weight in bf16: the storage stays f32 (the master), the form is a cast made before its uses.
 static void pass_store_bf16(hone_graph *graph, hone_tid w)
 {
@@ -406,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_two_micro_batches_in_1f1b_order_change_no_bit),
         cmocka_unit_test(test_an_mlp_split_in_two_with_a_sum_agrees),
         cmocka_unit_test(test_forms_made_at_each_use_change_no_bit),
+        cmocka_unit_test(test_bf16_products_are_near_f32_ones_on_every_backend),
         cmocka_unit_test(test_a_weight_stored_in_bf16_equals_one_rounded_to_bf16),
         cmocka_unit_test(test_a_frozen_weight_has_no_gradient_node),
         cmocka_unit_test(test_rows_beyond_the_live_count_take_no_part),

@@ -263,9 +263,18 @@ static bool fill_rope(op_trial *t)
     return true;
 }
 
+// Products as they are, and of operands rounded to bf16.
+static bool fill_product(op_trial *t)
+{
+    if (t->variant.real == HONE_f64 && t->variant.kind) return false; // rounding has no derivative to compare with
+    t->args.attr.product = t->variant.kind ? HONE_bf16 : HONE_f32;
+    return true;
+}
+
 // Logits of order 1, so that no probability is all or nothing. Every third row's weight is 0.
 static bool fill_head(op_trial *t)
 {
+    if (!fill_product(t)) return false;
     scale_by(named(t, "w"), 1 / sqrt((double)symbol(t, "C")));
     for (int64_t n = 0; t->variant.op == HONE_OP_linear_xent && n < symbol(t, "N"); n++)
         put(named(t, "weight"), n, n % 3 == 1 ? 0 : 0.5 + hone_rng_uniform(1, HONE_RNG_TEST, 1, (uint64_t)n));
@@ -304,8 +313,11 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_kv_write] = { 1, fill_kv_write },
     [HONE_OP_rope_table] = { 1, fill_rope_table },
     [HONE_OP_rope] = { 2, fill_rope },
-    [HONE_OP_linear_xent] = { 1, fill_head },
-    [HONE_OP_linear_logprob] = { 1, fill_head },
+    [HONE_OP_linear] = { 2, fill_product },
+    [HONE_OP_linear_dx] = { 2, fill_product },
+    [HONE_OP_linear_dw] = { 2, fill_product },
+    [HONE_OP_linear_xent] = { 2, fill_head },
+    [HONE_OP_linear_logprob] = { 2, fill_head },
     [HONE_OP_pack] = { 2, fill_pack },
     [HONE_OP_clip_factor] = { 3, fill_clip_factor },
     [HONE_OP_adamw] = { 1, fill_adamw },
@@ -458,12 +470,13 @@ bool op_trial_pack(op_trial *t, const hone_backend *backend, void *self, hone_fo
     const char *why_not;
     if (i < 0 || i >= t->info->n_in || t->variant.op == HONE_OP_pack) return false;
     hone_operand *w = &t->args.in[i];
-    size_t bytes = backend->form_bytes(self, form, HONE_f32, w->dim[0], w->dim[1]);
+    const hone_dtype dtype = t->args.attr.product; // as the forms pass has it: of a bf16 weight, too
+    size_t bytes = backend->form_bytes(self, form, dtype, w->dim[0], w->dim[1]);
     op_trial pack = { .info = hone_op_get(HONE_OP_pack), .label = "pack" };
-    pack.args = (hone_args){ .op = HONE_OP_pack, .attr = { .form = form, .dtype = HONE_f32 }, .in = { *w }, .out = { *w } };
+    pack.args = (hone_args){ .op = HONE_OP_pack, .attr = { .form = form, .dtype = dtype }, .in = { *w }, .out = { *w } };
     hone_operand plain = *w;
     w->form = form;
-    w->dtype = HONE_f32; // as the forms pass has it: of a bf16 weight, too
+    w->dtype = dtype;
     pack.args.out[0] = *w;
     if (bytes == 0 || !backend->supports(self, &t->args, &why_not)) { *w = plain; return false; }
     pack.args.out[0].data = block_new(bytes);

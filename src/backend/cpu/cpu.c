@@ -88,7 +88,10 @@ static bool operand_fits(const hone_args *args, bool output, int k, const char *
     static _Thread_local char message[160];
     const hone_operand *operand = output ? &args->out[k] : &args->in[k];
     const hone_op_info *info = hone_op_get(args->op);
-    if (operand->present && !takes_form(args->op, output, k, operand->form)) {
+    // A packed form is of the numbers that the product is made in.
+    const bool packed = !output && operand->form != HONE_FORM_PLAIN;
+    const bool other_numbers = packed && (operand->dtype == HONE_bf16) != (args->attr.product == HONE_bf16);
+    if (operand->present && (other_numbers || !takes_form(args->op, output, k, operand->form))) {
         snprintf(message, sizeof message, "the cpu backend's %s takes no form %d of %s", info->name, (int)operand->form,
                  output ? info->out[k].name : info->in[k].name);
         *why_not = message;

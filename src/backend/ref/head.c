@@ -6,26 +6,29 @@
 // Both ops get z and lse of a row from logits() below, so their log-probabilities agree bit for bit.
 #include "backend/ref/ref.h"
 
-static double logit(const hone_operand *x, int64_t n, const hone_operand *w, int64_t v, int64_t C)
+// Attribute product: the number that is multiplied for v.
+static double factor(const hone_args *a, double v) { return a->attr.product == HONE_bf16 ? (double)hone_bf16_to_f32(hone_f32_to_bf16((float)v)) : v; }
+
+static double logit(const hone_args *a, int64_t n, int64_t v, int64_t C)
 {
     double sum = 0;
-    for (int64_t c = 0; c < C; c++) sum += get(x, n * C + c) * get(w, v * C + c);
+    for (int64_t c = 0; c < C; c++) sum += factor(a, get(&a->in[0], n * C + c)) * factor(a, get(&a->in[1], v * C + c));
     return sum;
 }
 
 // z[v] of row n for all v; returns lse
-static double logits(double *z, const hone_operand *x, int64_t n, const hone_operand *w, int64_t V, int64_t C)
+static double logits(double *z, const hone_args *a, int64_t n, int64_t V, int64_t C)
 {
     double largest = (double)-INFINITY, sum = 0;
     for (int64_t v = 0; v < V; v++) {
-        z[v] = logit(x, n, w, v, C);
+        z[v] = logit(a, n, v, C);
         if (z[v] > largest) largest = z[v];
     }
     for (int64_t v = 0; v < V; v++) sum += exp(z[v] - largest);
     return largest + log(sum);
 }
 
-// dx[n] = weight[n] (sum_v p_v w_v - w_target),  dw_v += sum_n weight[n] (p_v - [v = target]) x_n
+// dx[n] = sum_v dz_v w_v,  dw_v += sum_n dz_v x_n,  dz_v = weight[n] (p_v - [v = target])
 // dw is summed over n for one v at a time, so that it is rounded once; that needs lse of all rows and z again.
 // Rows of weight 0 are not looked at: logprob 0, dx 0.
 //   x, dx (N, C)   w, dw (V, C)   target, weight, logprob (N,)
@@ -39,21 +42,21 @@ void hone_ref_linear_xent(const hone_args *a)
     for (int64_t n = 0; n < N; n++) {
         int32_t t = get_index(target, n);
         bool used = get(weight, n) != 0;
-        for (int64_t c = 0; c < C; c++) row[c] = used ? -get(w, t * C + c) : 0;
-        if (used) lse[n] = logits(z, x, n, w, V, C);
+        for (int64_t c = 0; c < C; c++) row[c] = 0;
+        if (used) lse[n] = logits(z, a, n, V, C);
         for (int64_t v = 0; used && v < V; v++) {
-            double p = exp(z[v] - lse[n]);
-            for (int64_t c = 0; c < C; c++) row[c] += p * get(w, v * C + c);
+            double dz = factor(a, get(weight, n) * (exp(z[v] - lse[n]) - (v == t)));
+            for (int64_t c = 0; c < C; c++) row[c] += dz * factor(a, get(w, v * C + c));
         }
         put(logprob, n, used ? z[t] - lse[n] : 0);
-        for (int64_t c = 0; c < C; c++) put(dx, n * C + c, get(weight, n) * row[c]);
+        for (int64_t c = 0; c < C; c++) put(dx, n * C + c, row[c]);
     }
     for (int64_t v = 0; dw->present && v < V; v++) {
         for (int64_t c = 0; c < C; c++) row[c] = get(dw, v * C + c);
         for (int64_t n = 0; n < N; n++) {
             if (get(weight, n) == 0) continue;
-            double dz = get(weight, n) * (exp(logit(x, n, w, v, C) - lse[n]) - (get_index(target, n) == v));
-            for (int64_t c = 0; c < C; c++) row[c] += dz * get(x, n * C + c);
+            double dz = factor(a, get(weight, n) * (exp(logit(a, n, v, C) - lse[n]) - (get_index(target, n) == v)));
+            for (int64_t c = 0; c < C; c++) row[c] += dz * factor(a, get(x, n * C + c));
         }
         for (int64_t c = 0; c < C; c++) put(dw, v * C + c, row[c]);
     }
@@ -68,7 +71,7 @@ void hone_ref_linear_logprob(const hone_args *a)
     int64_t N = hone_rows(x), C = x->dim[1], V = w->dim[0], J = ids->dim[1];
     double *z = a->workspace; // (V,)
     for (int64_t n = 0; n < N; n++) {
-        double total = logits(z, x, n, w, V, C), sum = 0;
+        double total = logits(z, a, n, V, C), sum = 0;
         for (int64_t v = 0; v < V; v++) sum -= exp(z[v] - total) * (z[v] - total);
         for (int64_t j = 0; j < J; j++) put(logprob, n * J + j, z[get_index(ids, n * J + j)] - total);
         put(entropy, n, sum);

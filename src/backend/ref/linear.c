@@ -1,6 +1,9 @@
 // linear.c: products with a weight W (M, K), and casting one.
 #include "backend/ref/ref.h"
 
+// Attribute product: the number that is multiplied for v.
+static double factor(const hone_args *a, double v) { return a->attr.product == HONE_bf16 ? (double)hone_bf16_to_f32(hone_f32_to_bf16((float)v)) : v; }
+
 // y = x W^T (+ bias) (+ residual)
 //   x (N, K)   w (M, K)   bias (M,)   residual, y (N, M), which may be one
 void hone_ref_linear(const hone_args *a)
@@ -10,7 +13,7 @@ void hone_ref_linear(const hone_args *a)
     for (int64_t n = 0; n < N; n++)
         for (int64_t m = 0; m < M; m++) {
             double sum = get_or(bias, m, 0) + get_or(residual, n * M + m, 0);
-            for (int64_t k = 0; k < K; k++) sum += get(x, n * K + k) * get(w, m * K + k);
+            for (int64_t k = 0; k < K; k++) sum += factor(a, get(x, n * K + k)) * factor(a, get(w, m * K + k));
             put(y, n * M + m, sum);
         }
 }
@@ -24,7 +27,7 @@ void hone_ref_linear_dx(const hone_args *a)
     for (int64_t n = 0; n < N; n++)
         for (int64_t k = 0; k < K; k++) {
             double sum = get_or(addend, n * K + k, 0);
-            for (int64_t m = 0; m < M; m++) sum += get(dy, n * M + m) * get(w, m * K + k);
+            for (int64_t m = 0; m < M; m++) sum += factor(a, get(dy, n * M + m)) * factor(a, get(w, m * K + k));
             put(dx, n * K + k, sum);
         }
 }
@@ -38,7 +41,7 @@ void hone_ref_linear_dw(const hone_args *a)
     for (int64_t m = 0; m < M; m++) {
         for (int64_t k = 0; k < K; k++) {
             double sum = get(dw, m * K + k);
-            for (int64_t n = 0; n < N; n++) sum += get(dy, n * M + m) * get(x, n * K + k);
+            for (int64_t n = 0; n < N; n++) sum += factor(a, get(dy, n * M + m)) * factor(a, get(x, n * K + k));
             put(dw, m * K + k, sum);
         }
         if (!db->present) continue;

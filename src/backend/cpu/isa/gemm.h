@@ -42,8 +42,7 @@ typedef struct gemm {
 } gemm;
 
 // A core: how tiles and panels are laid out, who makes them and who multiplies them. gemm_fma.c is on vector multiply-adds,
-// gemm_amx.c on matrix tiles. Both give f32 results; their bits differ, so that one operation on one weight form stays
-// with one core (core_of).
+// gemm_amx.c on matrix tiles. Their bits differ, so that one operation on one form of a weight stays with one core.
 //
 // Makers of panels and tiles: `n` rows or columns of a source, ld apart; bf16 sources are widened.
 //   panel_of_rows     panel (k, i) = source row i (of n <= NR), element k     rows NULL: i * ld, else rows[i] * ld
@@ -64,14 +63,18 @@ typedef struct gemm_core {
     void (*tiles_of_columns)(void *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum);
 } gemm_core;
 
+// Each comes twice: for f32 products, and for products of operands rounded to bf16.
 #define gemm_fma ISA(hone_cpu_gemm_fma)
-extern const gemm_core gemm_fma;
+#define gemm_fma_bf16 ISA(hone_cpu_gemm_fma_bf16)
+extern const gemm_core gemm_fma, gemm_fma_bf16;
+V_INLINE const gemm_core *gemm_stream_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma; }
 #ifdef __AMX_BF16__
 #define gemm_amx ISA(hone_cpu_gemm_amx)
-extern const gemm_core gemm_amx;
-#define gemm_best gemm_amx
+#define gemm_amx_bf16 ISA(hone_cpu_gemm_amx_bf16)
+extern const gemm_core gemm_amx, gemm_amx_bf16;
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_amx_bf16 : &gemm_amx; }
 #else
-#define gemm_best gemm_fma
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma; }
 #endif
 
 V_INLINE int64_t gemm_tiles(const gemm_core *core, int64_t rows) { return divide_up(rows, core->rows); }
@@ -83,6 +86,21 @@ V_INLINE int64_t gemm_tile_row(const gemm_core *core, int64_t rows, int64_t tile
 V_INLINE int64_t gemm_panels(int64_t cols) { return divide_up(cols, NR); }
 V_INLINE int64_t gemm_tile_bytes(const gemm_core *core, int64_t depth) { return core->rows * core->bytes * round_up(depth, core->grain); }
 V_INLINE int64_t gemm_panel_bytes(const gemm_core *core, int64_t depth) { return NR * core->bytes * round_up(depth, core->grain); }
+
+// Defines a core from the five functions of a source, which take a constant `how` first.
+#define GEMM_CORE(name, how, ...)                                                                                                   \
+    static void name##_block(const gemm *g, span tile, span panel) { block(how, g, tile, panel); }                                  \
+    static void name##_panel_of_rows(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, \
+                                     int64_t depth) { panel_of_rows(how, panel, source, dtype, ld, rows, n, depth); }               \
+    static void name##_panel_of_columns(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows,         \
+                                        int64_t n, int64_t depth) { panel_of_columns(how, panel, source, dtype, ld, rows, n, depth); } \
+    static void name##_tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile,        \
+                                     int64_t depth) { tiles_of_rows(how, tiles, source, dtype, ld, rows, tile, depth); }            \
+    static void name##_tiles_of_columns(void *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth,       \
+                                        float *sum) { tiles_of_columns(how, tiles, source, ld, rows, tile, depth, sum); }           \
+    const gemm_core name = { __VA_ARGS__, .block = name##_block, .panel_of_rows = name##_panel_of_rows,                             \
+                             .panel_of_columns = name##_panel_of_columns, .tiles_of_rows = name##_tiles_of_rows,                    \
+                             .tiles_of_columns = name##_tiles_of_columns };
 
 // Shared by the cores' sources ----------------------------------------------------------------------------------------
 

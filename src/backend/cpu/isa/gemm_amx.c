@@ -13,7 +13,9 @@
 // Differences from f32: infinities become NaN; where a part falls below 2^-126 it is zero (numbers below 2^-102 lose digits,
 // products below 2^-126 vanish).
 //
-// Storage is in cells of 32 rows or columns x 32 steps: [part l, m, h][half][16 lines of 64 bytes], 6 KiB. Step i of a cell
+// Products of operands rounded to bf16 are the same with one part, rounded to nearest: six times the rate.
+//
+// Storage is in cells of 32 rows or columns x 32 steps: [part h, m, l][half][16 lines of 64 bytes], 6 KiB (2 KiB). Step i of a cell
 // is paired with step i + 16, in A and in B alike, so that a line is made of two whole vectors by masks and shifts:
 //
 //     A   line = row, 16 pairs of steps      B   line = pair of steps, 16 columns of it
@@ -22,8 +24,9 @@
 #include "backend/cpu/isa/gemm.h"
 #ifdef __AMX_BF16__
 
-enum { MR = 32, DEPTH = 32, LINE = 64, HALF = 16 * LINE, PART = 2 * HALF, CELL = 3 * PART };
-enum { LOW = 0, MID = PART, HIGH = 2 * PART }; // places of the parts in a cell
+enum { MR = 32, DEPTH = 32, LINE = 64, HALF = 16 * LINE, PART = 2 * HALF };
+enum { HIGH = 0, MID = PART, LOW = 2 * PART }; // places of the parts in a cell
+#define CELL (parts * PART)                    // parts: 3 or 1, constant
 
 // Tiles 0 to 3 hold C by halves (rows, columns): 00 01 10 11. 4 and 5 hold A's halves, 6 and 7 B's.
 typedef struct tile_config { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tile_config;
@@ -39,13 +42,19 @@ static const tile_config whole_tiles = { .palette = 1, .row_bytes = { LINE, LINE
     if (tall && wide) _tile_dpbf16ps(3, 5, 7)
 
 // sum (32, 32) = A B over `cells`; tall, wide: the second half of rows, of columns is wanted.
-V_INLINE void multiply_cells(const bool tall, const bool wide, const char *a, const char *b, int64_t cells, float *sum, int64_t ld)
+V_INLINE void multiply_cells(const int parts, const bool tall, const bool wide, const char *a, const char *b, int64_t cells, float *sum, int64_t ld)
 {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     for (; cells > 0; cells--, a += CELL, b += CELL) {
+        if (parts == 1) {
+            LOAD_A(HIGH);
+            LOAD_B(HIGH);
+            MULTIPLY;
+            continue;
+        }
         LOAD_A(LOW);
         LOAD_B(HIGH);
         MULTIPLY;
@@ -67,7 +76,7 @@ V_INLINE void multiply_cells(const bool tall, const bool wide, const char *a, co
     if (tall && wide) _tile_stored(3, sum + 16 * ld + 16, stride);
 }
 
-static void tile(int64_t depth, const char *a, const char *b, float *c, int64_t ldc, int64_t height, int64_t width,
+V_INLINE void tile(const int parts, int64_t depth, const char *a, const char *b, float *c, int64_t ldc, int64_t height, int64_t width,
                  const float *bias, const float *addend)
 {
     float room[MR * NR] __attribute__((aligned(64)));
@@ -75,30 +84,31 @@ static void tile(int64_t depth, const char *a, const char *b, float *c, int64_t 
     const bool tall = height > 16, wide = width > 16, straight = !bias && !addend && height >= MR && width >= NR;
     float *sum = straight ? c : room;
     const int64_t ld = straight ? ldc : NR;
-    if (tall && wide) multiply_cells(true, true, a, b, cells, sum, ld);
-    else if (tall) multiply_cells(true, false, a, b, cells, sum, ld);
-    else if (wide) multiply_cells(false, true, a, b, cells, sum, ld);
-    else multiply_cells(false, false, a, b, cells, sum, ld);
+    if (tall && wide) multiply_cells(parts, true, true, a, b, cells, sum, ld);
+    else if (tall) multiply_cells(parts, true, false, a, b, cells, sum, ld);
+    else if (wide) multiply_cells(parts, false, true, a, b, cells, sum, ld);
+    else multiply_cells(parts, false, false, a, b, cells, sum, ld);
     if (straight) return;
     for (int64_t r = 0; r < height; r++)
         tile_finish(c + r * ldc, v_load(room + r * NR), v_load(room + r * NR + VW), width, bias, addend ? addend + r * ldc : NULL);
 }
 
-static void tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
+static void tiles_of_rows(int parts, void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
 
-static void block(const gemm *g, span tiles, span panels)
+V_INLINE void block(const int parts, const gemm *g, span tiles, span panels)
 {
     const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
+    const gemm_core *core = parts == 1 ? &gemm_amx_bf16 : &gemm_amx;
     _tile_loadconfig(&whole_tiles);
     for (int64_t k = 0; k < g->depth; k += KC) {
-        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(&gemm_amx, depth);
+        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(core, depth);
         const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
         const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
-        if (g->make) tiles_of_rows(g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
+        if (g->make) tiles_of_rows(parts, g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
         for (int64_t j = panels.from; j < panels.to; j++)
             for (int64_t i = tiles.from; i < tiles.to; i++) {
                 const int64_t row = i * MR, at = row * g->ldc + j * NR;
-                tile(depth, a + i * tile_bytes, g->b + j * g->b_panel + gemm_panel_bytes(&gemm_amx, k), g->c + at, g->ldc,
+                tile(parts, depth, a + i * tile_bytes, g->b + j * g->b_panel + gemm_panel_bytes(core, k), g->c + at, g->ldc,
                      at_most(MR, g->rows - row), g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
             }
     }
@@ -108,9 +118,14 @@ static void block(const gemm *g, span tiles, span panels)
 // Panels and tiles ------------------------------------------------------------------------------------------------------
 
 // Stores the parts of steps i (x) and i + 16 (y) of 16 rows or columns as one line of each part.
-V_INLINE void store_line(char *line, vf x, vf y)
+V_INLINE void store_line(const int parts, char *line, vf x, vf y)
 {
     const __m512i top = _mm512_set1_epi32((int)0xffff0000), half = _mm512_set1_epi32(0x8000);
+    if (parts == 1) {
+        x = v_round_bf16(x), y = v_round_bf16(y);
+        _mm512_store_si512(line, _mm512_ternarylogic_epi32(top, (__m512i)y, _mm512_srli_epi32((__m512i)x, 16), 0xca));
+        return;
+    }
     const __m512i xh = _mm512_and_si512((__m512i)x, top), yh = _mm512_and_si512((__m512i)y, top);
     const vf xr = x - (vf)xh, yr = y - (vf)yh;
     const __m512i xm = _mm512_and_si512(_mm512_add_epi32((__m512i)xr, half), top);
@@ -122,7 +137,7 @@ V_INLINE void store_line(char *line, vf x, vf y)
     _mm512_store_si512(line + HIGH, _mm512_ternarylogic_epi32(top, yh, _mm512_srli_epi32(xh, 16), 0xca));
 }
 
-static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+V_INLINE void panel_of_rows(const int parts, void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
     char *cell = to;
     for (int64_t k = 0; k < depth; k += DEPTH, cell += CELL)
@@ -136,11 +151,11 @@ static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_
             }
             v_transpose(x);
             v_transpose(y);
-            for (int64_t i = 0; i < 16; i++) store_line(cell + part / 16 * HALF + i * LINE, x[i], y[i]);
+            for (int64_t i = 0; i < 16; i++) store_line(parts, cell + part / 16 * HALF + i * LINE, x[i], y[i]);
         }
 }
 
-static void panel_of_columns(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+V_INLINE void panel_of_columns(const int parts, void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
     char *cell = to;
     for (int64_t k = 0; k < depth; k += DEPTH, cell += CELL)
@@ -150,12 +165,12 @@ static void panel_of_columns(void *to, const void *source, hone_dtype dtype, int
             for (int64_t part = 0; part < NR; part += 16) {
                 const vf x = x_step < depth ? source_load(source, dtype, x_at + part, n - part) : v_zero();
                 const vf y = y_step < depth ? source_load(source, dtype, y_at + part, n - part) : v_zero();
-                store_line(cell + part / 16 * HALF + i * LINE, x, y);
+                store_line(parts, cell + part / 16 * HALF + i * LINE, x, y);
             }
         }
 }
 
-static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
+static void tiles_of_rows(const int parts, void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
 {
     char *cell = to;
     for (int64_t t = tile.from; t < tile.to; t++)
@@ -165,13 +180,13 @@ static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_
                 const int64_t at = (t * MR + i) * ld + k;
                 const vf x = there ? source_load(source, dtype, at, depth - k) : v_zero();
                 const vf y = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
-                store_line(cell + i * LINE, x, y);
+                store_line(parts, cell + i * LINE, x, y);
             }
 }
 
-static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+V_INLINE void tiles_of_columns(const int parts, void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
 {
-    const int64_t tile_bytes = gemm_tile_bytes(&gemm_amx, depth);
+    const int64_t tile_bytes = CELL * divide_up(depth, DEPTH);
     for (int64_t k = 0; k < depth; k += DEPTH)
         for (int64_t row = tile.from * MR; row < at_most(rows, tile.to * MR); row += 16) {
             char *half = (char *)to + row / MR * tile_bytes + k / DEPTH * CELL + row % MR / 16 * HALF;
@@ -185,13 +200,12 @@ static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t 
             if (sum) tile_store(sum + row, tile_load(sum + row, rows - row) + total, rows - row);
             v_transpose(x);
             v_transpose(y);
-            for (int64_t i = 0; i < 16; i++) store_line(half + i * LINE, x[i], y[i]);
+            for (int64_t i = 0; i < 16; i++) store_line(parts, half + i * LINE, x[i], y[i]);
         }
 }
 
-const gemm_core gemm_amx = { .rows = MR, .grain = DEPTH, .bytes = CELL / (MR * DEPTH), .block = block,
-                             .panel_of_rows = panel_of_rows, .panel_of_columns = panel_of_columns,
-                             .tiles_of_rows = tiles_of_rows, .tiles_of_columns = tiles_of_columns };
+GEMM_CORE(gemm_amx, 3, .rows = MR, .grain = DEPTH, .bytes = 6)
+GEMM_CORE(gemm_amx_bf16, 1, .rows = MR, .grain = DEPTH, .bytes = 2)
 #else
 typedef int empty_file; // a translation unit needs a declaration
 #endif

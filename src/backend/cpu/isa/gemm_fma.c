@@ -125,9 +125,9 @@ EACH_HEIGHT(TILE)
 #define PACKED(R) packed_##R,
 static tile_fn *const tile_of_rows[MR] = { EACH_HEIGHT(ROWS) }, *const tile_packed[MR] = { EACH_HEIGHT(PACKED) };
 
-static void tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
+static void tiles_of_rows(bool narrow, void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
 
-static void block(const gemm *g, span tiles, span panels)
+V_INLINE void block(const bool narrow, const gemm *g, span tiles, span panels)
 {
     const bool packed = g->tiles || g->make;
     const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
@@ -136,7 +136,7 @@ static void block(const gemm *g, span tiles, span panels)
         const int64_t depth = at_most(KC, g->depth - k);
         const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
         const float *a = (const float *)g->a + (g->tiles ? 0 : k), *first = g->make ? (float *)g->make - tiles.from * MR * depth : a;
-        if (g->make) tiles_of_rows(g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
+        if (g->make) tiles_of_rows(narrow, g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
         for (int64_t j = panels.from; j < panels.to; j++) {
             const char *b = g->b + j * g->b_panel + k * NR * 4;
             const char *next = j + 1 < panels.to ? b + g->b_panel : g->b + panels.from * g->b_panel + (k + KC) * NR * 4;
@@ -153,7 +153,9 @@ static void block(const gemm *g, span tiles, span panels)
 
 // Panels and tiles ------------------------------------------------------------------------------------------------------
 
-static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+V_INLINE vf rounded(const bool narrow, vf v) { return narrow ? v_round_bf16(v) : v; }
+
+V_INLINE void panel_of_rows(const bool narrow, void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
     float *panel = to;
     for (int64_t k = 0; k < depth; k += VW) {
@@ -163,7 +165,7 @@ static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_
             for (int64_t i = 0; i < VW; i++)
                 square[i] = part + i < n ? source_load(source, dtype, (rows ? rows[part + i] : part + i) * ld + k, steps) : v_zero();
             v_transpose(square);
-            for (int64_t i = 0; i < steps; i++) v_store(panel + (k + i) * NR + part, square[i]);
+            for (int64_t i = 0; i < steps; i++) v_store(panel + (k + i) * NR + part, rounded(narrow, square[i]));
         }
     }
 }
@@ -171,7 +173,7 @@ static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_
 // Both copy short pieces far apart, which the hardware does not foresee: rows are asked for AHEAD steps before they are read.
 enum { AHEAD = 32 };
 
-static void panel_of_columns(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+V_INLINE void panel_of_columns(const bool narrow, void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
     float *panel = to;
     const int64_t bytes = dtype == HONE_bf16 ? 2 : 4;
@@ -180,11 +182,11 @@ static void panel_of_columns(void *to, const void *source, hone_dtype dtype, int
         const char *far = (const char *)source + (rows ? rows[soon] : soon) * ld * bytes;
         __builtin_prefetch(far, 0, 2);
         __builtin_prefetch(far + NR * bytes - 1, 0, 2);
-        for (int64_t part = 0; part < NR; part += VW) v_store(panel + k * NR + part, source_load(source, dtype, at + part, n - part));
+        for (int64_t part = 0; part < NR; part += VW) v_store(panel + k * NR + part, rounded(narrow, source_load(source, dtype, at + part, n - part)));
     }
 }
 
-static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+V_INLINE void tiles_of_columns(const bool narrow, void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
 {
     enum { TOGETHER = 8 }; // tiles side by side: each step then reads whole cache lines
     float *tiles = to;
@@ -199,7 +201,7 @@ static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t 
             for (int64_t c = left; c < right; c += 16) __builtin_prefetch(source + at_most(k + AHEAD, depth - 1) * ld + c, 0, 2);
             for (int64_t i = 0; i < many; i++) {
                 const vf v = v_load_n(source + k * ld + row_of[i], row_of[i + 1] - row_of[i]);
-                v_store_n(tiles + (t + i) * MR * depth + k * MR, v, MR);
+                v_store_n(tiles + (t + i) * MR * depth + k * MR, rounded(narrow, v), MR);
                 total[i] += v;
             }
         }
@@ -210,7 +212,7 @@ static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t 
     }
 }
 
-static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
+static void tiles_of_rows(const bool narrow, void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
 {
     float *tiles = to;
     for (int64_t t = tile.from; t < tile.to; t++, tiles += MR * depth) {
@@ -220,11 +222,11 @@ static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_
             vf square[VW];
             for (int64_t i = 0; i < VW; i++) square[i] = i < height ? source_load(source, dtype, (row + i) * ld + k, steps) : v_zero();
             v_transpose(square);
-            for (int64_t i = 0; i < steps; i++) v_store_n(tiles + (k + i) * MR, square[i], MR);
+            for (int64_t i = 0; i < steps; i++) v_store_n(tiles + (k + i) * MR, rounded(narrow, square[i]), MR);
         }
     }
 }
 
-const gemm_core gemm_fma = { .rows = MR, .even = true, .in_place = true, .grain = 1, .bytes = sizeof(float), .block = block,
-                             .panel_of_rows = panel_of_rows, .panel_of_columns = panel_of_columns,
-                             .tiles_of_rows = tiles_of_rows, .tiles_of_columns = tiles_of_columns };
+GEMM_CORE(gemm_fma, false, .rows = MR, .even = true, .in_place = true, .grain = 1, .bytes = sizeof(float))
+// Rounded once, on the way into tiles and panels; the products are then exact in f32.
+GEMM_CORE(gemm_fma_bf16, true, .rows = MR, .even = true, .grain = 1, .bytes = sizeof(float))

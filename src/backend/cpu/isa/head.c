@@ -17,10 +17,10 @@
 #include <math.h>
 
 enum { CHUNK_ROWS = 512, CHUNK_BYTES = 50 << 20, STAT = 224 };
-static const gemm_core *const core = &gemm_best;
 static int64_t bytes_of(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; }
 
 typedef struct head {
+    const gemm_core *core;
     const hone_operand *x, *w;  // (N, C) (V, C)
     int64_t C, V, blocks;       // blocks of STAT words
     int64_t lanes;              // columns of z: rows of a chunk, up to a whole panel
@@ -50,7 +50,8 @@ static void *cut_bytes(cutter *space, int64_t bytes)
 static void *cut_off(cutter *space, int64_t count) { return cut_bytes(space, count * (int64_t)sizeof(float)); }
 static head head_make(const hone_args *args, int64_t chunk_bytes, int threads, cutter *space)
 {
-    head h = { .x = &args->in[0], .w = &args->in[1], .C = args->in[1].dim[1], .V = args->in[1].dim[0] };
+    const gemm_core *core = gemm_core_of(args->attr.product);
+    head h = { .core = core, .x = &args->in[0], .w = &args->in[1], .C = args->in[1].dim[1], .V = args->in[1].dim[0] };
     h.blocks = divide_up(h.V, STAT);
     h.lanes = chunk_lanes(h.x->dim[0], h.V, chunk_bytes);
     h.want_entropy = args->op == HONE_OP_linear_logprob;
@@ -74,7 +75,7 @@ static void head_load(const head *h, const int32_t *rows, int64_t n)
 {
 #pragma omp for schedule(dynamic)
     for (int64_t j = 0; j < gemm_panels(n); j++)
-        core->panel_of_rows(h->panels + j * h->panel_bytes, h->x->data, h->x->dtype, h->C, rows + j * NR, at_most(NR, n - j * NR), h->C);
+        h->core->panel_of_rows(h->panels + j * h->panel_bytes, h->x->data, h->x->dtype, h->C, rows + j * NR, at_most(NR, n - j * NR), h->C);
 }
 
 static void *my_tiles(const head *h) { return h->tiles ? h->tiles + omp_get_thread_num() * h->tile_room : NULL; }
@@ -86,7 +87,7 @@ static void head_logits(const head *h, int64_t block, span panel, float *z)
     const char *w = (const char *)h->w->data + from * h->C * bytes_of(h->w->dtype);
     const gemm g = { .rows = words, .cols = h->lanes, .depth = h->C, .a = w, .lda = h->C, .dtype = h->w->dtype, .make = my_tiles(h),
                      .b = h->panels, .b_panel = h->panel_bytes, .c = z, .ldc = h->lanes };
-    core->block(&g, (span){ 0, gemm_tiles(core, words) }, panel);
+    h->core->block(&g, (span){ 0, gemm_tiles(h->core, words) }, panel);
 }
 
 // Maximum and sums of one block, by lane, words in order.
@@ -226,6 +227,7 @@ typedef struct xent {
 static xent xent_make(const hone_args *args, int threads, cutter *space)
 {
     xent t = { .h = head_make(args, CHUNK_BYTES, threads, space), .args = args };
+    const gemm_core *core = t.h.core;
     const int64_t lanes = t.h.lanes, C_panels = gemm_panels(t.h.C);
     t.target = i32_in(args, 2), t.weight = f32_in(args, 3);
     t.z = cut_off(space, t.h.V * lanes);
@@ -262,18 +264,18 @@ static void xent_words(const xent *t, const int32_t *rows, int64_t n, int64_t fr
 
 // Blocks of a product, about TASK_ROWS by TASK_PANELS each; where tiles are made on the way, whole rows of C.
 enum { TASK_ROWS = 112, TASK_PANELS = 8 };
-static int64_t rows_parts(const gemm *g) { return divide_up(gemm_tiles(core, g->rows), TASK_ROWS / core->rows); }
+static int64_t rows_parts(const gemm_core *core, const gemm *g) { return divide_up(gemm_tiles(core, g->rows), TASK_ROWS / core->rows); }
 static int64_t cols_parts(const gemm *g) { return g->make ? 1 : divide_up(gemm_panels(g->cols), TASK_PANELS); }
-static int64_t parts_of(const gemm *g) { return rows_parts(g) * cols_parts(g); }
-static void run_part(const gemm *g, int64_t part)
+static void run_part(const gemm_core *core, const gemm *g, int64_t part)
 {
-    core->block(g, share(gemm_tiles(core, g->rows), 1, (int)(part / cols_parts(g)), (int)rows_parts(g)),
+    core->block(g, share(gemm_tiles(core, g->rows), 1, (int)(part / cols_parts(g)), (int)rows_parts(core, g)),
                 share(gemm_panels(g->cols), 1, (int)(part % cols_parts(g)), (int)cols_parts(g)));
 }
 
 // Gradients from KC words: dx += dz^T W, dw += dz x.
 static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t from)
 {
+    const gemm_core *core = t->h.core;
     const int64_t words = at_most(KC, t->h.V - from), C = t->h.C, n_tile = gemm_tiles(core, n), n_group = divide_up(n_tile, 4), n_panel = gemm_panels(C);
     const int64_t w_panel = gemm_panel_bytes(core, words);
     const hone_operand *w = t->h.w;
@@ -293,18 +295,19 @@ static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t fr
     const gemm to_dx = { .rows = n, .cols = C, .depth = words, .a = t->dz_tiles, .tiles = true, .b = t->w_panels,
                          .b_panel = w_panel, .c = t->dx, .ldc = C, .addend = from ? t->dx : NULL };
     const gemm to_dw = { .rows = words, .cols = C, .depth = n, .a = t->z + from * t->h.lanes, .lda = t->h.lanes,
-                         .make = core->in_place ? NULL : my_tiles(&t->h), .b = t->x_panels, .b_panel = gemm_panel_bytes(core, n), .c = dw + from * C, .ldc = C, .addend = dw + from * C };
-    const int64_t dx_parts = parts_of(&to_dx), dw_parts = dw ? parts_of(&to_dw) : 0;
+                         .make = my_tiles(&t->h), .b = t->x_panels, .b_panel = gemm_panel_bytes(core, n), .c = dw + from * C, .ldc = C, .addend = dw + from * C };
+    const int64_t dx_parts = rows_parts(core, &to_dx) * cols_parts(&to_dx), dw_parts = dw ? rows_parts(core, &to_dw) * cols_parts(&to_dw) : 0;
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < dx_parts + dw_parts; i++) {
-        if (i < dx_parts) run_part(&to_dx, i);
-        else run_part(&to_dw, i - dx_parts);
+        if (i < dx_parts) run_part(core, &to_dx, i);
+        else run_part(core, &to_dw, i - dx_parts);
     }
 }
 
 static void xent_chunk(const xent *t, const int32_t *rows, int64_t n, int64_t parts)
 {
     const head *h = &t->h;
+    const gemm_core *core = h->core;
     const int64_t C = h->C;
     float *logprob = f32_out(t->args, 0), *dx = f32_out(t->args, 1);
     head_load(h, rows, n);

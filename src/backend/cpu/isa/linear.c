@@ -48,18 +48,18 @@ static void run_task(const gemm_core *core, const gemm *g, const cut *t, int64_t
 // Forms -----------------------------------------------------------------------------------------------------------------
 
 static int64_t bytes_of(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; }
-static const gemm_core *core_of_form(hone_form form) { return form == HONE_FORM_STREAMED ? &gemm_fma : &gemm_best; }
+// Forms of bf16 feed bf16 products, all others f32 ones.
+static const gemm_core *core_of_form(hone_form form, hone_dtype dtype) { return form == HONE_FORM_STREAMED ? gemm_stream_core_of(dtype) : gemm_core_of(dtype); }
 
 // Panels of a weight (M, K): features side by side (packed, streamed) or inputs side by side (packed_t).
 static int64_t form_panels(hone_form form, int64_t M, int64_t K) { return gemm_panels(form == HONE_FORM_PACKED_T ? K : M); }
 static int64_t form_depth(hone_form form, int64_t M, int64_t K) { return form == HONE_FORM_PACKED_T ? M : K; }
 
-// Panels hold f32, or its parts, whatever the weight's dtype: they feed f32 products.
 size_t ISA(hone_cpu_form_bytes)(hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
     if (dtype != HONE_f32 && dtype != HONE_bf16) return 0;
     if (form == HONE_FORM_PLAIN) return (size_t)(M * K * bytes_of(dtype));
-    return (size_t)(form_panels(form, M, K) * gemm_panel_bytes(core_of_form(form), form_depth(form, M, K)));
+    return (size_t)(form_panels(form, M, K) * gemm_panel_bytes(core_of_form(form, dtype), form_depth(form, M, K)));
 }
 
 // Panel j of a plain weight (M, K) for y = x w^T (of its rows) or dx = dy w (of its columns).
@@ -86,7 +86,7 @@ void ISA(hone_cpu_pack)(const hone_args *args, int threads)
             }
         return;
     }
-    const gemm_core *core = core_of_form(f->form);
+    const gemm_core *core = core_of_form(f->form, f->dtype);
     const int64_t panels = form_panels(f->form, M, K), bytes = gemm_panel_bytes(core, form_depth(f->form, M, K));
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t j = 0; j < panels; j++) weight_panel(core, (char *)f->data + j * bytes, w, f->form, j);
@@ -106,11 +106,11 @@ typedef struct product_plan {
 
 // Tiles pay where at least two of them for each thread share many columns; a core that reads nothing else has no choice.
 enum { TILES_PAY_COLS = 256 };
-static product_plan plan_product(const hone_operand *w, int64_t rows, int64_t cols, int64_t depth, int threads)
+static product_plan plan_product(const hone_operand *w, hone_dtype product, int64_t rows, int64_t cols, int64_t depth, int threads)
 {
     const bool streamed = w->form == HONE_FORM_STREAMED;
-    product_plan p = { .core = streamed && rows < MANY_ROWS ? &gemm_fma : &gemm_best };
-    p.panels = w->form == HONE_FORM_PLAIN || (streamed && p.core != &gemm_fma);
+    product_plan p = { .core = streamed && rows < MANY_ROWS ? gemm_stream_core_of(product) : gemm_core_of(product) };
+    p.panels = w->form == HONE_FORM_PLAIN || (streamed && p.core != gemm_stream_core_of(product));
     p.tiles = !p.core->in_place || (rows >= 4 * p.core->rows * threads && cols >= TILES_PAY_COLS);
     p.panel_bytes = gemm_panel_bytes(p.core, depth);
     p.at_once = p.panels ? at_least(1, at_most(gemm_panels(cols), PANEL_BLOCK_BYTES / p.panel_bytes)) : gemm_panels(cols);
@@ -118,18 +118,21 @@ static product_plan plan_product(const hone_operand *w, int64_t rows, int64_t co
     p.tile_room = p.tiles ? task_tiles(p.core) * gemm_tile_bytes(p.core, KC) : 0;
     return p;
 }
-static size_t multiply_workspace(const hone_operand *a, const hone_operand *w, int64_t cols, int64_t depth, int threads)
+static size_t multiply_workspace(const hone_args *args, int64_t cols, int64_t depth, int threads)
 {
-    const product_plan most = plan_product(w, a->dim[0], cols, depth, threads), least = plan_product(w, 1, cols, depth, threads);
+    const hone_operand *a = &args->in[0], *w = &args->in[1];
+    const hone_dtype product = args->attr.product;
+    const product_plan most = plan_product(w, product, a->dim[0], cols, depth, threads), least = plan_product(w, product, 1, cols, depth, threads);
     const int64_t m = most.panel_room + threads * most.tile_room, l = least.panel_room + threads * least.tile_room;
     return (size_t)at_least(m, l);
 }
 
-static void multiply(gemm g, const hone_operand *w, hone_form form, void *workspace, int threads)
+static void multiply(gemm g, const hone_args *args, hone_form form, int threads)
 {
-    const product_plan p = plan_product(w, g.rows, g.cols, g.depth, threads);
+    const hone_operand *w = &args->in[1];
+    const product_plan p = plan_product(w, args->attr.product, g.rows, g.cols, g.depth, threads);
     const int64_t panels = gemm_panels(g.cols);
-    char *made = workspace, *room = made + p.panel_room;
+    char *made = args->workspace, *room = made + p.panel_room;
     if (!g.rows) return;
     threads = product_threads(threads, (double)g.rows * (double)g.cols * (double)g.depth);
     g.b_panel = p.panel_bytes;
@@ -155,7 +158,7 @@ static void multiply(gemm g, const hone_operand *w, hone_form form, void *worksp
 
 size_t ISA(hone_cpu_linear_workspace)(const hone_args *args, int threads)
 {
-    return multiply_workspace(&args->in[0], &args->in[1], args->in[1].dim[0], args->in[1].dim[1], threads);
+    return multiply_workspace(args, args->in[1].dim[0], args->in[1].dim[1], threads);
 }
 void ISA(hone_cpu_linear)(const hone_args *args, int threads)
 {
@@ -163,12 +166,12 @@ void ISA(hone_cpu_linear)(const hone_args *args, int threads)
     const int64_t M = w->dim[0], K = w->dim[1];
     const gemm g = { .rows = hone_rows(x), .cols = M, .depth = K, .a = x->data, .lda = K, .c = args->out[0].data, .ldc = M,
                      .bias = f32_in(args, 2), .addend = f32_in(args, 3) };
-    multiply(g, w, HONE_FORM_PACKED, args->workspace, threads);
+    multiply(g, args, HONE_FORM_PACKED, threads);
 }
 
 size_t ISA(hone_cpu_linear_dx_workspace)(const hone_args *args, int threads)
 {
-    return multiply_workspace(&args->in[0], &args->in[1], args->in[1].dim[1], args->in[1].dim[0], threads);
+    return multiply_workspace(args, args->in[1].dim[1], args->in[1].dim[0], threads);
 }
 void ISA(hone_cpu_linear_dx)(const hone_args *args, int threads)
 {
@@ -176,7 +179,7 @@ void ISA(hone_cpu_linear_dx)(const hone_args *args, int threads)
     const int64_t M = w->dim[0], K = w->dim[1];
     const gemm g = { .rows = hone_rows(dy), .cols = K, .depth = M, .a = dy->data, .lda = M, .c = args->out[0].data, .ldc = K,
                      .addend = f32_in(args, 2) };
-    multiply(g, w, HONE_FORM_PACKED_T, args->workspace, threads);
+    multiply(g, args, HONE_FORM_PACKED_T, threads);
 }
 
 // dw += dy^T x, db += column sums of dy ------------------------------------------------------------------------------------
@@ -184,20 +187,21 @@ void ISA(hone_cpu_linear_dx)(const hone_args *args, int threads)
 // Depth is the token rows. For KC of them at a time: dy into tiles (which sums db on the way), x into panels, then all of dw
 // is updated from the two; dw passes through the caches once per KC rows, hidden behind 2 KC operations an element.
 
-static int64_t dw_tile_room(int64_t M) { return round_up(gemm_tiles(&gemm_best, M) * gemm_tile_bytes(&gemm_best, KC), 64); }
+static int64_t dw_tile_room(const gemm_core *core, int64_t M) { return round_up(gemm_tiles(core, M) * gemm_tile_bytes(core, KC), 64); }
 size_t ISA(hone_cpu_linear_dw_workspace)(const hone_args *args, int threads)
 {
     (void)threads;
-    return (size_t)(dw_tile_room(args->in[0].dim[1]) + gemm_panels(args->in[1].dim[1]) * gemm_panel_bytes(&gemm_best, KC));
+    const gemm_core *core = gemm_core_of(args->attr.product);
+    return (size_t)(dw_tile_room(core, args->in[0].dim[1]) + gemm_panels(args->in[1].dim[1]) * gemm_panel_bytes(core, KC));
 }
 void ISA(hone_cpu_linear_dw)(const hone_args *args, int threads)
 {
     enum { TILES_TOGETHER = 8 };
-    const gemm_core *core = &gemm_best;
+    const gemm_core *core = gemm_core_of(args->attr.product);
     const int64_t N = hone_rows(&args->in[0]), M = args->in[0].dim[1], K = args->in[1].dim[1];
     const float *dy = args->in[0].data, *x = args->in[1].data;
     float *dw = args->out[0].data, *db = f32_out(args, 1);
-    char *tiles = args->workspace, *panels = tiles + dw_tile_room(M);
+    char *tiles = args->workspace, *panels = tiles + dw_tile_room(core, M);
     const int64_t n_panel = gemm_panels(K), n_tile = gemm_tiles(core, M);
     if (!N) return;
     threads = product_threads(threads, (double)N * (double)M * (double)K);

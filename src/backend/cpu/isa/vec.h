@@ -244,6 +244,15 @@ V_INLINE void v_transpose(vf r[VW])
     V_STAGE(r, 1);
 }
 
+// To the nearest number of bf16, ties to even, as hone_f32_to_bf16; NaN stays NaN.
+V_INLINE vf v_round_bf16(vf v)
+{
+    const vi bits = (vi)v, odd = (bits >> 16) & 1;
+    const vi near = (bits + (v_set_i(0x7fff) + odd)) & v_set_i((int32_t)0xffff0000), quiet = (bits & v_set_i((int32_t)0xffff0000)) | v_set_i(0x400000);
+    const vi is_nan = v != v;
+    return (vf)((is_nan & quiet) | (~is_nan & near));
+}
+
 V_INLINE vf v_from_bf16_n(const uint16_t *p, int64_t n)
 {
     uint16_t part[VW] = { 0 };

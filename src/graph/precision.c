@@ -1,0 +1,8 @@
+// precision.c: in which numbers matrix products are made (see pass.h). Storage stays as it is: the kernels round on the way.
+#include "graph/pass.h"
+
+void hone_pass_precision(hone_program *program, hone_dtype product)
+{
+    for (int64_t n = 0; n < program->count; n++)
+        if (hone_op_get(program->node[n].op)->flags & HONE_PRODUCT) program->node[n].attr.product = product;
+}
