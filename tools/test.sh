@@ -3,7 +3,7 @@
 set -u
 build=$1
 shift
-ctest --test-dir "$build" --output-on-failure "$@"
+ctest --test-dir "$build" -j "$(nproc)" --output-on-failure "$@"
 status=$?
 log=$build/Testing/Temporary/LastTest.log
 skips=$(grep -aoE 'skipped: .*' "$log" 2> /dev/null | sort | uniq -c)
