@@ -56,7 +56,7 @@ static hone_status write_recipe(const hone_proposal *p, const hone_propose_optio
         "# The size: of those that the time allows, the one with the lowest loss by the fit of Muennighoff et al. 2023\n"
         "# (arXiv:2305.16264), which is Hoffmann's 20 tokens a parameter until data have to be repeated.\n"
         "model:\n  model_type: llama\n  hidden_size: %lld\n  intermediate_size: %lld\n  num_hidden_layers: %lld\n  num_attention_heads: %lld\n  num_key_value_heads: %lld\n"
-        "  max_position_embeddings: %lld\n  tie_word_embeddings: true\n\n", (long long)p->width, (long long)p->mlp_width, (long long)p->layers, (long long)p->heads, (long long)p->heads, (long long)(2 * p->T));
+        "  max_position_embeddings: %lld\n  tie_word_embeddings: true\n\n", (long long)p->width, (long long)p->mlp_width, (long long)p->layers, (long long)p->heads, (long long)p->heads, 2 * (long long)p->T);
     if (!status) status = print_path(&out, "dataset", options->data);
     if (!status && options->tokenizer) status = print_path(&out, "tokenizer", options->tokenizer);
     if (!status) status = print_path(&out, "output_dir", output_dir);

@@ -5,9 +5,13 @@
 // Appended, never rewritten: after a resume the steps that were repeated stand twice, behind their "resume" row. A row is
 // one write, so that a stopped run leaves whole lines.
 #pragma once
-#include "base/json.h"
+#include "run/tensorboard.h"
 
-typedef struct hone_log { char *path; int64_t rows, lost; } hone_log;   // written; not written since, for want of room
+typedef struct hone_log {
+    char *path;
+    int64_t rows, lost;                 // written; not written since, for want of room
+    hone_tensorboard tensorboard;       // gets the numbers too, where it is open
+} hone_log;
 
 hone_status hone_log_open(hone_log *log, const char *folder);   // appends to folder/log.jsonl
 void hone_log_close(hone_log *log);

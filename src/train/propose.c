@@ -74,7 +74,7 @@ static hone_status load(const search *s, const shape *m, int64_t T, int64_t rows
     char *key[] = { hone_format("dataset=%s", s->options->data), hone_format("model.model_type=llama"), hone_format("model.hidden_size=%lld", (long long)m->width),
                     hone_format("model.intermediate_size=%lld", (long long)mlp_width(m->width)), hone_format("model.num_hidden_layers=%lld", (long long)m->layers),
                     hone_format("model.num_attention_heads=%lld", (long long)(m->width / m->head_dim)), hone_format("model.num_key_value_heads=%lld", (long long)(m->width / m->head_dim)),
-                    hone_format("model.max_position_embeddings=%lld", (long long)(2 * T)), hone_format("model.tie_word_embeddings=true"), hone_format("cutoff_len=%lld", (long long)T),
+                    hone_format("model.max_position_embeddings=%lld", 2 * (long long)T), hone_format("model.tie_word_embeddings=true"), hone_format("cutoff_len=%lld", (long long)T),
                     hone_format("per_device_train_batch_size=%lld", (long long)rows), hone_format("tokenizer=%s", tokenizer ? tokenizer : "") };
     int keys = sizeof key / sizeof *key - (tokenizer ? 0 : 1);
     hone_status status = HONE_OK;
