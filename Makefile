@@ -26,6 +26,8 @@ test: build                     # all tests; what they skip is listed behind the
 test-long: build                # the same with the full counts of what `make test` only samples
 	@ninja -C build
 	@HONE_TEST_LONG=1 tools/test.sh build
+	@command -v clang > /dev/null || { echo "skipped: fuzzing, which needs clang"; exit 0; }; \
+	  CC=clang cmake -S . -B build/fuzz -G Ninja -DHONE_FUZZ=ON > build/fuzz.log && ninja -C build/fuzz fuzzers && HONE_TEST_LONG=1 tools/fuzz.sh build/fuzz
 
 bench: build                    # the figures: a table, and build/bench.json
 	@ninja -C build

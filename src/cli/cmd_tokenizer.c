@@ -2,8 +2,8 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/line_reader.h"
 #include "cli/args.h"
+#include "cli/tokenizer_lines.h"
 #include "cli/verbs.h"
 #include "data/learn.h"
 #include "text/tokenizer.h"
@@ -59,114 +59,6 @@ static hone_status train(int argc, char **argv)
     return HONE_OK;
 }
 
-// --- encode, decode: JSON lines from standard input or files to standard output
-
-typedef hone_status (*line_fn)(const hone_tokenizer *tokenizer, const json_t *json, const char *where, bool special, hone_buffer *out);
-
-static hone_status encode_line(const hone_tokenizer *tokenizer, const json_t *json, const char *where, bool special, hone_buffer *out)
-{
-    const json_t *text = json_object_get(json, "text");
-    if (!json_is_string(text)) return hone_fail("%s: the record has no string \"text\"", where);
-    hone_ids ids = { 0 };
-    hone_status status = hone_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), special ? HONE_ENCODE_SPECIAL : 0, &ids);
-    if (status) hone_fail_context("%s", where);
-    if (!status) status = hone_buffer_print(out, "{\"ids\": [");
-    for (int64_t i = 0; i < ids.count && !status; i++) status = hone_buffer_print(out, "%s%" PRId32, i ? ", " : "", ids.data[i]);
-    if (!status) status = hone_buffer_print(out, "]}\n");
-    hone_free(ids.data);
-    return status;
-}
-
-// Bytes that are no UTF-8 cannot stand in JSON: each becomes U+FFFD.
-static json_t *as_string(const hone_buffer *bytes)
-{
-    hone_buffer text = { 0 };
-    for (size_t i = 0; i < bytes->size;) {
-        size_t valid = hone_utf8_valid(bytes->data + i, bytes->size - i);
-        hone_buffer_append(&text, bytes->data + i, valid);
-        i += valid;
-        if (i < bytes->size) { hone_buffer_append(&text, "\xef\xbf\xbd", 3); i++; }
-    }
-    json_t *json = json_stringn(text.data ? text.data : "", text.size);
-    hone_buffer_release(&text);
-    return json;
-}
-
-static hone_status decode_line(const hone_tokenizer *tokenizer, const json_t *json, const char *where, bool special, hone_buffer *out)
-{
-    const json_t *ids = json_object_get(json, "ids"), *id;
-    if (!json_is_array(ids)) return hone_fail("%s: the record has no list \"ids\"", where);
-    hone_buffer bytes = { 0 };
-    hone_decode_state state = { 0 };
-    hone_status status = HONE_OK;
-    size_t i;
-    json_array_foreach(ids, i, id) {
-        int64_t value = json_is_integer(id) ? json_integer_value(id) : -1;
-        if (!status && value != (int32_t)value) status = hone_fail("%s: id %zu is out of range", where, i);
-        if (!status && (status = hone_tokenizer_decode_next(tokenizer, &state, (int32_t)value, !special, &bytes))) hone_fail_context("%s", where);
-    }
-    json_t *line = status ? NULL : json_pack("{s:o}", "text", as_string(&bytes));
-    char *text = line ? json_dumps(line, 0) : NULL;
-    if (!status) status = text ? hone_buffer_print(out, "%s\n", text) : hone_fail("%s: no memory", where);
-    hone_free(text);
-    json_decref(line);
-    hone_buffer_release(&bytes);
-    return status;
-}
-
-// path NULL: standard input.
-static hone_status each_line(const char *path, const hone_tokenizer *tokenizer, bool special, line_fn apply)
-{
-    hone_line_reader lines;
-    hone_status status = hone_line_reader_open(&lines, path);
-    if (status) return status;
-    hone_buffer out = { 0 };
-    char *line;
-    size_t size;
-    while (!(status = hone_line_reader_next(&lines, &line, &size)) && line) {
-        char where[512];
-        json_t *json = NULL;
-        if (line[strspn(line, " \t\r")] == 0) continue;
-        snprintf(where, sizeof where, "%s:%" PRId64, lines.name, lines.number);
-        status = hone_json_parse(where, line, size, &json);
-        out.size = 0;
-        if (!status) status = apply(tokenizer, json, where, special, &out);
-        if (!status) fwrite(out.data, 1, out.size, stdout);
-        json_decref(json);
-        if (status) break;
-    }
-    hone_line_reader_close(&lines);
-    hone_buffer_release(&out);
-    return status;
-}
-
-static hone_status convert(int argc, char **argv, bool encode)
-{
-    const char *path = NULL;
-    bool special = false;
-    const hone_cli_option options[] = {
-        { "tokenizer", HONE_CLI_TEXT, &path, "PATH", "tokenizer.json, or a folder with a tokenizer (required)" },
-        { "special", HONE_CLI_FLAG, &special, NULL, encode ? "add the tokens that the tokenizer puts around a text" : "show special tokens" },
-        { 0 },
-    };
-    const hone_cli_command command = encode
-        ? (hone_cli_command){ "tokenizer encode", "--tokenizer PATH [--special] [FILE...]", "Reads JSON lines {\"text\": ...}, from standard input where no file is given, and writes {\"ids\": [...]}.",
-                              "echo '{\"text\": \"Hello world\"}' | hone tokenizer encode --tokenizer tok.json", options }
-        : (hone_cli_command){ "tokenizer decode", "--tokenizer PATH [--special] [FILE...]", "Reads JSON lines {\"ids\": [...]}, from standard input where no file is given, and writes {\"text\": ...}.",
-                              "echo '{\"ids\": [15496, 995]}' | hone tokenizer decode --tokenizer gpt2/", options };
-    bool done;
-    hone_status status = hone_cli_parse(&command, &argc, argv, &done);
-    if (status || done) return status;
-    if (!path) return hone_fail_usage("%s: --tokenizer PATH is missing", command.verb);
-    hone_tokenizer *tokenizer = NULL;
-    status = hone_tokenizer_load(path, &tokenizer);
-    line_fn apply = encode ? encode_line : decode_line;
-    if (!status && argc == 0) status = each_line(NULL, tokenizer, special, apply);
-    for (int i = 0; i < argc && !status; i++) status = each_line(argv[i], tokenizer, special, apply);
-    hone_tokenizer_free(tokenizer);
-    return status;
-}
-
 // --- inspect
 
 static hone_status show_pieces(const hone_tokenizer *tokenizer, const char *text)
@@ -174,11 +66,14 @@ static hone_status show_pieces(const hone_tokenizer *tokenizer, const char *text
     hone_ids ids = { 0 };
     hone_status status = hone_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids);
     bool colour = hone_cli_colour(1);
+    if (!status) printf("  ");
     for (int64_t i = 0; i < ids.count && !status; i++) {
-        size_t size;
-        const char *token = hone_tokenizer_token(tokenizer, ids.data[i], &size);
-        if (colour) printf("\033[%dm%.*s\033[0m", 41 + (int)(i % 6), (int)size, token);
-        else printf("%s%.*s", i ? " | " : "  ", (int)size, token);
+        size_t size, plain_size;
+        const char *token = hone_tokenizer_token(tokenizer, ids.data[i], &size), *plain = hone_tokenizer_token_bytes(tokenizer, ids.data[i], &plain_size);
+        bool shows = plain_size && hone_utf8_valid(plain, plain_size) == plain_size && !memchr(plain, '\n', plain_size); // else as the vocabulary writes it
+        if (shows) { token = plain; size = plain_size; }
+        if (colour) printf("\033[30;%dm%.*s\033[0m", 41 + (int)(i % 6), (int)size, token);
+        else printf("%s%.*s", i ? "|" : "", (int)size, token);
     }
     if (!status) printf("\n  %zu bytes, %" PRId64 " tokens\n", strlen(text), ids.count);
     hone_free(ids.data);
@@ -252,7 +147,8 @@ hone_status hone_cmd_tokenizer(int argc, char **argv)
 {
     const char *verb = argc ? argv[0] : "";
     if (!strcmp(verb, "train")) return train(argc - 1, argv + 1);
-    if (!strcmp(verb, "encode") || !strcmp(verb, "decode")) return convert(argc - 1, argv + 1, verb[0] == 'e');
+    if (!strcmp(verb, "encode")) return hone_cli_tokenizer_encode(argc - 1, argv + 1);
+    if (!strcmp(verb, "decode")) return hone_cli_tokenizer_decode(argc - 1, argv + 1);
     if (!strcmp(verb, "inspect")) return inspect(argc - 1, argv + 1);
     if (!strcmp(verb, "--help") || !strcmp(verb, "-h")) {
         printf("hone tokenizer train    learn a vocabulary from text\n"

@@ -265,3 +265,54 @@ hone_status hone_tokenizer_decode(const hone_tokenizer *tokenizer, const int32_t
     for (int64_t i = 0; !status && i < count; i++) status = hone_tokenizer_decode_next(tokenizer, &state, ids[i], skip_special, out);
     return status;
 }
+
+// --- as text
+
+hone_status hone_utf8_append_lossy(hone_buffer *out, const char *text, size_t size)
+{
+    hone_status status = HONE_OK;
+    for (size_t i = 0; i < size && !status;) {
+        size_t valid = hone_utf8_valid(text + i, size - i);
+        status = hone_buffer_append(out, text + i, valid);
+        i += valid;
+        if (status || i == size) break;
+        uint8_t lead = (uint8_t)text[i++];
+        int more = lead >= 0xc2 && lead <= 0xdf ? 1 : lead >= 0xe0 && lead <= 0xef ? 2 : lead >= 0xf0 && lead <= 0xf4 ? 3 : 0;
+        uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80, high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+        for (; more > 0 && i < size && (uint8_t)text[i] >= low && (uint8_t)text[i] <= high; more--, i++) { low = 0x80; high = 0xbf; }
+        status = hone_buffer_append(out, "\xef\xbf\xbd", 3);
+    }
+    return status;
+}
+
+// A run of byte tokens that is no valid UTF-8 becomes one U+FFFD for each of them (decoder ByteFallback).
+static hone_status flush_run(hone_buffer *run, hone_buffer *out)
+{
+    bool valid = hone_utf8_valid(run->data ? run->data : "", run->size) == run->size;
+    hone_status status = valid && run->size ? hone_buffer_append(out, run->data, run->size) : HONE_OK;
+    for (size_t i = 0; !valid && !status && i < run->size; i++) status = hone_buffer_append(out, "\xef\xbf\xbd", 3);
+    run->size = 0;
+    return status;
+}
+
+hone_status hone_tokenizer_decode_text(const hone_tokenizer *tokenizer, const int32_t *ids, int64_t count, bool skip_special, hone_buffer *out)
+{
+    hone_buffer bytes = { 0 }, run = { 0 };
+    hone_decode_state state = { 0 };
+    hone_status status = HONE_OK;
+    bool fallback = false;
+    for (int d = 0; d < tokenizer->n_decoder; d++) fallback |= strcmp(tokenizer->decoder[d].type, "ByteFallback") == 0;
+    for (int64_t i = 0; i < count && !status; i++) {
+        bytes.size = 0;
+        status = hone_tokenizer_decode_next(tokenizer, &state, ids[i], skip_special, fallback ? &bytes : &run);
+        if (status || !fallback || (skip_special && tokenizer->vocab.token[ids[i]].special)) continue;
+        const char *content = hone_vocab_content(&tokenizer->vocab, ids[i]);
+        bool byte = bytes.size == 1 && tokenizer->vocab.token[ids[i]].size == 6 && memcmp(content, "<0x", 3) == 0;
+        if (!byte) status = flush_run(&run, out);
+        if (!status && bytes.size) status = hone_buffer_append(byte ? &run : out, bytes.data, bytes.size);
+    }
+    if (!status) status = fallback ? flush_run(&run, out) : run.size ? hone_utf8_append_lossy(out, run.data, run.size) : HONE_OK;
+    hone_buffer_release(&bytes);
+    hone_buffer_release(&run);
+    return status;
+}

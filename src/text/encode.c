@@ -48,7 +48,8 @@ static hone_encoder *borrow(const hone_tokenizer *tokenizer)
     encoder = hone_alloc(1, sizeof *encoder);
     if (!encoder) return NULL;
     encoder->tokenizer = tokenizer;
-    encoder->cache = hone_alloc(HONE_CACHE_SLOTS, sizeof *encoder->cache);
+    encoder->cache_slots = HONE_CACHE_FIRST_SLOTS;
+    encoder->cache = hone_alloc(HONE_CACHE_FIRST_SLOTS, sizeof *encoder->cache);
     if (encoder->cache && hone_matcher_init(&encoder->matcher) == HONE_OK) return encoder;
     hone_encoder_free(encoder);
     return NULL;

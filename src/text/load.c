@@ -124,7 +124,7 @@ static hone_status parse_source(const char *path, const char *text, size_t size,
     if (!*converted) return hone_json_parse(path, text, size, json);
     if (size && text[0] == '\n') return hone_convert_sentencepiece(path, text, size, json);
     const char *space = memchr(text, ' ', size < 256 ? size : 256);
-    if (space && space > text && space + 1 < text + size && strspn(space + 1, "0123456789")) return hone_convert_tiktoken(path, text, size, json);
+    if (space && space > text && space + 1 < text + size && space[1] >= '0' && space[1] <= '9') return hone_convert_tiktoken(path, text, size, json);
     return hone_json_parse(path, text, size, json); // whatever it is, it should have been this
 }
 
@@ -164,14 +164,21 @@ static hone_status load_json(hone_tokenizer *tokenizer, const char *path, char *
     return tokenizer->source ? HONE_OK : HONE_FAILED;
 }
 
+static hone_tokenizer *new_tokenizer(void)
+{
+    hone_tokenizer *tokenizer = hone_alloc(1, sizeof *tokenizer);
+    if (!tokenizer) return NULL;
+    tokenizer->unk = -1;
+    pthread_mutex_init(&tokenizer->lock, NULL);
+    return tokenizer;
+}
+
 hone_status hone_tokenizer_load(const char *path, hone_tokenizer **out)
 {
     json_t *json = NULL;
     char *folder = NULL, *where = NULL;
-    hone_tokenizer *tokenizer = hone_alloc(1, sizeof *tokenizer);
+    hone_tokenizer *tokenizer = new_tokenizer();
     if (!tokenizer) return HONE_FAILED;
-    tokenizer->unk = -1;
-    pthread_mutex_init(&tokenizer->lock, NULL);
     hone_status status = load_json(tokenizer, path, &folder, &where, &json);
     if (!status) status = build(tokenizer, json, where);
     if (!status) status = hone_special_read(tokenizer, folder);
@@ -179,6 +186,20 @@ hone_status hone_tokenizer_load(const char *path, hone_tokenizer **out)
     malloc_trim(0); // a large vocabulary's JSON tree takes 100 MB for a moment: hand it back
     hone_free(folder);
     hone_free(where);
+    if (status) hone_tokenizer_free(tokenizer);
+    else *out = tokenizer;
+    return status;
+}
+
+hone_status hone_tokenizer_parse(const char *where, const char *text, size_t size, hone_tokenizer **out)
+{
+    json_t *json = NULL;
+    bool converted;
+    hone_tokenizer *tokenizer = new_tokenizer();
+    if (!tokenizer) return HONE_FAILED;
+    hone_status status = parse_source(where, text, size, &json, &converted);
+    if (!status) status = build(tokenizer, json, where);
+    json_decref(json);
     if (status) hone_tokenizer_free(tokenizer);
     else *out = tokenizer;
     return status;

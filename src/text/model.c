@@ -10,6 +10,18 @@
 
 static uint64_t mix(uint64_t h) { h *= 0x9E3779B97F4A7C15ull; return h ^ h >> 32; }
 
+// A cache begins small and is emptied when it grows, so that encoding a line costs no 4 MB.
+static hone_status grow_cache(hone_encoder *encoder)
+{
+    hone_cache_entry *cache = hone_alloc((size_t)encoder->cache_slots * 8, sizeof *cache);
+    if (!cache) return HONE_FAILED;
+    hone_free(encoder->cache);
+    encoder->cache = cache;
+    encoder->cache_slots *= 8;
+    encoder->missed = 0;
+    return HONE_OK;
+}
+
 static hone_status encode_cached(hone_encoder *encoder, const char *text, size_t size)
 {
     if (size > HONE_CACHE_KEY) return encoder->tokenizer->model->encode(encoder, text, size);
@@ -18,7 +30,7 @@ static hone_status encode_cached(hone_encoder *encoder, const char *text, size_t
     uint64_t h = mix(key[0] + size);
     if (size > 8) h = mix(h ^ key[1]);
     if (size > 16) h = mix(mix(h ^ key[2]) ^ key[3]);
-    hone_cache_entry *entry = &encoder->cache[h >> 16 & (HONE_CACHE_SLOTS - 1)];
+    hone_cache_entry *entry = &encoder->cache[h >> 16 & (uint64_t)(encoder->cache_slots - 1)];
     hone_ids *out = encoder->out;
     if (entry->size == size && memcmp(entry->key, key, sizeof key) == 0) {
         if (hone_ids_reserve(out, HONE_CACHE_IDS)) return HONE_FAILED;
@@ -30,6 +42,7 @@ static hone_status encode_cached(hone_encoder *encoder, const char *text, size_t
     hone_status status = encoder->tokenizer->model->encode(encoder, text, size);
     int64_t n = out->count - first;
     if (status || n > HONE_CACHE_IDS) return status;
+    if (encoder->cache_slots < HONE_CACHE_SLOTS && ++encoder->missed > encoder->cache_slots) return grow_cache(encoder);
     memcpy(entry->key, key, sizeof key);
     entry->size = (uint8_t)size;
     entry->n = (uint8_t)n;

@@ -168,8 +168,11 @@ struct hone_tokenizer {
     pthread_mutex_t lock; hone_encoder *idle; // encoders for the next callers
 };
 
+// A tokenizer from the text of its file alone: it encodes and decodes, but cannot be saved and names no special ids.
+hone_status hone_tokenizer_parse(const char *where, const char *text, size_t size, hone_tokenizer **out);
+
 // --- encoding (encode.c, normalize.c, pretokenize.c, bpe.c)
-enum { HONE_CACHE_SLOTS = 1 << 16, HONE_CACHE_KEY = 32, HONE_CACHE_IDS = 7 };
+enum { HONE_CACHE_FIRST_SLOTS = 1 << 10, HONE_CACHE_SLOTS = 1 << 16, HONE_CACHE_KEY = 32, HONE_CACHE_IDS = 7 };
 typedef struct hone_cache_entry { // 64 bytes: one line
     uint8_t key[HONE_CACHE_KEY];
     uint8_t size, n; uint16_t zero;
@@ -186,7 +189,7 @@ struct hone_encoder {
     struct hone_symbol *symbol; int64_t symbol_capacity;
     struct hone_candidate *heap; int64_t heap_count, heap_capacity;
     struct hone_lattice *lattice; int64_t lattice_capacity;
-    hone_cache_entry *cache;
+    hone_cache_entry *cache; int64_t cache_slots, missed; // missed: since the cache last grew
     hone_encoder *next;
 };
 hone_status hone_ids_reserve(hone_ids *ids, int64_t more);

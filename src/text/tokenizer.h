@@ -3,7 +3,8 @@
 //     text -> added tokens cut out -> normalizers -> pre-tokenizers (pieces) -> model (ids) -> post-processor (bos, eos)
 //     ids  -> decoders -> bytes
 //
-// Reads tokenizer.json (Hugging Face) and GPT-2's vocab.json + merges.txt. What each part may be stands in one table each:
+// Reads tokenizer.json (Hugging Face), GPT-2's vocab.json + merges.txt, tiktoken rank files and SentencePiece models (the
+// last three are turned into the first, convert.h). What each part may be stands in one table each:
 // model.c, normalize.c, pretokenize.c, decode.c, post.c; a component that is not in its table is refused by name. (The keys
 // "truncation" and "padding" of a tokenizer.json are about batches, not text; encoding here never cuts or pads.)
 // After loading a tokenizer never changes, and any number of threads may use it.
@@ -16,8 +17,8 @@
 
 typedef struct hone_tokenizer hone_tokenizer;
 
-// path: tokenizer.json, vocab.json (merges.txt beside it), or a folder that holds either. tokenizer_config.json beside it,
-// if there, names the special tokens.
+// path: a file of one of these formats, or a folder that holds tokenizer.json, tokenizer.model or vocab.json. Beside it,
+// tokenizer_config.json, if there, names the special tokens.
 hone_status hone_tokenizer_load(const char *path, hone_tokenizer **tokenizer);
 void hone_tokenizer_free(hone_tokenizer *tokenizer);
 // Writes tokenizer.json and tokenizer_config.json into a folder, as transformers' AutoTokenizer loads them.
@@ -49,6 +50,9 @@ hone_status hone_tokenizer_encode_many(const hone_tokenizer *tokenizer, int64_t 
 
 // Appends the bytes of ids. An id outside the vocabulary is an error.
 hone_status hone_tokenizer_decode(const hone_tokenizer *tokenizer, const int32_t *ids, int64_t count, bool skip_special, hone_buffer *out);
+// The same as text: bytes that are no UTF-8 become U+FFFD, as many of them as the tokenizer's own library writes.
+hone_status hone_tokenizer_decode_text(const hone_tokenizer *tokenizer, const int32_t *ids, int64_t count, bool skip_special, hone_buffer *out);
+hone_status hone_utf8_append_lossy(hone_buffer *out, const char *text, size_t size); // one U+FFFD for each maximal part of a character
 // The same, one id after another: the pieces together equal the whole. State starts all zero.
 typedef struct hone_decode_state { bool started; int stripped; } hone_decode_state;
 hone_status hone_tokenizer_decode_next(const hone_tokenizer *tokenizer, hone_decode_state *state, int32_t id, bool skip_special, hone_buffer *out);
