@@ -313,6 +313,41 @@ def loader(pairs):
     return rate, rate, 50
 
 
+def tokenizer_peer(*args):
+    out = run(python(), os.path.join(ROOT, "bench", "tokenizer_peer.py"), *args).stdout.strip()
+    return json.loads(out) if out else None
+
+
+def encoding(library, path):
+    def row(pairs):
+        files, where = novels(), os.path.join(SHARED, "data", "tokenizers", path)
+        if library == "sentencepiece":
+            where = os.path.join(WORK, f"pieces-{path}.model")
+            if not os.path.exists(where):
+                tokenizer_peer("pieces", path, 8000, where[:-6], *files)
+        ours, theirs = [], []
+        for _ in range(pairs):
+            theirs.append(tokenizer_peer("encode", library, where, THREADS, *files))
+            out = run(HONE, "tokenizer", "inspect", where, *[a for f in files for a in ("--measure", f)]).stdout
+            ours.append(dict(rate=float(re.search(r"([\d.]+) MB/s", out)[1]), tokens=int(re.search(r"(\d+) tokens", out)[1])))
+            # SentencePiece adds up in single precision: of millions of tokens, a few may fall otherwise
+            slack = 5 if library == "sentencepiece" else 0
+            if abs(ours[-1]["tokens"] - theirs[-1]["tokens"]) > slack:
+                raise RuntimeError(f"{path}: {ours[-1]['tokens']} tokens, the peer has {theirs[-1]['tokens']}")
+        return median_ratio(ours, theirs, "rate")
+    return row
+
+
+def tokenizer_training(pairs):
+    files, ours, theirs = novels(), [], []
+    for _ in range(pairs):
+        theirs.append(dict(rate=1 / tokenizer_peer("train", 16384, THREADS, *files)["seconds"]))
+        start = time.perf_counter()
+        run(HONE, "tokenizer", "train", "--vocab", 16384, "--output", os.path.join(WORK, "trained.json"), *files)
+        ours.append(dict(rate=1 / (time.perf_counter() - start)))
+    return median_ratio(ours, theirs, "rate")
+
+
 ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("train-speed-gpt2-124m", "training tokens/s, 4 x 512, f32, against the peer", 1.4, +1, speed("gpt2-124m")),
     ("train-memory-gpt2-124m", "peak resident MiB, a save under way, against the peer", 0.7, -1, memory("gpt2-124m")),
@@ -327,6 +362,12 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("prepare-memory", "peak resident MiB of prepare on 2 GB of text", 300, -1, prepare_memory),
     ("near-duplicates", "MB/s of 1 GB, near duplicates removed and the rest tokenized", 20, +1, near_duplicates),
     ("loader", "million tokens/s into batches, one thread, a shuffled mixture of 3, rows of 512", 50, +1, loader),
+    ("encode-gpt2", "MB/s over the novels' paragraphs, against Hugging Face tokenizers", 12.0, +1, encoding("tokenizers", "gpt2")),
+    ("encode-qwen3", "MB/s over the novels' paragraphs, against Hugging Face tokenizers", 12.0, +1, encoding("tokenizers", "qwen3")),
+    ("encode-cl100k", "MB/s over the novels' paragraphs, against tiktoken", 5.0, +1, encoding("tiktoken", "cl100k_o200k/cl100k_base.tiktoken")),
+    ("encode-unigram", "MB/s over the novels' paragraphs, against sentencepiece", 2.0, +1, encoding("sentencepiece", "unigram")),
+    ("encode-pieces-bpe", "MB/s over the novels' paragraphs, against sentencepiece", 2.0, +1, encoding("sentencepiece", "bpe")),
+    ("tokenizer-train", "BPE trainings of 16,384 a second, against Hugging Face tokenizers", 2.0, +1, tokenizer_training),
     ("help", "seconds of `hone --help`", 0.02, -1, help_time),
     ("first-token", "seconds of `hone generate` to the first token, 15M", 0.3, -1, first_token),
 ]

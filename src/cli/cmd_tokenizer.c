@@ -25,22 +25,26 @@ static hone_status train(int argc, char **argv)
 {
     hone_learn_options o = { .trainer = { .vocab = 16384 }, .text_field = "text" };
     hone_cli_texts special = { .text = { "<|endoftext|>" } };
+    const char *model = "bpe";
     const hone_cli_option options[] = {
         { "output", HONE_CLI_TEXT, &o.output, "PATH", "tokenizer.json to write, or a folder for it and tokenizer_config.json (required)" },
         { "vocab", HONE_CLI_INT, &o.trainer.vocab, "N", "size of the vocabulary (default 16384)" },
+        { "model", HONE_CLI_TEXT, &model, "NAME", "bpe (byte level, the default) or unigram" },
         { "min-count", HONE_CLI_INT, &o.trainer.min_count, "N", "pairs that occur less often are not merged (default 0)" },
         { "special", HONE_CLI_TEXTS, &special, "TOKEN", "special token, may be given several times; the first closes texts (default <|endoftext|>)" },
         { "text-field", HONE_CLI_TEXT, &o.text_field, "NAME", "field of JSONL records that holds the text (default text)" },
         { 0 },
     };
     const hone_cli_command command = { "tokenizer train", "--output PATH [options] FILE...",
-        "Learns a byte-level BPE vocabulary from plain text or JSONL (.gz and .zst of both), as tokenizer.json, which\n"
+        "Learns a vocabulary, byte-level BPE or Unigram, from plain text or JSONL (.gz and .zst of both), as tokenizer.json, which\n"
         "Hugging Face tokenizers and transformers load.",
         "hone tokenizer train --vocab 8192 --output tok.json novels/*.txt", options };
     bool done;
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;
     if (!o.output) return hone_fail_usage("tokenizer train: --output PATH is missing");
+    o.trainer.unigram = strcmp(model, "unigram") == 0;
+    if (!o.trainer.unigram && strcmp(model, "bpe") != 0) return hone_fail_usage("tokenizer train: --model %s: expected bpe or unigram", model);
     if (argc == 0) return hone_fail_usage("tokenizer train: no files are given");
     o.trainer.special = special.text;
     o.trainer.n_special = special.count ? special.count : 1;

@@ -8,7 +8,9 @@
 // To give the very merges of the original where two different pairs make the same string, the original's bookkeeping is
 // kept: the count of a merged pair stays as it is, and a pair may be in the heap twice, with a list of words each.
 #include "text/train.h"
+#include "text/convert.h"
 #include "text/parts.h"
+#include "text/train_unigram.h"
 #include "base/cpu.h"
 #include "text/words.h"
 
@@ -35,13 +37,16 @@ struct hone_trainer {
     sighting *seen; int64_t n_seen, seen_capacity;
     int32_t *touched; int64_t n_touched, touched_capacity;
     int32_t step;
+
+    hone_unigram unigram;                           // in place of merges
 };
 
 hone_status hone_trainer_new(hone_trainer **out, const hone_trainer_options *options)
 {
-    if (options->vocab < options->n_special + 256)
+    int64_t least = options->n_special + 256 + options->unigram; // and <unk>
+    if (options->vocab < least)
         return hone_fail("a vocabulary of %" PRId64 " is too small: %" PRId64 " special tokens and the 256 bytes need %" PRId64, options->vocab,
-                         options->n_special, options->n_special + 256);
+                         options->n_special, least);
     if (options->vocab > 1 << 24) return hone_fail("a vocabulary of %" PRId64 " is too large: at most %d", options->vocab, 1 << 24);
     hone_trainer *trainer = hone_alloc(1, sizeof *trainer);
     if (!trainer) return HONE_FAILED;
@@ -75,32 +80,52 @@ void hone_trainer_free(hone_trainer *trainer)
                       trainer->seen, trainer->touched };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) hone_free(owned[i]);
     hone_words_release(&trainer->words);
+    hone_unigram_release(&trainer->unigram);
     hone_vocab_release(&trainer->vocab);
     hone_free(trainer);
 }
 
 // --- counting pieces
 
-static hone_status count_valid(hone_words *words, const hone_regex *regex, hone_matcher *matcher, const char *text, size_t size)
+static hone_status count_piece(hone_words *words, const char *text, size_t size)
 {
-    for (size_t place = 0; place < size;) {
-        bool found;
-        size_t start, end;
-        hone_status status = hone_regex_find(regex, matcher, text, size, place, &found, &start, &end);
-        if (!status && !found) start = end = size;
-        if (!status && start > place) status = hone_words_add(words, text + place, start - place, hone_words_hash(text + place, start - place), 1);
-        if (!status && end > start) status = hone_words_add(words, text + start, end - start, hone_words_hash(text + start, end - start), 1);
-        if (status) return status;
-        place = end;
-    }
-    return HONE_OK;
+    return hone_words_add(words, text, size, hone_words_hash(text, size), 1);
 }
 
-static hone_status count_text(hone_words *words, const hone_regex *regex, hone_matcher *matcher, const char *text, size_t size)
+static hone_status count_bpe(hone_words *words, hone_split_fn split, const char *text, size_t size)
+{
+    hone_status status = HONE_OK;
+    for (size_t place = 0, end; place < size && !status; place = end) {
+        end = split(text, size, place);
+        status = count_piece(words, text + place, end - place);
+    }
+    return status;
+}
+
+// Words of a Unigram model: each begins with its spaces, written as marks; line ends and tabs stand apart.
+static hone_status count_unigram(hone_words *words, hone_buffer *room, const char *text, size_t size)
+{
+    static const char mark[] = "\xe2\x96\x81";
+    hone_status status = HONE_OK;
+    room->size = 0;
+    if (size && text[0] != ' ') status = hone_buffer_append(room, mark, 3);
+    for (size_t i = 0; i < size && !status; i++) {
+        bool space = text[i] == ' ', control = text[i] == '\n' || text[i] == '\t' || text[i] == '\r';
+        bool follows = i && (text[i - 1] == ' ' || text[i - 1] == '\n' || text[i - 1] == '\t' || text[i - 1] == '\r');
+        if (room->size && (control || (space && i && text[i - 1] != ' ') || (follows && !space && text[i - 1] != ' '))) {
+            status = count_piece(words, room->data, room->size);
+            room->size = 0;
+        }
+        if (!status) status = space ? hone_buffer_append(room, mark, 3) : hone_buffer_append(room, text + i, 1);
+    }
+    return !status && room->size ? count_piece(words, room->data, room->size) : status;
+}
+
+static hone_status count_text(hone_words *words, bool unigram, hone_split_fn split, hone_buffer *room, const char *text, size_t size)
 {
     for (size_t place = 0; place < size; place++) { // bytes that are not UTF-8 belong to no piece
         size_t valid = hone_utf8_valid(text + place, size - place);
-        hone_status status = count_valid(words, regex, matcher, text + place, valid);
+        hone_status status = unigram ? count_unigram(words, room, text + place, valid) : count_bpe(words, split, text + place, valid);
         if (status) return status;
         place += valid;
     }
@@ -110,22 +135,21 @@ static hone_status count_text(hone_words *words, const hone_regex *regex, hone_m
 hone_status hone_trainer_add(hone_trainer *trainer, int64_t n, const char *const *text, const size_t *size, bool by_line)
 {
     int threads;
-    hone_regex *regex = NULL;
+    hone_split_fn split = hone_split_find(hone_gpt2_pattern);
     hone_status status = hone_cpu_threads(&threads);
-    if (!status) status = hone_regex_new(&regex, hone_gpt2_pattern, false, "GPT-2's pattern");
     if (status) return status;
     char message[512] = "";
     #pragma omp parallel num_threads(threads)
     {
         hone_words mine = { 0 };
-        hone_matcher matcher;
-        hone_status local = hone_matcher_init(&matcher);
+        hone_buffer room = { 0 };
+        hone_status local = HONE_OK;
         #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < n; i++)
             for (size_t place = 0, end; !local && place < size[i]; place = end) {
                 const char *line = by_line ? memchr(text[i] + place, '\n', size[i] - place) : NULL;
                 end = line ? (size_t)(line - text[i]) + 1 : size[i];
-                local = count_text(&mine, regex, &matcher, text[i] + place, end - place);
+                local = count_text(&mine, trainer->options.unigram, split, &room, text[i] + place, end - place);
             }
         #pragma omp critical
         {
@@ -137,9 +161,8 @@ hone_status hone_trainer_add(hone_trainer *trainer, int64_t n, const char *const
             }
         }
         hone_words_release(&mine);
-        hone_matcher_release(&matcher);
+        hone_buffer_release(&room);
     }
-    hone_regex_free(regex);
     return status ? hone_fail("%s", message) : HONE_OK;
 }
 
@@ -307,6 +330,8 @@ static hone_status name_union(hone_trainer *t, uint32_t left, uint32_t right, in
 
 hone_status hone_trainer_run(hone_trainer *t, void (*progress)(void *context, int64_t vocab), void *context)
 {
+    int64_t reserved = t->options.n_special + 257; // <unk> and the bytes
+    if (t->options.unigram) return hone_unigram_learn(&t->words, t->options.vocab - reserved, &t->unigram, progress, context);
     hone_status status = lay_out_words(t);
     while (!status && t->vocab.count < t->options.vocab && t->n_heap) {
         entry top = t->heap[0];
@@ -328,7 +353,10 @@ hone_status hone_trainer_run(hone_trainer *t, void (*progress)(void *context, in
     return status;
 }
 
-int64_t hone_trainer_vocab(const hone_trainer *trainer) { return trainer->vocab.count; }
+int64_t hone_trainer_vocab(const hone_trainer *trainer)
+{
+    return trainer->options.unigram ? trainer->options.n_special + 257 + trainer->unigram.count : trainer->vocab.count;
+}
 int64_t hone_trainer_words(const hone_trainer *trainer) { return trainer->words.count; }
 
 // --- tokenizer.json
@@ -338,31 +366,66 @@ static json_t *content(const hone_trainer *t, int64_t id)
     return json_stringn(hone_vocab_content(&t->vocab, (int32_t)id), t->vocab.token[id].size);
 }
 
-static json_t *byte_level(void)
+static json_t *bpe_json(const hone_trainer *t)
 {
-    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", 1);
-}
-
-hone_status hone_trainer_save(const hone_trainer *t, const char *path)
-{
-    json_t *added = json_array(), *vocab = json_object(), *merges = json_array(), *json = NULL;
-    int failed = !added || !vocab || !merges;
-    for (int64_t i = 0; !failed && i < t->options.n_special; i++)
-        failed |= json_array_append_new(added, json_pack("{s:I, s:o, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)i, "content", content(t, i), "single_word", 0,
-                                                         "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+    json_t *vocab = json_object(), *merges = json_array();
+    int failed = !vocab || !merges;
     for (int64_t id = 0; !failed && id < t->vocab.count; id++)
         failed |= json_object_setn_new(vocab, hone_vocab_content(&t->vocab, (int32_t)id), t->vocab.token[id].size, json_integer(id));
     for (int64_t m = 0; !failed && m < t->n_merges; m++)
         failed |= json_array_append_new(merges, json_pack("[o, o]", content(t, t->merge[m][0]), content(t, t->merge[m][1])));
-    if (!failed)
-        json = json_pack("{s:s, s:n, s:n, s:O, s:n, s:o, s:n, s:o, s:{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:O, s:O}}", "version", "1.0", "truncation",
-                         "padding", "added_tokens", added, "normalizer", "pre_tokenizer", byte_level(), "post_processor", "decoder", byte_level(), "model",
-                         "type", "BPE", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
-                         "ignore_merges", 0, "vocab", vocab, "merges", merges);
-    hone_status status = json ? hone_json_save(path, json) : hone_fail("%s: no memory to write the tokenizer", path);
-    json_decref(added);
+    json_t *model = failed ? NULL : json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:O, s:O}", "type", "BPE", "dropout", "unk_token", "continuing_subword_prefix",
+                                              "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 0, "vocab", vocab, "merges", merges);
     json_decref(vocab);
     json_decref(merges);
+    return model;
+}
+
+static json_t *unigram_json(const hone_trainer *t)
+{
+    json_t *vocab = json_array();
+    int failed = !vocab;
+    const hone_unigram *u = &t->unigram;
+    double low = u->count ? u->piece[u->count - 1].score - 1.0 : -1.0; // of what no text should be cut into
+    for (int64_t i = 0; !failed && i < t->options.n_special; i++) failed |= json_array_append_new(vocab, json_pack("[o, f]", content(t, i), low));
+    failed |= json_array_append_new(vocab, json_pack("[s, f]", "<unk>", low));
+    for (int b = 0; !failed && b < 256; b++) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", b);
+        failed |= json_array_append_new(vocab, json_pack("[s, f]", name, low));
+    }
+    for (int64_t i = 0; !failed && i < u->count; i++)
+        failed |= json_array_append_new(vocab, json_pack("[o, f]", json_stringn(u->bytes.data + u->piece[i].offset, u->piece[i].size), u->piece[i].score));
+    json_t *model = failed ? NULL : json_pack("{s:s, s:I, s:b, s:O}", "type", "Unigram", "unk_id", (json_int_t)t->options.n_special, "byte_fallback", 1, "vocab", vocab);
+    json_decref(vocab);
+    return model;
+}
+
+static json_t *replace_json(const char *from, const char *to)
+{
+    return json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", from, "content", to);
+}
+
+hone_status hone_trainer_save(const hone_trainer *t, const char *path)
+{
+    json_t *added = json_array();
+    int failed = !added;
+    for (int64_t i = 0; !failed && i < t->options.n_special; i++) failed |= json_array_append_new(added, hone_added_json(i, t->options.special[i], true));
+    hone_tokenizer_parts parts = { .added = added };
+    if (t->options.unigram) {
+        failed |= json_array_append_new(added, hone_added_json(t->options.n_special, "<unk>", true));
+        parts.normalizer = json_pack("{s:s, s:[{s:s, s:s}, o]}", "type", "Sequence", "normalizers", "type", "Prepend", "prepend", "\xe2\x96\x81", replace_json(" ", "\xe2\x96\x81"));
+        parts.decoder = json_pack("{s:s, s:[o, {s:s}, {s:s}, {s:s, s:s, s:i, s:i}]}", "type", "Sequence", "decoders", replace_json("\xe2\x96\x81", " "), "type", "ByteFallback",
+                                  "type", "Fuse", "type", "Strip", "content", " ", "start", 1, "stop", 0);
+        parts.model = unigram_json(t);
+    } else {
+        parts.pre_tokenizer = hone_byte_level_json(true);
+        parts.decoder = hone_byte_level_json(true);
+        parts.model = bpe_json(t);
+    }
+    failed |= !parts.model || !parts.decoder || !(parts.normalizer || parts.pre_tokenizer);
+    json_t *json = hone_tokenizer_json(&parts);
+    hone_status status = json && !failed ? hone_json_save(path, json) : hone_fail("%s: no memory to write the tokenizer", path);
     json_decref(json);
     return status;
 }

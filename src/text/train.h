@@ -1,10 +1,14 @@
-// train.h: learns a byte-level BPE vocabulary from text (Sennrich et al. 2016, arXiv:1508.07909), as tokenizer.json.
+// train.h: learns a vocabulary from text, as tokenizer.json: byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909) or
+// Unigram (Kudo 2018, arXiv:1804.10959).
 //
 //     text -> pieces (GPT-2's pattern) -> how often each distinct piece occurs -> merge the most frequent pair, again and again
 //
 // The result equals Hugging Face tokenizers' BpeTrainer with initial_alphabet=ByteLevel.alphabet() on the same texts: ids
 // are special tokens, then the 256 bytes in the order of their characters, then merges; ties between pairs of equal count
 // go to the lower ids. It depends neither on the order of texts nor on the number of threads.
+//
+// A Unigram model (train_unigram.c) counts words that begin with a space, written ▁; ids are special tokens, <unk>, the 256
+// bytes (any text can be written), then pieces, the likeliest first. It decodes to the very text as well.
 #pragma once
 #include "base/error.h"
 #include <stdbool.h>
@@ -16,6 +20,7 @@ typedef struct hone_trainer_options {
     int64_t vocab;                          // size to reach; at least special tokens + 256
     int64_t min_count;                      // pairs that occur less often are not merged
     const char *const *special; int64_t n_special;  // first ids; the first one closes texts (eos)
+    bool unigram;                           // a Unigram model, not BPE
 } hone_trainer_options;
 
 hone_status hone_trainer_new(hone_trainer **trainer, const hone_trainer_options *options);
