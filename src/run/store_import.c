@@ -59,10 +59,11 @@ static hone_status run_again(import *in, sqlite3_stmt *statement)
 }
 
 // The value of a key as JSON text, NULL where it is absent. hone_free() it.
-static char *dump(const json_t *row, const char *key)
+static hone_status dump(const json_t *row, const char *key, char **text)
 {
     const json_t *value = json_object_get(row, key);
-    return value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    return value && !*text ? hone_fail("out of memory for %s of a run", key) : HONE_OK;
 }
 
 static hone_status open_run(import *in, const json_t *row, bool anew)
@@ -75,7 +76,10 @@ static hone_status open_run(import *in, const json_t *row, bool anew)
         if (!status) status = hone_store_step_once(store, statement);
         in->run = sqlite3_last_insert_rowid(store->db);
     }
-    char *recipe = dump(row, "recipe"), *plan = dump(row, "plan"), *machine = dump(row, "machine");
+    char *recipe = NULL, *plan = NULL, *machine = NULL;
+    if (!status) status = dump(row, "recipe", &recipe);
+    if (!status) status = dump(row, "plan", &plan);
+    if (!status) status = dump(row, "machine", &machine);
     if (!status) status = hone_store_prepare(store, &statement, "UPDATE runs SET hone = coalesce(?, hone), source = coalesce(?, source), recipe = coalesce(?, recipe), plan = coalesce(?, plan),"
         " machine = coalesce(?, machine), data_hash = coalesce(?, data_hash), program_hash = coalesce(?, program_hash), peak = ?, result = NULL WHERE id = ?", "ttttttt" "di", text_of(row, "hone"), text_of(row, "from"), recipe, plan, machine, text_of(row, "data_hash"),
         text_of(row, "program_hash"), json_number_value(json_object_get(row, "peak_flops_per_second")), in->run);
@@ -111,27 +115,26 @@ static int64_t step_of(const char *from)
 
 static hone_status add_step(import *in, const json_t *row, int64_t step)
 {
-    sqlite3_bind_int64(in->add_step, 1, in->run);
-    sqlite3_bind_int64(in->add_step, 2, step);
+    int bad = sqlite3_bind_int64(in->add_step, 1, in->run);
+    bad |= sqlite3_bind_int64(in->add_step, 2, step);
     for (int m = 0; m < HONE_METRIC_COUNT; m++) {
         const json_t *value = json_object_get(row, hone_metric_table[m].name);
-        if (json_is_number(value)) sqlite3_bind_double(in->add_step, m + 3, json_number_value(value));
-        else sqlite3_bind_null(in->add_step, m + 3);
+        if (json_is_number(value)) bad |= sqlite3_bind_double(in->add_step, m + 3, json_number_value(value));
+        else bad |= sqlite3_bind_null(in->add_step, m + 3);
     }
-    return run_again(in, in->add_step);
+    return bad ? hone_store_fail(in->store, "write") : run_again(in, in->add_step);
 }
 
 static hone_status add_event(import *in, const json_t *row, const char *event, int64_t step)
 {
     char *text = json_dumps(row, JSON_COMPACT);
-    if (!text) return HONE_FAILED;
-    sqlite3_bind_int64(in->add_event, 1, in->run);
-    sqlite3_bind_text(in->add_event, 2, event, -1, SQLITE_STATIC);
-    if (step >= 0) sqlite3_bind_int64(in->add_event, 3, step);
-    else sqlite3_bind_null(in->add_event, 3);
-    sqlite3_bind_text(in->add_event, 4, text_of(row, "time"), -1, SQLITE_STATIC);
-    sqlite3_bind_text(in->add_event, 5, text, -1, SQLITE_STATIC);
-    hone_status status = run_again(in, in->add_event);
+    if (!text) return hone_fail("out of memory for an event of a run");
+    int bad = sqlite3_bind_int64(in->add_event, 1, in->run);
+    bad |= sqlite3_bind_text(in->add_event, 2, event, -1, SQLITE_STATIC);
+    bad |= step >= 0 ? sqlite3_bind_int64(in->add_event, 3, step) : sqlite3_bind_null(in->add_event, 3);
+    bad |= sqlite3_bind_text(in->add_event, 4, text_of(row, "time"), -1, SQLITE_STATIC);
+    bad |= sqlite3_bind_text(in->add_event, 5, text, -1, SQLITE_STATIC);
+    hone_status status = bad ? hone_store_fail(in->store, "write") : run_again(in, in->add_event);
     hone_free(text);
     return status;
 }
@@ -164,11 +167,10 @@ static hone_status take_row(import *in, const json_t *row)
     if (status) return status;
     // A row that only remarks something leaves the state of the run as it is.
     bool state = start || resume || !strcmp(event, "step") || !strcmp(event, "stop") || !strcmp(event, "end") || !strcmp(event, "failed");
-    sqlite3_bind_text(in->touch, 1, text_of(row, "time"), -1, SQLITE_STATIC);
-    if (state) sqlite3_bind_text(in->touch, 2, event, -1, SQLITE_STATIC);
-    else sqlite3_bind_text(in->touch, 2, "step", -1, SQLITE_STATIC);
-    sqlite3_bind_int64(in->touch, 3, in->run);
-    return run_again(in, in->touch);
+    int bad = sqlite3_bind_text(in->touch, 1, text_of(row, "time"), -1, SQLITE_STATIC);
+    bad |= sqlite3_bind_text(in->touch, 2, state ? event : "step", -1, SQLITE_STATIC);
+    bad |= sqlite3_bind_int64(in->touch, 3, in->run);
+    return bad ? hone_store_fail(in->store, "write") : run_again(in, in->touch);
 }
 
 static hone_status take_lines(import *in, const char *text, size_t size)
@@ -180,7 +182,8 @@ static hone_status take_lines(import *in, const char *text, size_t size)
         size_t length = (size_t)(newline - (text + at));
         json_t *row = NULL;
         // A line that is no JSON (a disk that was full, an editor) is passed over: the rest of the log still counts.
-        if (length > 0 && hone_json_parse(in->path, text + at, length, &row) == HONE_OK && json_is_object(row)) status = take_row(in, row);
+        if (length > 0 && hone_json_parse(in->path, text + at, length, &row) == HONE_FAILED) status = strstr(hone_error(), "out of memory") ? HONE_FAILED : HONE_OK;
+        else if (json_is_object(row)) status = take_row(in, row);
         json_decref(row);
         at += length + 1;
         in->offset += (int64_t)length + 1;
@@ -198,7 +201,9 @@ static hone_status find_place(import *in, const hone_map *map)
     hone_status status = hone_store_prepare(in->store, &find, "SELECT head, offset, run FROM logs WHERE folder = ?", "t", in->folder);
     if (status) return status;
     int code = sqlite3_step(find);
-    if (code == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(find, 0), in->head) == 0 && sqlite3_column_int64(find, 1) <= (int64_t)map->size) {
+    const char *head = code == SQLITE_ROW ? (const char *)sqlite3_column_text(find, 0) : NULL;
+    if (code == SQLITE_ROW && !head) status = hone_store_fail(in->store, "read");
+    else if (code == SQLITE_ROW && strcmp(head, in->head) == 0 && sqlite3_column_int64(find, 1) <= (int64_t)map->size) {
         in->offset = sqlite3_column_int64(find, 1);
         in->run = sqlite3_column_int64(find, 2);
     } else if (code != SQLITE_ROW && code != SQLITE_DONE) {

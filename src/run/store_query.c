@@ -99,6 +99,7 @@ static hone_status describe(hone_store *store, sqlite3_stmt *row, json_t *run)
 {
     int64_t id = sqlite3_column_int64(row, 0);
     const char *folder = (const char *)sqlite3_column_text(row, 1), *event = (const char *)sqlite3_column_text(row, 4);
+    if (!folder) return hone_store_fail(store, "read");
     json_t *recipe = parse_column(row, 8), *machine = parse_column(row, 10), *max_steps = json_object_get(recipe, "max_steps");
     const char *state = state_of(event, machine, (const char *)sqlite3_column_text(row, 3));
     int bad = json_object_set_new(run, "id", json_integer(id));

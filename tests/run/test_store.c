@@ -5,6 +5,7 @@
 #include "run/compare.h"
 #include "run/store.h"
 #include "support/cmocka_all.h"
+#include "support/fault.h"
 #include "support/run_rig.h"
 #include "support/verb.h"
 #include <math.h>
@@ -295,6 +296,60 @@ static void test_filters_and_differences(void **state)
     remove_store();
 }
 
+// Each allocation of opening, importing and reading fails in turn, SQLite's own among them: a clean error or a success, and
+// in the end each row is there once.
+static hone_status open_import_read(void)
+{
+    hone_store *store;
+    json_t *runs = NULL;
+    char *path = hone_store_path_in(folder), *run = hone_format("%s/a", folder);
+    hone_status status = path && run ? hone_store_open(&store, path, true) : HONE_FAILED;
+    if (!status) {
+        status = hone_store_import(store, run, NULL);
+        if (!status) status = hone_store_runs(store, &runs);
+        json_decref(runs);
+        hone_store_close(store);
+    }
+    hone_free(path);
+    hone_free(run);
+    return status;
+}
+
+static void test_each_allocation_failing_in_turn_loses_and_doubles_nothing(void **state)
+{
+    (void)state;
+    bool all = getenv("HONE_TEST_LONG") != NULL;
+    append_start("a", 1e-3);
+    append_steps("a", 1, 20, 2);
+    append("a", "{\"event\":\"eval\",\"step\":20,\"loss\":2.25}\n");
+    hone_test_fail(HONE_CALL_ALLOC, 0);
+    assert_int_equal(open_import_read(), HONE_OK);
+    int64_t count = hone_test_fail_end();
+    remove_store();
+    assert_true(count > 100);
+    for (int64_t n = 1; n <= count; n += all ? 1 : 1 + count / 150) {
+        hone_error_clear();
+        hone_test_fail(HONE_CALL_ALLOC, n);
+        hone_status status = open_import_read();
+        hone_test_fail_end();
+        if (status && !*hone_error()) fail_msg("allocation %lld failed without a message", (long long)n);
+        if (n % 7 == 0) continue; // the next round goes on with what this one left
+        hone_store *store = open_store(true);
+        char *run = hone_format("%s/a", folder);
+        assert_int_equal(hone_store_import(store, run, NULL), HONE_OK);
+        assert_int_equal(look(store, 1).count, 20);
+        json_t *runs;
+        assert_int_equal(hone_store_runs(store, &runs), HONE_OK);
+        assert_int_equal(json_array_size(runs), 1);
+        json_decref(runs);
+        hone_free(run);
+        hone_store_close(store);
+        remove_store();
+    }
+    remove_run("a");
+    remove_store();
+}
+
 // --- real runs --------------------------------------------------------------------------------------------------------
 
 static const char *const more = "per_device_train_batch_size: 2\nmax_steps: 12\neval_steps: 6\nlogging_steps: 1\nsave_steps: 5\n";
@@ -417,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_reader_and_writer_do_not_wait_for_each_other),
         cmocka_unit_test(test_older_store_gains_the_columns_of_new_metrics),
         cmocka_unit_test(test_filters_and_differences),
+        cmocka_unit_test(test_each_allocation_failing_in_turn_loses_and_doubles_nothing),
         cmocka_unit_test(test_run_is_listed_shown_and_compared),
         cmocka_unit_test(test_damaged_store_costs_a_warning_and_is_made_anew_from_logs),
         cmocka_unit_test(test_locked_store_costs_a_warning_and_catches_up),
