@@ -36,7 +36,8 @@ hone_status hone_cmd_pretrain(int argc, char **argv)
     const hone_cli_command command = { "pretrain", "[--profile] RECIPE.yaml [key=value ...]",
         "Trains a model, new or given, on prepared text, as the recipe says; key=value overrides the recipe's keys.\n"
         "Everything goes to output_dir: log.jsonl, checkpoints step-N (each a Hugging Face folder) and the final model/.\n"
-        "Ctrl-C saves a checkpoint; the same command goes on from the newest one, bit for bit as if it had never stopped.",
+        "Ctrl-C (or SIGTERM) saves a checkpoint and stops, SIGUSR1 saves and goes on; the same command goes on from the newest\n"
+        "whole checkpoint, bit for bit as if it had never stopped. docs/safety.md: what happens when something goes wrong.",
         "hone pretrain recipes/tiny.yaml learning_rate=1e-3 max_time=5m", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;

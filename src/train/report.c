@@ -165,6 +165,7 @@ void hone_report_end(const hone_run *run, const char *model)
     int64_t peak = hone_memory_peak_bytes();
     fprintf(out, "\n  steps        %s", hone_units_grouped(run->loop.step).s);
     if (run->first_step > 0) fprintf(out, ", %s of them now", hone_units_grouped(steps).s);
+    if (run->loop.skipped > 0) fprintf(out, ", %s left out as bad", hone_units_grouped(run->loop.skipped).s);
     fprintf(out, "\n  time         %s, %s of it in steps", hone_units_time(wall).s, hone_units_time(run->busy_s).s);
     if (run->save_wait_s > 0.05) fprintf(out, ", %.1f s waiting for checkpoints", run->save_wait_s);
     fprintf(out, "\n  tokens       %s", hone_units_grouped((int64_t)tokens).s);
