@@ -17,7 +17,7 @@ try:
     curve = a.peer_curve
     if not curve:
         curve = os.path.join(run.WORK, "peer_curve.json")
-        run.peer_train("llama-15m", a.steps, False, "--curve", curve)
+        run.peer_train("llama-15m", a.steps, "--curve", curve)
     with open(curve) as f:
         theirs = json.load(f)[:a.steps]
     ours = run.hone_train("llama-15m", a.steps)["losses"]

@@ -7,7 +7,7 @@
 
 Prints a table and writes build/bench.json: the machine, and a list of {name, value, bar, holds, hone, peer, what}.
 A row is one entry of ROWS: name, what, bar, direction and a function that returns (value, hone's figure, the peer's).
-The peer is ../shared/bench/peer.py, the better of eager and --compile (found once, then raced in pairs: hone, peer,
+The peer is ../shared/bench/peer.py, the better of eager and --compile (and, for rows of bf16, of f32 and bf16; found once, then raced in pairs: hone, peer,
 hone, peer ...; value = median of the pairs' ratios). Python with torch: HONE_PYTHON, else build/venv/bin/python.
 Rows whose needs are absent are printed as skipped, with the reason.
 """
@@ -115,24 +115,31 @@ def save_stall(shape):
     return row
 
 
-def peer_train(shape, steps, compiled, *more):
+def peer_train(shape, steps, *more):
     folder, tokens = fixture(shape)
     rows, T, _, _ = TRAIN[shape]
     return peer("pretrain", "--model", folder, "--tokens", tokens, "--batch", rows, "--seq", T, "--steps", steps,
-                "--threads", THREADS, *(["--compile"] if compiled else []), *more)
+                "--threads", THREADS, *more)
 
 
 @functools.cache
-def training(shape, pairs):
+def peer_first(shape, modes):
+    """The peer's first run in each mode (a mode: its options), fastest mode first."""
+    runs = [(peer_train(shape, TRAIN[shape][2], *mode), mode) for mode in modes]
+    return max(runs, key=lambda r: r[0]["tokens_per_second"])
+
+
+@functools.cache
+def training(shape, precision, pairs):
     """Both sides' figures, pair by pair. A save is under way while hone trains, as the memory rows demand."""
     steps = TRAIN[shape][2]
-    eager, compiled = peer_train(shape, steps, False), peer_train(shape, steps, True)
-    best = compiled["tokens_per_second"] > eager["tokens_per_second"]
-    theirs, ours = [compiled if best else eager], []
+    modes = ((), ("--compile",)) + ((("--bf16",), ("--bf16", "--compile")) if precision == "bf16" else ())
+    first, best = peer_first(shape, modes)
+    theirs, ours = [first], []
     for i in range(pairs):
-        ours.append(hone_train(shape, steps, save_steps=2))
+        ours.append(hone_train(shape, steps, save_steps=2, precision=precision))
         if i + 1 < pairs:
-            theirs.append(peer_train(shape, steps, best))
+            theirs.append(peer_train(shape, steps, *best))
     return ours, theirs
 
 
@@ -141,13 +148,13 @@ def median_ratio(ours, theirs, key):
             statistics.median(a[key] for a in ours), statistics.median(b[key] for b in theirs))
 
 
-def speed(shape):
-    return lambda pairs: median_ratio(*training(shape, pairs), "tokens_per_second")
+def speed(shape, precision="f32"):
+    return lambda pairs: median_ratio(*training(shape, precision, pairs), "tokens_per_second")
 
 
-def memory(shape):
+def memory(shape, precision="f32"):
     def row(pairs):
-        ours, theirs = training(shape, pairs)
+        ours, theirs = training(shape, precision, pairs)
         worst, best = max(o["peak_mib"] for o in ours), min(t["peak_mib"] for t in theirs)
         return worst / best, worst, best
     return row
@@ -353,6 +360,10 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("train-memory-gpt2-124m", "peak resident MiB, a save under way, against the peer", 0.7, -1, memory("gpt2-124m")),
     ("train-speed-llama-15m", "training tokens/s, 16 x 256, f32, against the peer", 1.5, +1, speed("llama-15m")),
     ("train-memory-llama-15m", "peak resident MiB, a save under way, against the peer", 0.6, -1, memory("llama-15m")),
+    ("bf16-speed-llama-15m", "training tokens/s, 16 x 256, precision: bf16, against the peer's best of f32 and bf16", 1.7, +1, speed("llama-15m", "bf16")),
+    ("bf16-memory-llama-15m", "peak resident MiB of the same", 0.5, -1, memory("llama-15m", "bf16")),
+    ("bf16-speed-gpt2-124m", "training tokens/s, 4 x 512, precision: bf16, against the peer's best of f32 and bf16", 1.7, +1, speed("gpt2-124m", "bf16")),
+    ("bf16-memory-gpt2-124m", "peak resident MiB of the same", 0.5, -1, memory("gpt2-124m", "bf16")),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
     ("gemm-weighted", "f32 GFLOP/s over the training shapes, share of the FMA peak", 0.85, +1, gemm_weighted),
     ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst),
