@@ -83,6 +83,21 @@ static void gather_segment(segment g, float *const *out, const float *w, const f
     for (; j < g.to; j++) gather_keys(1, g, out + j, w + j * LANES, x, D, width);
 }
 
+// p = exp(s - lse) in place of s, ds = p (dp - delta) in place of dp, for U keys from j and one vector of lanes
+V_INLINE void weigh_back(int U, scratch *t, int v, int64_t tile, int j, bool whole, vf lse, vf delta)
+{
+    vf p[4];
+    float *p_at = t->p + j * LANES + v * VW, *ds_at = t->ds + j * LANES + v * VW;
+    V_UNROLL for (int u = 0; u < U; u++) p[u] = v_load(p_at + u * LANES) - lse;
+    v_exp_each(U, p);
+    if (!whole)
+        V_UNROLL for (int u = 0; u < U; u++) p[u] = v_select(sees(&t->b, v, tile + j + u), p[u], v_zero());
+    V_UNROLL for (int u = 0; u < U; u++) {
+        v_store(p_at + u * LANES, p[u]);
+        v_store(ds_at + u * LANES, p[u] * (v_load(ds_at + u * LANES) - delta));
+    }
+}
+
 static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
 {
     const attention *a = &c->a;
@@ -105,13 +120,9 @@ static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
         for (int v = s.v0; v < s.v1; v++) {
             const vf lse = v_load(t->lse + v * VW), delta = v_load(t->delta + v * VW);
             const bool whole = sees_whole(&t->b, v, tile + s.from, tile + s.to);
-            for (int j = s.from; j < s.to; j++) {
-                float *p_at = t->p + j * LANES + v * VW, *ds_at = t->ds + j * LANES + v * VW;
-                vf p = v_exp(v_load(p_at) - lse);
-                if (!whole) p = v_select(sees(&t->b, v, tile + j), p, v_zero());
-                v_store(p_at, p);
-                v_store(ds_at, p * (v_load(ds_at) - delta));
-            }
+            int j = s.from;
+            for (; j + 4 <= s.to; j += 4) weigh_back(4, t, v, tile, j, whole, lse, delta);
+            for (; j < s.to; j++) weigh_back(1, t, v, tile, j, whole, lse, delta);
         }
         if (c->dkv) {
             gather_segment(s, t->dv, t->p, t->do_row, a->D, c->width);
