@@ -411,6 +411,36 @@ static void test_run_is_listed_shown_and_compared(void **state)
     hone_free(other);
 }
 
+static void test_four_runs_at_once_share_the_store(void **state)
+{
+    (void)state;
+    enum { RUNS = 4 };
+    char *recipe = write_recipe(), *out[RUNS];
+    verb_run run[RUNS];
+    for (int i = 0; i < RUNS; i++) {
+        out[i] = hone_format("output_dir=%s/at-once-%d", folder, i);
+        verb_start(&run[i], (const char *[]){ "pretrain", recipe, out[i], "threads=1", NULL });
+    }
+    for (int i = 0; i < RUNS; i++) {
+        if (verb_finish(&run[i]) || strstr(run[i].output, "warning")) fail_msg("%s", run[i].output);
+        hone_free(run[i].output);
+    }
+    hone_store *store = open_store(false);
+    json_t *runs;
+    assert_int_equal(hone_store_runs(store, &runs), HONE_OK);
+    assert_int_equal(json_array_size(runs), RUNS);
+    for (int i = 0; i < RUNS; i++) {
+        assert_int_equal(look(store, i + 1).count, 12);
+        assert_string_equal(json_string_value(hone_run_value(json_array_get(runs, (size_t)i), "state")), "ended");
+        remove_run(strrchr(out[i], '/') + 1);
+        hone_free(out[i]);
+    }
+    json_decref(runs);
+    hone_store_close(store);
+    remove_store();
+    hone_free(recipe);
+}
+
 static void check_run_went_on(const char *recipe, const char *why)
 {
     char *output, *log = place("out/log.jsonl"), *text;
@@ -474,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_filters_and_differences),
         cmocka_unit_test(test_each_allocation_failing_in_turn_loses_and_doubles_nothing),
         cmocka_unit_test(test_run_is_listed_shown_and_compared),
+        cmocka_unit_test(test_four_runs_at_once_share_the_store),
         cmocka_unit_test(test_damaged_store_costs_a_warning_and_is_made_anew_from_logs),
         cmocka_unit_test(test_locked_store_costs_a_warning_and_catches_up),
     };
