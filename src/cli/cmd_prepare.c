@@ -134,7 +134,7 @@ hone_status hone_cmd_prepare(int argc, char **argv)
         { 0 },
     };
     const hone_cli_command command = { "prepare", "--tokenizer PATH --output DIR [options] FILE...",
-        "Turns text into tokens to train on: memory-mapped shards with an index of documents and a held-out part.\n"
+        "Turns text into tokens to train on: checksummed shards with an index of documents and a held-out part.\n"
         "FILE is plain text, JSONL, CSV, TSV, Markdown or HTML, as its name ends, packed with gzip, zstd or xz or not. It may be a\n"
         "folder (all such files below it), a pattern ('corpus/*.md'), @LIST (a file of names, one a line), or - (standard input).\n"
         "Ctrl-C or kill lose little: the same command goes on. DIR appears when all of it is there.",

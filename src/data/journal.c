@@ -43,8 +43,9 @@ enum { SPILL_BYTES = 1 << 20 };
 static hone_status write_keys(hone_pipeline *p)
 {
     hone_buffer *fresh = &p->cleaning.fresh;
+    size_t ready = p->keys_ready;
     hone_status status = HONE_OK;
-    if (fresh->size == 0) return HONE_OK;
+    if (ready == 0) return HONE_OK;
     if (!p->keys_open) {
         char *path = key_path(p, json_array_size(p->key_files));
         status = path ? hone_writer_open(&p->keys, path) : HONE_FAILED;
@@ -52,12 +53,14 @@ static hone_status write_keys(hone_pipeline *p)
         if (status) return status;
         p->keys_open = true;
     }
-    status = hone_writer_write(&p->keys, fresh->data, fresh->size);
-    fresh->size = 0;
+    status = hone_writer_write(&p->keys, fresh->data, ready);
+    memmove(fresh->data, fresh->data + ready, fresh->size - ready);
+    fresh->size -= ready;
+    p->keys_ready = 0;
     return status;
 }
 
-hone_status hone_journal_spill(hone_pipeline *p) { return p->cleaning.fresh.size < SPILL_BYTES ? HONE_OK : write_keys(p); }
+hone_status hone_journal_spill(hone_pipeline *p) { return p->keys_ready < SPILL_BYTES ? HONE_OK : write_keys(p); }
 
 static hone_status close_keys(hone_pipeline *p)
 {

@@ -242,24 +242,27 @@ static hone_status write_lane(hone_pipeline *p, hone_lane *lane)
     return is_full(p) ? hone_journal_write(p, &lane->end) : HONE_OK;
 }
 
-// All threads on `now`; the first that is free writes `other` and reads the next batch into it.
+// All threads on `now`; the first that is free writes `other` and reads the next batch into it. Filters that compare need every
+// text of `now` before any is encoded; what they remember of it is no part of a journal that is written for `other`.
 static hone_status turn(hone_pipeline *p, hone_lane *now, hone_lane *other, int threads)
 {
     failure work = { 0 }, files = { 0 };
+    bool compares = p->cleaning.compares;
+    p->keys_ready = p->cleaning.fresh.size;
+    if (compares) {
+        #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+        for (int64_t j = 0; j < now->n_jobs; j++) take_out_all(p, now, &now->job[j], &work);
+        if (!work.status && remember(p, now)) return HONE_FAILED;
+    }
     #pragma omp parallel num_threads(threads)
     {
         #pragma omp single nowait
         if (write_lane(p, other) || read_lane(p, other)) note_failure(&files, 0);
         #pragma omp for schedule(dynamic, 1)
         for (int64_t j = 0; j < now->n_jobs; j++) {
-            take_out_all(p, now, &now->job[j], &work);
-            if (!p->cleaning.compares && !work.status) encode_all(p, now, &now->job[j], &work);
+            if (!compares) take_out_all(p, now, &now->job[j], &work);
+            if (!work.status) encode_all(p, now, &now->job[j], &work);
         }
-    }
-    if (p->cleaning.compares && !work.status) {
-        if (remember(p, now)) return HONE_FAILED;
-        #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-        for (int64_t j = 0; j < now->n_jobs; j++) encode_all(p, now, &now->job[j], &work);
     }
     if (work.status) return hone_fail("%s", work.message);
     return files.status ? hone_fail("%s", files.message) : HONE_OK;
@@ -277,11 +280,13 @@ hone_status hone_pipeline_run(hone_pipeline *p)
         if (p->options->stop && p->options->stop(p->options->context)) {
             p->report->stopped = true;
             if (!other->n_jobs) return HONE_OK;
+            p->keys_ready = p->cleaning.fresh.size;
             status = write_lane(p, other); // `now` was read, and is left to the next run
             return status ? status : hone_journal_write(p, &other->end);
         }
         status = turn(p, now, other, threads);
     }
+    p->keys_ready = p->cleaning.fresh.size;
     if (!status) status = write_lane(p, &p->lane[!at]);
     return status;
 }

@@ -53,6 +53,7 @@ typedef struct hone_pipeline {
     hone_cleaning cleaning;
     hone_cleaner *cleaner; int n_cleaners;  // one a thread
     hone_writer keys; bool keys_open;       // what was remembered since the last journal, on its way to keys-N.bin
+    size_t keys_ready;                      // bytes of cleaning.fresh that are of lanes written or being written
     json_t *key_files;                      // hashes of those that are whole
     double began_s;
 } hone_pipeline;

@@ -88,6 +88,7 @@ static void test_every_command_of_the_pages_runs(void **state)
     assert_true(run_page(folder, "tutorial.md") >= 14);
     assert_true(run_page(folder, "formats.md") >= 1);
     assert_true(run_page(folder, "safety.md") >= 6);
+    assert_true(run_page(folder, "data.md") >= 4);
     static const char *const made[] = { "recipe.yaml", "run/model/config.json", "run-profile/trace.json", "runs.db" };
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
         char *path = hone_path_join(folder, made[i]);
