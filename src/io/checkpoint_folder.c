@@ -155,7 +155,7 @@ hone_status hone_checkpoint_drop_old(const char *folder, int64_t limit, bool kee
     double loss;
     if (limit <= 0) return HONE_OK;
     hone_status status = hone_checkpoint_list_folder(folder, &list);
-    int64_t best = keep_best ? hone_checkpoint_find_best(&list, &loss) : -1, excess = list.count - limit;
+    int64_t best = keep_best && !status ? hone_checkpoint_find_best(&list, &loss) : -1, excess = list.count - limit;
     for (int64_t i = 0; i < list.count && !status && excess > 0; i++) {
         if (list.entry[i].step == kept) continue;
         excess--;

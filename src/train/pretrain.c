@@ -155,7 +155,7 @@ static hone_status find_best(hone_run *run)
 {
     hone_checkpoint_list list;
     hone_status status = hone_checkpoint_list_folder(run->recipe->output_dir, &list);
-    hone_checkpoint_find_best(&list, &run->best_loss);
+    if (!status) hone_checkpoint_find_best(&list, &run->best_loss);
     hone_checkpoint_list_release(&list);
     return status;
 }
