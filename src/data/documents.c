@@ -237,7 +237,7 @@ static hone_status open_file(hone_document_reader *reader)
     if (file->regular && (file->size_bytes != input->size_bytes || file->time_ns != input->time_ns))
         return hone_fail("%s: it changed since the work began (%" PRId64 " bytes then, %" PRId64 " now); wait until it is written whole, then begin again",
                          input->path, input->size_bytes, file->size_bytes);
-    status = begin_records(reader);
+    if (!(status = fill(reader))) status = begin_records(reader); // from here on pending is there, if empty
     return !status && to.offset > reader->at.offset ? pass_over(reader, &to) : status;
 }
 
