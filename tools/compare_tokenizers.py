@@ -217,6 +217,11 @@ def main():
         prose = synthetic(rng, 4000) + " ".join(texts)[:60000].replace("\x00", "") + "the sea the sea [x] é "
         bad, path = compare_training(program, folder, "unicode", prose, 2000)
         wrong += bad
+        source, pieces = f"{folder}/unicode.txt", f"{folder}/unigram.hone.json"
+        out = subprocess.run([program, "tokenizer", "train", "--model", "unigram", "--vocab", "1200", "--output", pieces, source], capture_output=True)
+        if out.returncode:
+            raise SystemExit(f"hone tokenizer train --model unigram: {out.stderr.decode()}")
+        learned.append(pieces)
         share = 1 if os.environ.get("HONE_TEST_LONG") else 6  # a sample: each tokenizer gets other texts
         for i, path in enumerate(learned + [path] + make_variants(folder, prose) + paths):
             wrong += compare(program, path, texts[i % share::share])

@@ -386,7 +386,7 @@ static json_t *unigram_json(const hone_trainer *t)
     json_t *vocab = json_array();
     int failed = !vocab;
     const hone_unigram *u = &t->unigram;
-    double low = u->count ? u->piece[u->count - 1].score - 1.0 : -1.0; // of what no text should be cut into
+    double low = -10000.0; // of what no text shall be cut into: "<0x41>" written out is six characters
     for (int64_t i = 0; !failed && i < t->options.n_special; i++) failed |= json_array_append_new(vocab, json_pack("[o, f]", content(t, i), low));
     failed |= json_array_append_new(vocab, json_pack("[s, f]", "<unk>", low));
     for (int b = 0; !failed && b < 256; b++) {

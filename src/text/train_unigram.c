@@ -5,7 +5,8 @@
 //              M: score = digamma(expected) - digamma(sum), pieces expected less than half a time go
 //     prune    a piece costs what the words lose in likelihood when it is replaced by its second-best cut; the cheapest
 //              quarter goes; until the size is reached
-// Single characters stay (the most frequent that make up 99.95 % of the text); others are left to byte tokens.
+// Single characters stay (ASCII, and the most frequent that make up 99.95 % of the text, in half of the vocabulary at most);
+// others are left to byte tokens.
 //
 // Expected counts are added up as integers of 2^-20, so that the sum does not depend on the order of threads.
 #include "text/train_unigram.h"
@@ -66,7 +67,7 @@ static hone_status add_piece(learner *l, const char *text, uint32_t size, bool s
 }
 
 // Takes the parts out of `parts` as pieces: texts stay there.
-static hone_status take_seeds(learner *l, const hone_words *chars, const hone_words *parts, int64_t most)
+static hone_status take_seeds(learner *l, const hone_words *chars, const hone_words *parts, int64_t goal, int64_t most)
 {
     int64_t total = 0, covered = 0;
     word *sorted = hone_alloc((size_t)chars->count + 1, sizeof *sorted);
@@ -77,7 +78,9 @@ static hone_status take_seeds(learner *l, const hone_words *chars, const hone_wo
     }
     qsort(sorted, (size_t)chars->count, sizeof *sorted, by_count);
     hone_status status = HONE_OK;
-    for (int64_t i = 0; i < chars->count && !status && (double)covered < coverage * (double)total; i++) {
+    for (int64_t i = 0; i < chars->count && !status; i++) {
+        bool ascii = sorted[i].size == 1 && (uint8_t)sorted[i].text[0] > ' ';
+        if (!ascii && ((double)covered >= coverage * (double)total || l->pieces >= goal / 2)) continue;
         status = add_piece(l, sorted[i].text, sorted[i].size, true, sorted[i].count, (double)sorted[i].count);
         if (!status) status = hone_trie_add(&l->trie, sorted[i].text, sorted[i].size, 1); // for now: which characters are known
         covered += sorted[i].count;
@@ -107,6 +110,9 @@ static hone_status take_seeds(learner *l, const hone_words *chars, const hone_wo
 
 static hone_status count_parts(const learner *l, hone_words *chars, hone_words *parts)
 {
+    static const char every[] = "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
+    for (const char *c = every; *c; c++)
+        if (hone_words_add(chars, c, 1, hone_words_hash(c, 1), 1)) return HONE_FAILED;
     for (int64_t w = 0; w < l->words; w++) {
         const word *it = &l->word[w];
         size_t ends[WORD_BYTES + 1];
@@ -399,7 +405,7 @@ hone_status hone_unigram_learn(const hone_words *words, int64_t pieces, hone_uni
     hone_status status = hone_cpu_threads(&l.threads);
     if (!status) status = take_words(&l, words);
     if (!status) status = count_parts(&l, &chars, &parts);
-    if (!status) status = take_seeds(&l, &chars, &parts, seeds);
+    if (!status) status = take_seeds(&l, &chars, &parts, pieces, seeds);
     if (!status && l.pieces == 0) status = hone_fail("the text holds nothing to learn from");
     if (!status) status = learn(&l, pieces, progress, context);
     if (!status) status = hand_over(&l, pieces, out);
