@@ -1,4 +1,4 @@
-// cmd_tokenizer.c: hone tokenizer train | inspect | encode | decode.
+// cmd_tokenizer.c: hone tokenizer train | inspect | transplant (encode, decode: tokenizer_lines.c).
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -6,6 +6,7 @@
 #include "cli/tokenizer_lines.h"
 #include "cli/verbs.h"
 #include "data/learn.h"
+#include "io/transplant.h"
 #include "text/tokenizer.h"
 
 #include <inttypes.h>
@@ -147,6 +148,58 @@ static hone_status inspect(int argc, char **argv)
     return status;
 }
 
+// --- transplant
+
+static hone_status transplant(int argc, char **argv)
+{
+    int64_t add = 1000, rows = 0;
+    const char *output = NULL;
+    hone_learn_options o = { .text_field = "text" };
+    const hone_cli_option options[] = {
+        { "output", HONE_CLI_TEXT, &output, "DIR", "folder for the new model (required)" },
+        { "add", HONE_CLI_INT, &add, "N", "how many tokens to add (default 1000)" },
+        { "min-count", HONE_CLI_INT, &o.trainer.min_count, "N", "pairs that occur less often are not joined (default 0)" },
+        { "text-field", HONE_CLI_TEXT, &o.text_field, "NAME", "field of JSONL records that holds the text (default text)" },
+        { 0 },
+    };
+    const hone_cli_command command = { "tokenizer transplant", "--output DIR [options] MODEL FILE...",
+        "Adds the frequent pieces of a domain's text to a model's BPE tokenizer. Each new token begins as the mean of the\n"
+        "embeddings that its text had before. MODEL is a Hugging Face folder; so is what comes out.",
+        "hone tokenizer transplant --add 2000 --output gpt2-medical gpt2 medical/*.jsonl", options };
+    bool done;
+    hone_status status = hone_cli_parse(&command, &argc, argv, &done);
+    if (status || done) return status;
+    if (!output) return hone_fail_usage("tokenizer transplant: --output DIR is missing");
+    if (argc < 2) return hone_fail_usage("tokenizer transplant: a model's folder and at least one file are expected");
+    if (add < 1) return hone_fail_usage("tokenizer transplant: --add %" PRId64 ": at least 1", add);
+    hone_tokenizer *old = NULL, *extended = NULL;
+    hone_learn_report r = { 0 };
+    if (hone_dir_exists(output)) return hone_fail("%s: exists already; choose another --output", output);
+    if ((status = hone_tokenizer_load(argv[0], &old))) return status;
+    char *temporary = hone_format("%s.tmp", output); // complete or absent
+    o.trainer.base = old;
+    o.trainer.vocab = hone_tokenizer_vocab(old) + add;
+    o.files = (const char *const *)argv + 1;
+    o.n_files = argc - 1;
+    o.output = temporary;
+    if (isatty(2)) o.progress = show_progress;
+    if (!temporary) status = HONE_FAILED;
+    if (!status) status = hone_dir_remove(temporary);
+    if (!status) status = hone_learn_tokenizer(&o, &r);
+    if (isatty(2)) fprintf(stderr, "\r\033[K");
+    if (!status) status = hone_tokenizer_load(temporary, &extended);
+    if (!status) status = hone_hf_transplant(argv[0], temporary, old, extended);
+    if (!status) status = hone_dir_publish(temporary, output);
+    if (status && temporary) hone_dir_remove(temporary);
+    rows = extended ? hone_tokenizer_vocab(extended) - hone_tokenizer_vocab(old) : 0;
+    if (!status) printf("%s  %" PRId64 " tokens added to %" PRId64 ", from %.1f MB of text\n", output, rows, hone_tokenizer_vocab(old), (double)r.bytes / 1e6);
+    if (!status && rows < add) printf("  the text has no more pairs to join: %" PRId64 " of %" PRId64 "\n", rows, add);
+    hone_tokenizer_free(old);
+    hone_tokenizer_free(extended);
+    hone_free(temporary);
+    return status;
+}
+
 hone_status hone_cmd_tokenizer(int argc, char **argv)
 {
     const char *verb = argc ? argv[0] : "";
@@ -154,13 +207,15 @@ hone_status hone_cmd_tokenizer(int argc, char **argv)
     if (!strcmp(verb, "encode")) return hone_cli_tokenizer_encode(argc - 1, argv + 1);
     if (!strcmp(verb, "decode")) return hone_cli_tokenizer_decode(argc - 1, argv + 1);
     if (!strcmp(verb, "inspect")) return inspect(argc - 1, argv + 1);
+    if (!strcmp(verb, "transplant")) return transplant(argc - 1, argv + 1);
     if (!strcmp(verb, "--help") || !strcmp(verb, "-h")) {
         printf("hone tokenizer train    learn a vocabulary from text\n"
                "hone tokenizer inspect  what a tokenizer is made of\n"
                "hone tokenizer encode   JSON lines of text to ids\n"
-               "hone tokenizer decode   JSON lines of ids to text\n\n"
+               "hone tokenizer decode   JSON lines of ids to text\n"
+               "hone tokenizer transplant  add a domain's tokens to a model\n\n"
                "Each has its own --help. Example:\n  hone tokenizer train --vocab 8192 --output tok.json novels/*.txt\n");
         return HONE_OK;
     }
-    return hone_fail_usage("tokenizer %s: expected train, inspect, encode or decode", verb);
+    return hone_fail_usage("tokenizer %s: expected train, inspect, encode, decode or transplant", verb);
 }

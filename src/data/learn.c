@@ -91,16 +91,17 @@ static void tell(void *context, int64_t vocab)
 }
 
 // The file, or a folder as AutoTokenizer loads it.
-static hone_status save(const hone_trainer *trainer, const char *output)
+static hone_status save(const hone_trainer *trainer, const hone_tokenizer *base, const char *output)
 {
     size_t length = strlen(output);
     if (length > 5 && strcmp(output + length - 5, ".json") == 0) return hone_trainer_save(trainer, output);
     char *path = hone_path_join(output, "tokenizer.json");
     hone_tokenizer *tokenizer = NULL;
     hone_status status = path ? hone_dir_create(output) : HONE_FAILED;
+    if (!status && base) status = hone_tokenizer_save(base, output); // its tokenizer_config.json stays
     if (!status) status = hone_trainer_save(trainer, path);
-    if (!status) status = hone_tokenizer_load(path, &tokenizer);
-    if (!status) status = hone_tokenizer_save(tokenizer, output);
+    if (!status && !base) status = hone_tokenizer_load(path, &tokenizer);
+    if (!status && !base) status = hone_tokenizer_save(tokenizer, output);
     hone_tokenizer_free(tokenizer);
     hone_free(path);
     return status;
@@ -121,7 +122,7 @@ hone_status hone_learn_tokenizer(const hone_learn_options *options, hone_learn_r
     if (!status) {
         report->words = hone_trainer_words(trainer);
         report->vocab = hone_trainer_vocab(trainer);
-        status = save(trainer, options->output);
+        status = save(trainer, options->trainer.base, options->output);
     }
     hone_trainer_free(trainer);
     return status;

@@ -139,6 +139,30 @@ hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *t
     return status;
 }
 
+hone_status hone_tokenizer_count_pieces(const hone_tokenizer *tokenizer, const char *text, size_t size, struct hone_words *words)
+{
+    hone_encoder *encoder = borrow(tokenizer);
+    hone_ids ids = { 0 }; // of added tokens
+    if (!encoder) return HONE_FAILED;
+    encoder->out = &ids;
+    encoder->count = words;
+    hone_status status = encode_text(encoder, text, size, 0);
+    encoder->count = NULL;
+    give_back(tokenizer, encoder);
+    hone_free(ids.data);
+    return status;
+}
+
+hone_status hone_tokenizer_encode_piece(const hone_tokenizer *tokenizer, const char *text, size_t size, hone_ids *out)
+{
+    hone_encoder *encoder = borrow(tokenizer);
+    if (!encoder) return HONE_FAILED;
+    encoder->out = out;
+    hone_status status = tokenizer->model->encode(encoder, text, size);
+    give_back(tokenizer, encoder);
+    return status;
+}
+
 hone_status hone_tokenizer_encode_many(const hone_tokenizer *tokenizer, int64_t n, const char *const *text, const size_t *size, int flags, hone_ids *out)
 {
     int threads;

@@ -291,6 +291,11 @@ const char *hone_tokenizer_token_bytes(const hone_tokenizer *tokenizer, int32_t 
     return token ? tokenizer->vocab.bytes.data + token->plain : NULL;
 }
 
+const char *hone_tokenizer_piece(const hone_tokenizer *tokenizer, int32_t id, size_t *size)
+{
+    return (tokenizer->byte_level ? hone_tokenizer_token_bytes : hone_tokenizer_token)(tokenizer, id, size);
+}
+
 bool hone_tokenizer_is_special(const hone_tokenizer *tokenizer, int32_t id)
 {
     const hone_token *token = token_at(tokenizer, id);

@@ -4,6 +4,7 @@
 // the pieces of 18.75 MB of novels, from a cold start. Where no token reaches over the start of a word (▁ behind another
 // character), words are encoded apart, so that SentencePiece's whole lines profit as well.
 #include "text/parts.h"
+#include "text/words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,7 @@ static hone_status grow_cache(hone_encoder *encoder)
 
 static hone_status encode_cached(hone_encoder *encoder, const char *text, size_t size)
 {
+    if (encoder->count) return hone_words_add(encoder->count, text, size, hone_words_hash(text, size), 1);
     if (size > HONE_CACHE_KEY) return encoder->tokenizer->model->encode(encoder, text, size);
     uint64_t key[4] = { 0 };
     memcpy(key, text, size);

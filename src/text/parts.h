@@ -189,6 +189,7 @@ struct hone_encoder {
     struct hone_symbol *symbol; int64_t symbol_capacity;
     struct hone_candidate *heap; int64_t heap_count, heap_capacity;
     struct hone_lattice *lattice; int64_t lattice_capacity;
+    struct hone_words *count;                       // not NULL: pieces are counted there, not encoded
     hone_cache_entry *cache; int64_t cache_slots, missed; // missed: since the cache last grew
     hone_encoder *next;
 };

@@ -44,6 +44,11 @@ enum {
 hone_status hone_ids_append(hone_ids *ids, int32_t id);
 // Appends the ids of a text. Text need not be valid UTF-8: invalid bytes become byte tokens, one each, or the unknown token.
 hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *text, size_t size, int flags, hone_ids *out);
+// For extending a vocabulary: counts the pieces that a text is cut into before the model sees them; and the ids of one piece.
+struct hone_words;
+hone_status hone_tokenizer_count_pieces(const hone_tokenizer *tokenizer, const char *text, size_t size, struct hone_words *words);
+const char *hone_tokenizer_piece(const hone_tokenizer *tokenizer, int32_t id, size_t *size); // the piece that token id is
+hone_status hone_tokenizer_encode_piece(const hone_tokenizer *tokenizer, const char *text, size_t size, hone_ids *out);
 // The same for n texts, on all cores; out[i] is emptied first.
 hone_status hone_tokenizer_encode_many(const hone_tokenizer *tokenizer, int64_t n, const char *const *text, const size_t *size,
                                        int flags, hone_ids *out);

@@ -7,51 +7,34 @@
 //
 // To give the very merges of the original where two different pairs make the same string, the original's bookkeeping is
 // kept: the count of a merged pair stays as it is, and a pair may be in the heap twice, with a list of words each.
-#include "text/train.h"
+#include "text/train_parts.h"
 #include "text/convert.h"
-#include "text/parts.h"
-#include "text/train_unigram.h"
 #include "base/cpu.h"
-#include "text/words.h"
+
+typedef hone_pair pair;
+typedef hone_pair_entry entry;
+typedef hone_sighting sighting;
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-typedef struct { uint32_t left, right; int64_t count; int32_t step, last_word, fresh; } pair; // step, last_word, fresh: of the step under way
-typedef struct { int64_t count; uint32_t left, right; int32_t pair, n; int64_t first; } entry; // words: places[first, first + n)
-typedef struct { int32_t pair, word; } sighting;    // a pair that a merge created, and where
-
-struct hone_trainer {
-    hone_trainer_options options;
-    hone_words words;
-    hone_vocab vocab;                               // contents in GPT-2's alphabet
-    int32_t byte_id[256];
-    int32_t (*merge)[2]; int64_t n_merges, merge_capacity;
-
-    int32_t *symbol; int64_t *start; int32_t *length;   // word w: symbol[start[w], + length[w])
-    pair *pair; int64_t n_pairs, pair_capacity;
-    int32_t *slot; int64_t slots;                   // hash of pairs
-    entry *heap; int64_t n_heap, heap_capacity;
-    int32_t *place; int64_t n_places, place_capacity;
-    sighting *seen; int64_t n_seen, seen_capacity;
-    int32_t *touched; int64_t n_touched, touched_capacity;
-    int32_t step;
-
-    hone_unigram unigram;                           // in place of merges
-};
-
 hone_status hone_trainer_new(hone_trainer **out, const hone_trainer_options *options)
 {
     int64_t least = options->n_special + 256 + options->unigram; // and <unk>
-    if (options->vocab < least)
+    if (!options->base && options->vocab < least)
         return hone_fail("a vocabulary of %" PRId64 " is too small: %" PRId64 " special tokens and the 256 bytes need %" PRId64, options->vocab,
                          options->n_special, least);
     if (options->vocab > 1 << 24) return hone_fail("a vocabulary of %" PRId64 " is too large: at most %d", options->vocab, 1 << 24);
     hone_trainer *trainer = hone_alloc(1, sizeof *trainer);
     if (!trainer) return HONE_FAILED;
     trainer->options = *options;
-    hone_status status = HONE_OK;
+    hone_status status = options->base ? hone_trainer_begin_at(trainer, options->base) : HONE_OK;
+    if (options->base) {
+        if (status) hone_trainer_free(trainer);
+        else *out = trainer;
+        return status;
+    }
     for (int64_t i = 0; i < options->n_special && !status; i++) {
         if (!*options->special[i]) status = hone_fail("special token %" PRId64 " is empty", i);
         else if (hone_vocab_find(&trainer->vocab, options->special[i], strlen(options->special[i])) >= 0)
@@ -121,11 +104,12 @@ static hone_status count_unigram(hone_words *words, hone_buffer *room, const cha
     return !status && room->size ? count_piece(words, room->data, room->size) : status;
 }
 
-static hone_status count_text(hone_words *words, bool unigram, hone_split_fn split, hone_buffer *room, const char *text, size_t size)
+static hone_status count_text(hone_words *words, const hone_trainer_options *options, hone_split_fn split, hone_buffer *room, const char *text, size_t size)
 {
+    if (options->base) return hone_tokenizer_count_pieces(options->base, text, size, words);
     for (size_t place = 0; place < size; place++) { // bytes that are not UTF-8 belong to no piece
         size_t valid = hone_utf8_valid(text + place, size - place);
-        hone_status status = unigram ? count_unigram(words, room, text + place, valid) : count_bpe(words, split, text + place, valid);
+        hone_status status = options->unigram ? count_unigram(words, room, text + place, valid) : count_bpe(words, split, text + place, valid);
         if (status) return status;
         place += valid;
     }
@@ -149,7 +133,7 @@ hone_status hone_trainer_add(hone_trainer *trainer, int64_t n, const char *const
             for (size_t place = 0, end; !local && place < size[i]; place = end) {
                 const char *line = by_line ? memchr(text[i] + place, '\n', size[i] - place) : NULL;
                 end = line ? (size_t)(line - text[i]) + 1 : size[i];
-                local = count_text(&mine, trainer->options.unigram, split, &room, text[i] + place, end - place);
+                local = count_text(&mine, &trainer->options, split, &room, text[i] + place, end - place);
             }
         #pragma omp critical
         {
@@ -270,7 +254,7 @@ static hone_status publish(hone_trainer *t)
 
 // --- words
 
-static hone_status lay_out_words(hone_trainer *t)
+static hone_status lay_out_bytes(hone_trainer *t)
 {
     int64_t total = 0;
     t->start = hone_alloc((size_t)t->words.count + 1, sizeof *t->start);
@@ -282,11 +266,19 @@ static hone_status lay_out_words(hone_trainer *t)
         t->start[w] = total;
         t->length[w] = (int32_t)word->size;
         for (uint32_t i = 0; i < word->size; i++) t->symbol[total + i] = t->byte_id[(uint8_t)t->words.bytes.data[word->offset + i]];
-        for (uint32_t i = 0; i + 1 < word->size; i++)
-            if (change(t, t->symbol[total + i], t->symbol[total + i + 1], (int32_t)w, word->count)) return HONE_FAILED;
         total += word->size;
     }
-    return publish(t);
+    return HONE_OK;
+}
+
+static hone_status lay_out_words(hone_trainer *t)
+{
+    hone_status status = t->options.base ? hone_trainer_lay_out_base(t) : lay_out_bytes(t);
+    for (int64_t w = 0; w < t->words.count && !status; w++) {
+        const int32_t *symbol = t->symbol + t->start[w];
+        for (int32_t i = 0; i + 1 < t->length[w] && !status; i++) status = change(t, symbol[i], symbol[i + 1], (int32_t)w, t->words.word[w].count);
+    }
+    return status ? status : publish(t);
 }
 
 static hone_status merge_in_word(hone_trainer *t, int32_t w, int32_t left, int32_t right, int32_t made)
@@ -408,6 +400,12 @@ static json_t *replace_json(const char *from, const char *to)
 
 hone_status hone_trainer_save(const hone_trainer *t, const char *path)
 {
+    if (t->options.base) {
+        json_t *whole = hone_trainer_json_base(t);
+        hone_status saved = whole ? hone_json_save(path, whole) : hone_fail("%s: no memory to write the tokenizer", path);
+        json_decref(whole);
+        return saved;
+    }
     json_t *added = json_array();
     int failed = !added;
     for (int64_t i = 0; !failed && i < t->options.n_special; i++) failed |= json_array_append_new(added, hone_added_json(i, t->options.special[i], true));

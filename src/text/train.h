@@ -21,6 +21,7 @@ typedef struct hone_trainer_options {
     int64_t min_count;                      // pairs that occur less often are not merged
     const char *const *special; int64_t n_special;  // first ids; the first one closes texts (eos)
     bool unigram;                           // a Unigram model, not BPE
+    const struct hone_tokenizer *base;      // not NULL: extends this BPE tokenizer to `vocab` ids; borrowed
 } hone_trainer_options;
 
 hone_status hone_trainer_new(hone_trainer **trainer, const hone_trainer_options *options);

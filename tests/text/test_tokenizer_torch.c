@@ -35,8 +35,22 @@ static void test_ids_equal_tiktokens_and_sentencepieces(void **state)
     assert_int_equal(system(command), 0);
 }
 
+static void test_transplanted_models_load_in_transformers(void **state)
+{
+    (void)state;
+    if (!test_python_present() || !hone_dir_exists(SHARED "/tokenizers")) {
+        print_message("skipped: no ../shared/data, or HONE_PYTHON names no Python with transformers\n");
+        skip();
+    }
+    char command[4096];
+    snprintf(command, sizeof command, "'%s' '%s/tools/compare_transplant.py' '%s/hone' '" SHARED "/text/tinyshakespeare.txt' '" SHARED "/weights/stories260K/hf/tokenizer.json' '"
+             SHARED "/tokenizers/gpt2' '" SHARED "/tokenizers/qwen3/tokenizer.json' '" SHARED "/tokenizers/mistral_v1/tokenizer.json'", getenv("HONE_PYTHON"), HONE_SOURCE_DIR, HONE_BINARY_DIR);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ids_and_merges_equal_hugging_faces), cmocka_unit_test(test_ids_equal_tiktokens_and_sentencepieces) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ids_and_merges_equal_hugging_faces), cmocka_unit_test(test_ids_equal_tiktokens_and_sentencepieces),
+                                        cmocka_unit_test(test_transplanted_models_load_in_transformers) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
