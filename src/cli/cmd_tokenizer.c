@@ -27,11 +27,13 @@ static hone_status train(int argc, char **argv)
     hone_learn_options o = { .trainer = { .vocab = 16384 }, .text_field = "text" };
     hone_cli_texts special = { .text = { "<|endoftext|>" } };
     const char *model = "bpe";
+    int64_t memory_mib = 0;
     const hone_cli_option options[] = {
         { "output", HONE_CLI_TEXT, &o.output, "PATH", "tokenizer.json to write, or a folder for it and tokenizer_config.json (required)" },
         { "vocab", HONE_CLI_INT, &o.trainer.vocab, "N", "size of the vocabulary (default 16384)" },
         { "model", HONE_CLI_TEXT, &model, "NAME", "bpe (byte level, the default) or unigram" },
         { "min-count", HONE_CLI_INT, &o.trainer.min_count, "N", "pairs that occur less often are not merged (default 0)" },
+        { "memory", HONE_CLI_INT, &memory_mib, "MIB", "for the counts; above, they go to disk beside the output (default a quarter of what is free)" },
         { "special", HONE_CLI_TEXTS, &special, "TOKEN", "special token, may be given several times; the first closes texts (default <|endoftext|>)" },
         { "text-field", HONE_CLI_TEXT, &o.text_field, "NAME", "field of JSONL records that holds the text (default text)" },
         { 0 },
@@ -47,6 +49,8 @@ static hone_status train(int argc, char **argv)
     o.trainer.unigram = strcmp(model, "unigram") == 0;
     if (!o.trainer.unigram && strcmp(model, "bpe") != 0) return hone_fail_usage("tokenizer train: --model %s: expected bpe or unigram", model);
     if (argc == 0) return hone_fail_usage("tokenizer train: no files are given");
+    if (memory_mib < 0) return hone_fail_usage("tokenizer train: --memory %" PRId64 ": at least 1", memory_mib);
+    o.trainer.memory_bytes = memory_mib << 20;
     o.trainer.special = special.text;
     o.trainer.n_special = special.count ? special.count : 1;
     o.files = (const char *const *)argv;
@@ -59,6 +63,8 @@ static hone_status train(int argc, char **argv)
     if (status) return status;
     printf("%s  %" PRId64 " tokens from %.1f MB, %" PRId64 " distinct pieces; counted in %.2f s, learned in %.2f s\n", o.output, r.vocab,
            (double)r.bytes / 1e6, r.words, r.read_seconds, r.learn_seconds);
+    if (r.spilled) printf("  the counts took more than the memory given and went by way of the disk%s\n", r.dropped ? "" : "; nothing was left out");
+    if (r.dropped) printf("  %" PRId64 " rare pieces had no room and were left out; --memory gives more\n", r.dropped);
     if (r.vocab < o.trainer.vocab)
         printf("  the text has no more pairs to merge: %" PRId64 " of %" PRId64 " tokens; a model's vocab_size may stay at the former\n", r.vocab, o.trainer.vocab);
     return HONE_OK;

@@ -112,18 +112,25 @@ hone_status hone_learn_tokenizer(const hone_learn_options *options, hone_learn_r
     hone_trainer *trainer = NULL;
     double began = hone_clock_s();
     *report = (hone_learn_report){ 0 };
-    hone_status status = hone_trainer_new(&trainer, &options->trainer);
+    hone_trainer_options how = options->trainer;
+    char *folder = hone_format("%s.counts.tmp", options->output);
+    if (how.memory_bytes == 0) how.memory_bytes = hone_memory_available_bytes() / 4; // learning takes about as much again
+    how.spill_folder = folder;
+    hone_status status = folder ? hone_trainer_new(&trainer, &how) : HONE_FAILED;
     if (!status) status = read_files(trainer, options, report);
-    if (!status && hone_trainer_words(trainer) == 0) status = hone_fail("%s: no text in it%s", options->files[0], options->n_files > 1 ? " nor in the other files" : "");
+    if (!status && hone_trainer_words(trainer) == 0 && !hone_trainer_spilled(trainer)) status = hone_fail("%s: no text in it%s", options->files[0], options->n_files > 1 ? " nor in the other files" : "");
     report->read_seconds = hone_clock_s() - began;
     telling t = { options, report->bytes };
     if (!status) status = hone_trainer_run(trainer, tell, &t);
     report->learn_seconds = hone_clock_s() - began - report->read_seconds;
     if (!status) {
         report->words = hone_trainer_words(trainer);
+        report->dropped = hone_trainer_dropped(trainer);
+        report->spilled = hone_trainer_spilled(trainer);
         report->vocab = hone_trainer_vocab(trainer);
         status = save(trainer, options->trainer.base, options->output);
     }
     hone_trainer_free(trainer);
+    hone_free(folder);
     return status;
 }

@@ -13,7 +13,8 @@ typedef struct hone_learn_options {
 } hone_learn_options;
 
 typedef struct hone_learn_report {
-    int64_t bytes, words, vocab, merges;
+    int64_t bytes, words, vocab, dropped;   // dropped: rare pieces that memory had no room for
+    bool spilled;                           // counts went to disk
     double read_seconds, learn_seconds;
 } hone_learn_report;
 

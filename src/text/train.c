@@ -29,6 +29,7 @@ hone_status hone_trainer_new(hone_trainer **out, const hone_trainer_options *opt
     hone_trainer *trainer = hone_alloc(1, sizeof *trainer);
     if (!trainer) return HONE_FAILED;
     trainer->options = *options;
+    if (options->memory_bytes && !(trainer->spill.folder = hone_strdup(options->spill_folder))) { hone_free(trainer); return HONE_FAILED; }
     hone_status status = options->base ? hone_trainer_begin_at(trainer, options->base) : HONE_OK;
     if (options->base) {
         if (status) hone_trainer_free(trainer);
@@ -63,6 +64,7 @@ void hone_trainer_free(hone_trainer *trainer)
                       trainer->seen, trainer->touched };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) hone_free(owned[i]);
     hone_words_release(&trainer->words);
+    hone_spill_release(&trainer->spill);
     hone_unigram_release(&trainer->unigram);
     hone_vocab_release(&trainer->vocab);
     hone_free(trainer);
@@ -147,7 +149,9 @@ hone_status hone_trainer_add(hone_trainer *trainer, int64_t n, const char *const
         hone_words_release(&mine);
         hone_buffer_release(&room);
     }
-    return status ? hone_fail("%s", message) : HONE_OK;
+    if (status) return hone_fail("%s", message);
+    bool full = trainer->options.memory_bytes && hone_words_memory(&trainer->words) > trainer->options.memory_bytes / 2; // the other half: the threads' own tables
+    return full ? hone_spill_out(&trainer->spill, &trainer->words) : HONE_OK;
 }
 
 // --- pairs
@@ -323,6 +327,7 @@ static hone_status name_union(hone_trainer *t, uint32_t left, uint32_t right, in
 hone_status hone_trainer_run(hone_trainer *t, void (*progress)(void *context, int64_t vocab), void *context)
 {
     int64_t reserved = t->options.n_special + 257; // <unk> and the bytes
+    if (t->spill.rounds && (hone_spill_out(&t->spill, &t->words) || hone_spill_in(&t->spill, t->options.memory_bytes, &t->words))) return HONE_FAILED;
     if (t->options.unigram) return hone_unigram_learn(&t->words, t->options.vocab - reserved, &t->unigram, progress, context);
     hone_status status = lay_out_words(t);
     while (!status && t->vocab.count < t->options.vocab && t->n_heap) {
@@ -349,6 +354,8 @@ int64_t hone_trainer_vocab(const hone_trainer *trainer)
 {
     return trainer->options.unigram ? trainer->options.n_special + 257 + trainer->unigram.count : trainer->vocab.count;
 }
+int64_t hone_trainer_dropped(const hone_trainer *trainer) { return trainer->spill.dropped; }
+bool hone_trainer_spilled(const hone_trainer *trainer) { return trainer->spill.rounds > 0; }
 int64_t hone_trainer_words(const hone_trainer *trainer) { return trainer->words.count; }
 
 // --- tokenizer.json

@@ -5,7 +5,8 @@
 //
 // The result equals Hugging Face tokenizers' BpeTrainer with initial_alphabet=ByteLevel.alphabet() on the same texts: ids
 // are special tokens, then the 256 bytes in the order of their characters, then merges; ties between pairs of equal count
-// go to the lower ids. It depends neither on the order of texts nor on the number of threads.
+// go to the lower ids. It depends neither on the order of texts nor on the number of threads, nor on memory_bytes unless
+// words had to be left out.
 //
 // A Unigram model (train_unigram.c) counts words that begin with a space, written ▁; ids are special tokens, <unk>, the 256
 // bytes (any text can be written), then pieces, the likeliest first. It decodes to the very text as well.
@@ -21,6 +22,8 @@ typedef struct hone_trainer_options {
     int64_t min_count;                      // pairs that occur less often are not merged
     const char *const *special; int64_t n_special;  // first ids; the first one closes texts (eos)
     bool unigram;                           // a Unigram model, not BPE
+    int64_t memory_bytes;                   // of the table of words; 0: no bound. Above, counts go to disk:
+    const char *spill_folder;               // a folder for them, made when needed and removed in the end
     const struct hone_tokenizer *base;      // not NULL: extends this BPE tokenizer to `vocab` ids; borrowed
 } hone_trainer_options;
 
@@ -32,4 +35,6 @@ hone_status hone_trainer_add(hone_trainer *trainer, int64_t n, const char *const
 hone_status hone_trainer_run(hone_trainer *trainer, void (*progress)(void *context, int64_t vocab), void *context);
 int64_t hone_trainer_vocab(const hone_trainer *trainer);    // reached; less than asked for where the text has no more pairs
 int64_t hone_trainer_words(const hone_trainer *trainer);    // distinct pieces
+int64_t hone_trainer_dropped(const hone_trainer *trainer);  // rare ones that memory_bytes had no room for
+bool hone_trainer_spilled(const hone_trainer *trainer);     // counts went to disk
 hone_status hone_trainer_save(const hone_trainer *trainer, const char *path);   // tokenizer.json

@@ -1,6 +1,7 @@
 // train_parts.h: the inside of a trainer, shared by train.c and train_extend.c.
 #pragma once
 #include "text/parts.h"
+#include "text/spill.h"
 #include "text/train.h"
 #include "text/train_unigram.h"
 #include "text/words.h"
@@ -11,7 +12,7 @@ typedef struct { int32_t pair, word; } hone_sighting;    // a pair that a merge 
 
 struct hone_trainer {
     hone_trainer_options options;
-    hone_words words;
+    hone_words words; hone_spill spill;
     hone_vocab vocab;                               // contents in GPT-2's alphabet
     int32_t byte_id[256];
     int32_t (*merge)[2]; int64_t n_merges, merge_capacity;

@@ -233,6 +233,47 @@ static void test_training_does_not_depend_on_threads_or_parts(void **state)
     hone_free(text);
 }
 
+// Counts that go to disk again and again give the same tokenizer; where even the sums find no room, the rarest words go.
+static void test_training_in_little_memory_learns_the_same(void **state)
+{
+    (void)state;
+    enum { SIZE = 300000, PARTS = 60 };
+    char *text = make_text(SIZE, 3), *file[2];
+    size_t file_size[2];
+    for (int little = 0; little < 2; little++) {
+        hone_trainer *trainer;
+        char *folder = hone_strdup(test_path("counts"));
+        must(hone_trainer_new(&trainer, &(hone_trainer_options){ .vocab = 900, .memory_bytes = little ? 1600000 : 1 << 30, .spill_folder = folder }));
+        for (int p = 0; p < PARTS; p++) {
+            const char *part = text + p * (SIZE / PARTS);
+            size_t size = SIZE / PARTS;
+            must(hone_trainer_add(trainer, 1, &part, &size, false));
+        }
+        assert_int_equal(hone_trainer_spilled(trainer), little);
+        assert_int_equal(hone_dir_exists(folder), little);
+        must(hone_trainer_run(trainer, NULL, NULL));
+        assert_int_equal(hone_trainer_dropped(trainer), 0);
+        must(hone_trainer_save(trainer, test_path("t.json")));
+        hone_trainer_free(trainer);
+        assert_false(hone_dir_exists(folder));
+        hone_free(folder);
+        must(hone_file_read(test_path("t.json"), &file[little], &file_size[little]));
+    }
+    assert_int_equal(file_size[0], file_size[1]);
+    assert_memory_equal(file[0], file[1], file_size[0]);
+    hone_free(file[0]);
+    hone_free(file[1]);
+    hone_trainer *trainer;
+    must(hone_trainer_new(&trainer, &(hone_trainer_options){ .vocab = 900, .memory_bytes = 20000, .spill_folder = test_path("counts") }));
+    size_t size = SIZE;
+    const char *whole = text;
+    must(hone_trainer_add(trainer, 1, &whole, &size, false));
+    must(hone_trainer_run(trainer, NULL, NULL));
+    assert_true(hone_trainer_dropped(trainer) > 0 && hone_trainer_words(trainer) > 0);
+    hone_trainer_free(trainer);
+    hone_free(text);
+}
+
 // Of pairs with equal counts, the one with the lower ids is merged first; the vocabulary ends where no pair is left.
 static void test_training_breaks_ties_by_ids_and_stops_when_exhausted(void **state)
 {
@@ -437,7 +478,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_merges_fallback_and_unknown_characters), cmocka_unit_test(test_decoding_in_parts_equals_the_whole),
         cmocka_unit_test(test_utf8_is_cut_at_whole_characters_only), cmocka_unit_test(test_what_is_not_supported_is_refused_by_name),
-        cmocka_unit_test(test_training_does_not_depend_on_threads_or_parts), cmocka_unit_test(test_training_breaks_ties_by_ids_and_stops_when_exhausted),
+        cmocka_unit_test(test_training_does_not_depend_on_threads_or_parts), cmocka_unit_test(test_training_in_little_memory_learns_the_same), cmocka_unit_test(test_training_breaks_ties_by_ids_and_stops_when_exhausted),
         cmocka_unit_test(test_training_refuses_impossible_sizes), cmocka_unit_test(test_any_bytes_come_back),
         cmocka_unit_test(test_threads_and_the_cache_change_nothing), cmocka_unit_test(test_long_pieces_take_no_quadratic_time),
         cmocka_unit_test(test_saved_tokenizers_are_the_same), cmocka_unit_test(test_stories260K), cmocka_unit_test(test_the_identity_tells_tokenizers_apart),
