@@ -3,12 +3,9 @@
 #include <string.h>
 
 static uint64_t mend(uint64_t key) { return key ? key : 0x5bd1e9955bd1e995u; }
-// Keys are hashes already, but shards of them (all that fell to one band) may share bits.
-static uint64_t place(const hone_keyset *set, uint64_t key) { return (key * 0x9E3779B97F4A7C15u) & (uint64_t)(set->capacity - 1); }
-
 static uint64_t *find(const hone_keyset *set, uint64_t key)
 {
-    uint64_t at = place(set, key);
+    uint64_t at = hone_keyset_place(set, key);
     while (set->slot[at] && set->slot[at] != key) at = (at + 1) & (uint64_t)(set->capacity - 1);
     return &set->slot[at];
 }

@@ -9,8 +9,13 @@ bool hone_keyset_has(const hone_keyset *set, uint64_t key);
 hone_status hone_keyset_add(hone_keyset *set, uint64_t key, bool *fresh);   // fresh: it was not there (NULL: no matter)
 void hone_keyset_clear(hone_keyset *set);                                   // keeps its memory
 void hone_keyset_release(hone_keyset *set);
-// Asks the processor for the place where a key would stand.
+// Where a key would stand: the high bits of a product, which depend on all bits of the key.
+static inline uint64_t hone_keyset_place(const hone_keyset *set, uint64_t key)
+{
+    return (key * 0x9E3779B97F4A7C15u) >> (__builtin_clzll((uint64_t)set->capacity) + 1);
+}
+// Asks the processor for that place.
 static inline void hone_keyset_prefetch(const hone_keyset *set, uint64_t key)
 {
-    if (set->capacity) __builtin_prefetch(&set->slot[(key * 0x9E3779B97F4A7C15u) & (uint64_t)(set->capacity - 1)]);
+    if (set->capacity) __builtin_prefetch(&set->slot[hone_keyset_place(set, key)]);
 }
