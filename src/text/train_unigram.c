@@ -51,7 +51,10 @@ static int by_score(const void *a, const void *b)
 static double digamma(double x) // Bernardo 1976, AS 103
 {
     double result = 0.0;
-    for (; x < 7.0; x++) result -= 1.0 / x;
+    while (x < 7.0) { // psi(x) = psi(x + 1) - 1 / x
+        result -= 1.0 / x;
+        x += 1.0;
+    }
     x -= 0.5;
     double square = 1.0 / (x * x);
     return result + log(x) + square / 24.0 - square * square * 7.0 / 960.0 + square * square * square * 31.0 / 8064.0;
