@@ -38,10 +38,12 @@ static hone_status describe_sources(const hone_pipeline *p, json_t *more)
 static hone_status describe_report(const hone_pipeline *p, json_t *more)
 {
     const hone_prepare_report *r = p->report;
-    hone_status status = hone_cleaning_report(&p->cleaning, &p->report->cleaning);
+    json_t *filters = NULL;
+    hone_status status = hone_cleaning_report(&p->cleaning, &filters);
     if (status) return status;
-    json_t *row = json_pack("{s:I, s:I, s:I, s:I, s:O}", "empty", (json_int_t)r->empty, "invalid_utf8", (json_int_t)r->invalid, "long_lines", (json_int_t)r->long_lines,
-                            "files_passed_over", (json_int_t)r->passed_over, "filters", r->cleaning);
+    if (p->cleaning.any) p->report->cleaning = json_incref(filters);
+    json_t *row = json_pack("{s:I, s:I, s:I, s:I, s:o}", "empty", (json_int_t)r->empty, "invalid_utf8", (json_int_t)r->invalid, "long_lines", (json_int_t)r->long_lines,
+                            "files_passed_over", (json_int_t)r->passed_over, "filters", filters);
     return !row || json_object_set_new(more, "report", row) ? hone_fail("out of memory") : HONE_OK;
 }
 

@@ -50,7 +50,7 @@ typedef struct hone_prepare_report {
     int64_t long_lines;             // documents with a line of more than HONE_LONG_LINE_BYTES
     int64_t files, passed_over;     // inputs; files in folders of no known format
     char *passed_example;           // hone_prepare_report_release()
-    json_t *cleaning;               // account of the filters (clean.h), in the order of their table
+    json_t *cleaning;               // account of the filters (clean.h), in the order of their table; NULL: there are none
     int64_t vocab;
     double seconds;
     bool resumed;                   // an earlier, killed run was gone on with
