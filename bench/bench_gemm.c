@@ -175,7 +175,7 @@ static double median(double *v, int n)
 
 int main(int argc, char **argv)
 {
-    static double (*const peaks[HONE_ISA_COUNT])(int64_t, double *) = { hone_peak_loop_portable, hone_peak_loop_avx2, hone_peak_loop_avx512, hone_peak_loop_avx512 };
+    static double (*const peaks[HONE_ISA_COUNT])(int64_t, double *) = { hone_peak_loop_portable, hone_peak_loop_avx2, hone_peak_loop_avx512, hone_peak_loop_avx512, hone_peak_loop_avx512 };
     enum { ROUNDS = 15 };
     bool json = false, quick = false;
     const char *only = "";

@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-const char *const hone_isa_name[HONE_ISA_COUNT] = { "portable", "avx2", "avx512", "amx" };
+const char *const hone_isa_name[HONE_ISA_COUNT] = { "portable", "avx2", "avx512", "avx512_bf16", "amx" };
 
 static hone_cpu_info info;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -56,7 +56,7 @@ static void read_features(void)
     tiles = tiles && bit(d7, 24) && tiles_granted(); // AMX-TILE
     info.amx_bf16 = tiles && bit(d7, 22);
     info.amx_int8 = tiles && bit(d7, 25);
-    info.best = info.amx_bf16 && info.avx512 ? HONE_ISA_AMX : info.avx512 ? HONE_ISA_AVX512 : info.avx2 ? HONE_ISA_AVX2 : HONE_ISA_PORTABLE;
+    info.best = info.amx_bf16 && info.avx512 ? HONE_ISA_AMX : info.avx512_bf16 ? HONE_ISA_AVX512_BF16 : info.avx512 ? HONE_ISA_AVX512 : info.avx2 ? HONE_ISA_AVX2 : HONE_ISA_PORTABLE;
 }
 
 static void read_model(void)
@@ -142,7 +142,7 @@ hone_status hone_cpu_isa(hone_isa *isa)
         *isa = (hone_isa)i;
         return HONE_OK;
     }
-    return hone_fail("HONE_ISA=%s: unknown; use portable, avx2, avx512 or amx", forced);
+    return hone_fail("HONE_ISA=%s: unknown; use portable, avx2, avx512, avx512_bf16 or amx", forced);
 }
 
 hone_status hone_cpu_threads(int *threads)

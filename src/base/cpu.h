@@ -1,10 +1,10 @@
-// cpu.h: what this machine is: instruction sets, cores, caches, clock. HONE_ISA=portable|avx2|avx512|amx forces a lower set.
+// cpu.h: what this machine is: instruction sets, cores, caches, clock. HONE_ISA=portable|avx2|avx512|avx512_bf16|amx forces a lower set.
 #pragma once
 #include "base/error.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum { HONE_ISA_PORTABLE, HONE_ISA_AVX2, HONE_ISA_AVX512, HONE_ISA_AMX, HONE_ISA_COUNT } hone_isa; // kernels exist for these
+typedef enum { HONE_ISA_PORTABLE, HONE_ISA_AVX2, HONE_ISA_AVX512, HONE_ISA_AVX512_BF16, HONE_ISA_AMX, HONE_ISA_COUNT } hone_isa; // kernels exist for these
 extern const char *const hone_isa_name[HONE_ISA_COUNT];
 
 typedef struct {

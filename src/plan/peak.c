@@ -9,7 +9,7 @@ static const double SLICE_S = 0.002, WINDOW_S = 0.12;
 
 static double (*const loop[HONE_ISA_COUNT])(int64_t, double *) = {
     [HONE_ISA_PORTABLE] = hone_peak_loop_portable, [HONE_ISA_AVX2] = hone_peak_loop_avx2, [HONE_ISA_AVX512] = hone_peak_loop_avx512,
-    [HONE_ISA_AMX] = hone_peak_loop_amx,
+    [HONE_ISA_AVX512_BF16] = hone_peak_loop_avx512_bf16, [HONE_ISA_AMX] = hone_peak_loop_amx,
 };
 
 // Seconds of one slice; *flops is what it computed.
@@ -45,7 +45,9 @@ double hone_peak_flops(int threads, hone_isa isa, hone_dtype product)
         } while (hone_clock_s() < end);
         total += best;
     }
-    return isa == HONE_ISA_AMX && product == HONE_bf16 ? 6 * total : total; // an f32 product on tiles is six of bf16
+    if (product == HONE_bf16 && isa == HONE_ISA_AVX512_BF16) return 2 * total; // an instruction takes pairs
+    if (product == HONE_bf16 && isa == HONE_ISA_AMX) return 6 * total;         // an f32 product on tiles is six of bf16
+    return total;
 }
 
 double hone_peak_bandwidth_in(void *pages, int64_t size_bytes, int threads)

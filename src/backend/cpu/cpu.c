@@ -13,11 +13,13 @@ typedef struct cpu_backend {
     int threads;
 } cpu_backend;
 
-extern const hone_cpu_kernels hone_cpu_kernels_portable, hone_cpu_kernels_avx2, hone_cpu_kernels_avx512, hone_cpu_kernels_amx;
+extern const hone_cpu_kernels hone_cpu_kernels_portable, hone_cpu_kernels_avx2, hone_cpu_kernels_avx512, hone_cpu_kernels_avx512_bf16,
+    hone_cpu_kernels_amx;
 const hone_cpu_kernels *const hone_cpu_kernel_tables[HONE_ISA_COUNT] = {
     [HONE_ISA_PORTABLE] = &hone_cpu_kernels_portable,
     [HONE_ISA_AVX2] = &hone_cpu_kernels_avx2,
     [HONE_ISA_AVX512] = &hone_cpu_kernels_avx512,
+    [HONE_ISA_AVX512_BF16] = &hone_cpu_kernels_avx512_bf16,
     [HONE_ISA_AMX] = &hone_cpu_kernels_amx,
 };
 

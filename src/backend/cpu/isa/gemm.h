@@ -42,7 +42,7 @@ typedef struct gemm {
 } gemm;
 
 // A core: how tiles and panels are laid out, who makes them and who multiplies them. gemm_fma.c is on vector multiply-adds,
-// gemm_amx.c on matrix tiles. Their bits differ, so that one operation on one form of a weight stays with one core.
+// gemm_dot.c on dot products of bf16, gemm_amx.c on matrix tiles. Their bits differ, so that one operation on one form of a weight stays with one core.
 //
 // Makers of panels and tiles: `n` rows or columns of a source, ld apart; bf16 sources are widened.
 //   panel_of_rows     panel (k, i) = source row i (of n <= NR), element k     rows NULL: i * ld, else rows[i] * ld
@@ -73,6 +73,10 @@ V_INLINE const gemm_core *gemm_stream_core_of(hone_dtype product) { return produ
 #define gemm_amx_bf16 ISA(hone_cpu_gemm_amx_bf16)
 extern const gemm_core gemm_amx, gemm_amx_bf16;
 V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_amx_bf16 : &gemm_amx; }
+#elif defined __AVX512BF16__
+#define gemm_dot ISA(hone_cpu_gemm_dot)
+extern const gemm_core gemm_dot;
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_dot : &gemm_fma; }
 #else
 V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma; }
 #endif
@@ -119,6 +123,15 @@ V_INLINE void tile_finish(float *c, vf sum0, vf sum1, int64_t width, const float
     tile_store(c, sum0, width);
     tile_store(c + VW, sum1, width - VW);
 }
+
+#if VW == 16
+// Lane i: (x[i], y[i]) rounded to bf16, x in the low half.
+V_INLINE __m512i bf16_pairs(vf x, vf y)
+{
+    const __m512i low = _mm512_srli_epi32((__m512i)v_round_bf16(x), 16);
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi32((int)0xffff0000), (__m512i)v_round_bf16(y), low, 0xca); // mask ? y : x
+}
+#endif
 
 // n (<= VW) elements from element `at` of a source, zeros behind them.
 V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_t n)

@@ -122,8 +122,7 @@ V_INLINE void store_line(const int parts, char *line, vf x, vf y)
 {
     const __m512i top = _mm512_set1_epi32((int)0xffff0000), half = _mm512_set1_epi32(0x8000);
     if (parts == 1) {
-        x = v_round_bf16(x), y = v_round_bf16(y);
-        _mm512_store_si512(line, _mm512_ternarylogic_epi32(top, (__m512i)y, _mm512_srli_epi32((__m512i)x, 16), 0xca));
+        _mm512_store_si512(line, bf16_pairs(x, y));
         return;
     }
     const __m512i xh = _mm512_and_si512((__m512i)x, top), yh = _mm512_and_si512((__m512i)y, top);

@@ -5,4 +5,5 @@
 double hone_peak_loop_portable(int64_t turns, double *flops);
 double hone_peak_loop_avx2(int64_t turns, double *flops);
 double hone_peak_loop_avx512(int64_t turns, double *flops);
+double hone_peak_loop_avx512_bf16(int64_t turns, double *flops);
 double hone_peak_loop_amx(int64_t turns, double *flops); // f32 by six products of bf16 tiles (gemm_amx.c)

@@ -1,19 +1,20 @@
-// vec.h: one vocabulary for three vector widths, so that a kernel is written once and compiled three times.
+// vec.h: one vocabulary for three vector widths, so that a kernel is written once and compiled for each set.
 //
-//     HONE_ISA   VW   what it stands on
-//     portable    4   GNU vector types only: any compiler, any chip
-//     avx2        8   AVX2 + FMA + F16C
-//     avx512     16   AVX-512 F, DQ, BW, VL
-//     amx        16   the same, and matrix tiles for the products (gemm_amx.c)
+//     HONE_ISA      VW   what it stands on
+//     portable       4   GNU vector types only: any compiler, any chip
+//     avx2           8   AVX2 + FMA + F16C
+//     avx512        16   AVX-512 F, DQ, BW, VL
+//     avx512_bf16   16   and dot products of bf16 (gemm_dot.c)
+//     amx           16   AVX-512 and matrix tiles (gemm_amx.c)
 //
-// vf VW floats, vi VW 32-bit integers, vm a mask of VW lanes. ISA(name) is name_portable, name_avx2, name_avx512 or name_amx.
+// vf VW floats, vi VW 32-bit integers, vm a mask of VW lanes. ISA(name) is name_<HONE_ISA>.
 // Reductions and v_exp have one fixed order of operations per width, so results repeat bit for bit; they differ between
 // widths by rounding. *_n variants touch the first n lanes only (0 <= n <= VW): tails read and write nothing beyond them.
 #pragma once
 #include <stdint.h>
 #include <string.h>
 #ifndef HONE_ISA
-#error "compiled once per instruction set: -DHONE_ISA=portable|avx2|avx512|amx"
+#error "compiled once per instruction set: -DHONE_ISA=portable|avx2|avx512|avx512_bf16|amx"
 #endif
 #define HONE_PASTE_(a, b) a##_##b
 #define HONE_PASTE(a, b) HONE_PASTE_(a, b)

@@ -1,0 +1,141 @@
+// gemm_dot.c: the core on AVX512-BF16 dot products, for products of operands rounded to bf16: an instruction multiplies two
+// pairs a lane where a fused multiply-add multiplies one, at the same rate on Zen 4.
+//
+// As gemm_fma.c, with a pair of steps in the place of a step. Storage is in cells of 32 steps: 16 lines of pairs (i, i + 16),
+// one 32-bit pair for each row of a tile (MR) or column of a panel (NR); so lines are made of two vectors by masks and shifts.
+//
+//     line i:   (x[i][0], x[i + 16][0])  (x[i][1], x[i + 16][1])  ...
+#include "backend/cpu/isa/gemm.h"
+#ifdef __AVX512BF16__
+
+enum { MR = 14, DEPTH = 32, PAIRS = 16 }; // 28 sums + 2 of B + 1 broadcast of 32 registers
+
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+
+// One tile of R rows (constant) over `pairs` pairs of steps. By hand for the reason that gemm_fma.c gives.
+#define ADD_DOT(sum, s, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(s), "v"(b))
+V_INLINE void tile(const int R, int64_t pairs, const int32_t *a, const int32_t *b, float *c, int64_t ldc, int64_t width,
+                   const float *bias, const float *addend)
+{
+#define BEGIN(r) vf sum##r##0 = v_zero(), sum##r##1 = v_zero();
+    EACH_ROW(BEGIN)
+    for (; pairs > 0; pairs--, a += MR, b += NR) {
+        const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + VW);
+#define ROW(r)                                    \
+        if (r < R) {                              \
+            const __m512i s = _mm512_set1_epi32(a[r]); \
+            ADD_DOT(sum##r##0, s, b0);            \
+            ADD_DOT(sum##r##1, s, b1);            \
+        }
+        EACH_ROW(ROW)
+    }
+#define FINISH(r) if (r < R) tile_finish(c + r * ldc, sum##r##0, sum##r##1, width, bias, addend ? addend + r * ldc : NULL);
+    EACH_ROW(FINISH)
+}
+
+typedef void tile_fn(int64_t pairs, const int32_t *a, const int32_t *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend);
+#define TILE(R)                                                                                                                \
+    static void tile_##R(int64_t pairs, const int32_t *a, const int32_t *b, float *c, int64_t ldc, int64_t width, const float *bias, \
+                         const float *addend) { tile(R, pairs, a, b, c, ldc, width, bias, addend); }
+#define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+EACH_HEIGHT(TILE)
+#define ENTRY(R) tile_##R,
+static tile_fn *const tile_of[MR] = { EACH_HEIGHT(ENTRY) };
+
+static void tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
+
+static void block(const gemm *g, span tiles, span panels)
+{
+    const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
+    for (int64_t k = 0; k < g->depth; k += KC) {
+        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(&gemm_dot, depth);
+        const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
+        const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
+        if (g->make) tiles_of_rows(g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
+        for (int64_t j = panels.from; j < panels.to; j++)
+            for (int64_t i = tiles.from; i < tiles.to; i++) {
+                const int64_t row = gemm_tile_row(&gemm_dot, g->rows, i), height = gemm_tile_row(&gemm_dot, g->rows, i + 1) - row;
+                const int64_t at = row * g->ldc + j * NR;
+                tile_of[height - 1](divide_up(depth, DEPTH) * PAIRS, (const int32_t *)(a + i * tile_bytes),
+                                    (const int32_t *)(g->b + j * g->b_panel + gemm_panel_bytes(&gemm_dot, k)), g->c + at, g->ldc,
+                                    g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
+            }
+    }
+}
+
+// Panels and tiles ------------------------------------------------------------------------------------------------------
+
+static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+{
+    int32_t *cell = to;
+    for (int64_t k = 0; k < depth; k += DEPTH, cell += PAIRS * NR)
+        for (int64_t part = 0; part < NR; part += 16) {
+            vf x[16], y[16];
+            for (int64_t i = 0; i < 16; i++) {
+                const bool there = part + i < n;
+                const int64_t at = there ? (rows ? rows[part + i] : part + i) * ld + k : 0;
+                x[i] = there ? source_load(source, dtype, at, depth - k) : v_zero();
+                y[i] = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
+            }
+            v_transpose(x);
+            v_transpose(y);
+            for (int64_t i = 0; i < PAIRS; i++) _mm512_storeu_si512(cell + i * NR + part, bf16_pairs(x[i], y[i]));
+        }
+}
+
+static void panel_of_columns(void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+{
+    int32_t *line = to;
+    for (int64_t k = 0; k < depth; k += DEPTH)
+        for (int64_t i = k; i < k + PAIRS; i++, line += NR)
+            for (int64_t part = 0; part < NR; part += 16) {
+                const vf x = i < depth ? source_load(source, dtype, (rows ? rows[i] : i) * ld + part, n - part) : v_zero();
+                const vf y = i + 16 < depth ? source_load(source, dtype, (rows ? rows[i + 16] : i + 16) * ld + part, n - part) : v_zero();
+                _mm512_storeu_si512(line + part, bf16_pairs(x, y));
+            }
+}
+
+// A line of a tile is shorter than a vector: the first MR of it.
+static void store_rows(int32_t *line, vf x, vf y) { _mm512_mask_storeu_epi32(line, v_first(MR), bf16_pairs(x, y)); }
+
+static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
+{
+    int32_t *cell = to;
+    for (int64_t t = tile.from; t < tile.to; t++) {
+        const int64_t row = gemm_tile_row(&gemm_dot, rows, t), height = gemm_tile_row(&gemm_dot, rows, t + 1) - row;
+        for (int64_t k = 0; k < depth; k += DEPTH, cell += PAIRS * MR) {
+            vf x[16], y[16];
+            for (int64_t i = 0; i < 16; i++) {
+                x[i] = i < height ? source_load(source, dtype, (row + i) * ld + k, depth - k) : v_zero();
+                y[i] = i < height ? source_load(source, dtype, (row + i) * ld + k + 16, depth - k - 16) : v_zero();
+            }
+            v_transpose(x);
+            v_transpose(y);
+            for (int64_t i = 0; i < PAIRS; i++) store_rows(cell + i * MR, x[i], y[i]);
+        }
+    }
+}
+
+static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+{
+    const int64_t tile_bytes = gemm_tile_bytes(&gemm_dot, depth);
+    for (int64_t k = 0; k < depth; k += DEPTH)
+        for (int64_t t = tile.from; t < tile.to; t++) {
+            const int64_t row = gemm_tile_row(&gemm_dot, rows, t), height = gemm_tile_row(&gemm_dot, rows, t + 1) - row;
+            int32_t *cell = (int32_t *)((char *)to + t * tile_bytes) + k / DEPTH * PAIRS * MR;
+            vf total = v_zero();
+            for (int64_t i = 0; i < PAIRS; i++) {
+                const vf x = k + i < depth ? v_load_n(source + (k + i) * ld + row, height) : v_zero();
+                const vf y = k + i + 16 < depth ? v_load_n(source + (k + i + 16) * ld + row, height) : v_zero();
+                total += x + y;
+                store_rows(cell + i * MR, x, y);
+            }
+            if (sum) v_store_n(sum + row, v_load_n(sum + row, height) + total, height);
+        }
+}
+
+const gemm_core gemm_dot = { .rows = MR, .even = true, .grain = DEPTH, .bytes = 2, .block = block, .panel_of_rows = panel_of_rows,
+                             .panel_of_columns = panel_of_columns, .tiles_of_rows = tiles_of_rows, .tiles_of_columns = tiles_of_columns };
+#else
+typedef int empty_file; // a translation unit needs a declaration
+#endif
