@@ -40,6 +40,7 @@ static hone_tid living_form(hone_graph *graph, hone_tid w, hone_form form, hone_
 
 hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms policy)
 {
+    if (graph->failed) return hone_fail("out of memory while the graph was built");
     if (policy == HONE_FORMS_NONE) return HONE_OK;
     hone_program before = *program, *now = graph->now;
     const hone_phase phase = graph->phase;

@@ -183,6 +183,7 @@ static hone_status reserve(context *c, int64_t more)
 
 hone_status hone_pass_grad(hone_graph *graph, hone_tid **grad_of)
 {
+    if (graph->failed) return hone_fail("out of memory while the graph was built");
     context c = { .graph = graph };
     hone_phase phase = graph->phase;
     int layer = graph->layer;

@@ -8,7 +8,12 @@
 hone_graph *hone_graph_new(void)
 {
     hone_graph *graph = hone_alloc(1, sizeof *graph);
-    if (graph) graph->layer = HONE_NONE;
+    if (!graph) return NULL;
+    graph->layer = HONE_NONE;
+    if (hone_grow(&graph->tensor, 0, &graph->capacity, sizeof *graph->tensor)) { // slot 0 is there: see new_tensor
+        hone_free(graph);
+        return NULL;
+    }
     return graph;
 }
 
@@ -33,12 +38,11 @@ hone_program *hone_graph_program(hone_graph *graph, const char *name)
 }
 
 // A row of the tensor table to fill. When memory ran out the graph is marked failed and slot 0 serves as scratch, so that
-// builders need no check after each line; hone_session_plan refuses a failed graph.
+// builders need no check after each line: no shape is looked at any more, passes and hone_session_plan refuse the graph.
 static hone_tid new_tensor(hone_graph *graph)
 {
     static hone_tensor empty = { .live = HONE_NONE, .base = HONE_NONE, .layer = HONE_NONE };
     if (graph->failed || hone_grow(&graph->tensor, graph->n_tensor, &graph->capacity, sizeof *graph->tensor)) {
-        HONE_ASSERT(graph->n_tensor > 0, "no memory for the first tensor of a graph");
         graph->failed = true;
         return 0;
     }
@@ -69,6 +73,7 @@ hone_tid hone_graph_view(hone_graph *graph, hone_tid base, int64_t row, int64_t 
     hone_tid id = new_tensor(graph);
     hone_tensor *tensor = hone_at(graph, id);
     const hone_tensor *of = hone_at(graph, base);
+    if (graph->failed) return id;
     HONE_ASSERT(row >= 0 && rows > 0 && row + rows <= of->dim[0], "rows %lld + %lld of %s, which has %lld", (long long)row,
                 (long long)rows, of->name, (long long)of->dim[0]);
     *tensor = *of;
@@ -234,6 +239,12 @@ hone_node *hone_graph_add(hone_graph *graph, hone_op op, const hone_attr *attr, 
     if (attr) node.attr = *attr;
     memcpy(node.in, in, (size_t)info->n_in * sizeof *in);
     for (int i = 0; i < info->n_out; i++) node.out[i] = info->out[i].update && update ? *update++ : HONE_NONE;
+    static hone_node scratch; // where memory ran out: see new_tensor
+    if (graph->failed) {
+        scratch = node;
+        for (int i = 0; i < info->n_out; i++) if (!info->out[i].update && !info->out[i].optional) scratch.out[i] = 0;
+        return &scratch;
+    }
 
     hone_binding binding = { 0 };
     hone_status status = bind_attributes(&node, &binding) || bind_operands(graph, &node, &binding, false) ? HONE_FAILED : HONE_OK;
@@ -241,7 +252,6 @@ hone_node *hone_graph_add(hone_graph *graph, hone_op op, const hone_attr *attr, 
     for (int i = 0; i < info->n_out; i++)
         if (!info->out[i].update && !info->out[i].optional) node.out[i] = new_output(graph, &node, info, i, &binding);
 
-    static hone_node scratch; // where memory ran out: see new_tensor
     hone_program *now = graph->now;
     if (graph->failed || hone_grow(&now->node, now->count, &now->capacity, sizeof node)) {
         graph->failed = true;

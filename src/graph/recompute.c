@@ -67,6 +67,7 @@ static hone_status twin(context *c, hone_tid id, hone_tid *out)
 
 hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_drop_fn drop, void *drop_context)
 {
+    if (graph->failed) return hone_fail("out of memory while the graph was built");
     hone_program before = *program;
     context c = { .graph = graph, .program = program, .old = before.node, .n_before = graph->n_tensor };
     hone_status status = HONE_FAILED;
