@@ -96,6 +96,7 @@ static hone_status list_checkpoints(const char *folder, bool json)
         struct tm local;
         if (stat(e->path, &about) == 0) strftime(saved, sizeof saved, "%Y-%m-%d %H:%M", localtime_r(&about.st_mtime, &local));
         bool readable = hone_checkpoint_read_state(e->path, &state) == HONE_OK;
+        if (!readable && !hone_dir_exists(e->path)) continue; // a run under way has just taken it away
         int64_t bytes = bytes_of(e->path);
         if (json) json_array_append_new(rows, entry_json(e, readable ? &state : NULL, bytes, e->step == best, saved));
         else print_entry(e, readable ? &state : NULL, bytes, e->step == best, saved);

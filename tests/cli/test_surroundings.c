@@ -127,7 +127,8 @@ static void test_a_locale_with_a_decimal_comma(void **state)
               "LOCPATH=\"$AT/locales\" LC_ALL=de_DE.UTF-8 /usr/bin/printf %.1f 0,5", &output) || !strstr(output, "0,5")) {
         print_message("skipped: no locale can be made here (package locales): %s\n", output);
     } else {
-        assert_runs("LOCPATH=\"$AT/locales\" LC_ALL=de_DE.UTF-8 \"$HONE\" pretrain \"$AT/recipe.yaml\" output_dir=\"$AT/comma\"", 0, "  loss 4.");
+        // detect_leaks: glibc keeps a copy of LOCPATH
+        assert_runs("ASAN_OPTIONS=detect_leaks=0 LOCPATH=\"$AT/locales\" LC_ALL=de_DE.UTF-8 \"$HONE\" pretrain \"$AT/recipe.yaml\" output_dir=\"$AT/comma\"", 0, "  loss 4.");
         assert_true(hash_in(plain, "comma/step-12") == hash_in(plain, "out/step-12"));
         assert_int_equal(hone_file_read(log, &text, &size), HONE_OK);
         for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
