@@ -275,11 +275,11 @@ static void test_no_color(void **state)
     unsetenv("NO_COLOR");
     const char *const inspect[] = { "hone", "tokenizer", "inspect", "--text", "the cat", made, NULL };
     char *text = on_terminal(80, inspect);
-    bool coloured = strstr(text, "\033[4") != NULL;
+    bool coloured = strstr(text, "\033[") != NULL;
     hone_free(text);
     setenv("NO_COLOR", "1", 1);
     text = on_terminal(80, inspect);
-    assert_null(strstr(text, "\033[4"));
+    assert_null(strstr(text, "\033["));
     hone_free(text);
     unsetenv("NO_COLOR");
     assert_true(coloured);   // the control
