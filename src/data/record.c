@@ -176,6 +176,7 @@ void hone_csv_close(hone_csv_header *header)
 hone_status hone_record_csv(const hone_csv_header *header, const char *row, size_t size, char separator, const hone_template *fields, const char *where, hone_buffer *out)
 {
     struct { size_t from, to; } place[fields->count]; // in `taken`, of each part that is a field
+    memset(place, 0, sizeof place);
     hone_buffer taken = { 0 };
     bool more = true;
     int columns = 0;
