@@ -20,7 +20,7 @@ void hone_stop_watch(hone_stop_signals signals)
     // SA_RESETHAND: the second signal finds the default action. SA_RESTART: reads and writes under way go on.
     noted = save_asked = 0;
     watching = (int)signals;
-    for (int i = 0; i < watching; i++) {
+    for (int i = 0; i < watching && i < WATCHED; i++) {
         struct sigaction action = { .sa_handler = note, .sa_flags = (int)((watched[i] == SIGUSR1 ? 0 : SA_RESETHAND) | SA_RESTART) };
         sigemptyset(&action.sa_mask);
         sigaction(watched[i], &action, &before[i]);
@@ -29,7 +29,7 @@ void hone_stop_watch(hone_stop_signals signals)
 
 void hone_stop_unwatch(void)
 {
-    for (int i = 0; i < watching; i++) sigaction(watched[i], &before[i], NULL);
+    for (int i = 0; i < watching && i < WATCHED; i++) sigaction(watched[i], &before[i], NULL);
     watching = 0;
 }
 
