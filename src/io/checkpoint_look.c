@@ -84,8 +84,11 @@ static hone_status compare_tensors(comparison *c, const hone_safetensors *set_a,
         hone_safetensor_read(set_b, b, first, n, HONE_f32, c->piece[1]);
         for (int64_t i = 0; i < n; i++) {
             float x = c->piece[0][i], y = c->piece[1][i];
+            uint32_t x_bits, y_bits; // differing bits count, of NaN and of zeros too
+            memcpy(&x_bits, &x, sizeof x);
+            memcpy(&y_bits, &y, sizeof y);
             double delta = (double)x - (double)y;
-            differing += memcmp(&x, &y, sizeof x) != 0;
+            differing += x_bits != y_bits;
             square += (double)x * (double)x;
             square_diff += delta * delta;
             if (!(fabs(delta) <= largest)) largest = fabs(delta);   // NaN counts

@@ -35,9 +35,10 @@ static hone_status log_bad(hone_run *run, const hone_step *step, const hone_find
 {
     const hone_job *job = &run->job;
     static const char *const kind[] = { "good", "loss", "norm", "spike" };
-    json_t *row = json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:s}", "step", (json_int_t)(run->loop.step + 1), "kind", kind[step->verdict],
+    const json_int_t next = run->loop.step + 1, rows = job->rows * job->accumulation;
+    json_t *row = json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:s}", "step", next, "kind", kind[step->verdict],
         "loss", number(step->loss), "gradient_norm", number(step->norm), "zscore", number(step->zscore), "first_row", (json_int_t)job->train.now.row,
-        "rows", (json_int_t)(job->rows * job->accumulation), "action", hone_choice_name((hone_choice)run->recipe->on_bad_step));
+        "rows", rows, "action", hone_choice_name((hone_choice)run->recipe->on_bad_step));
     if (row && finding->found) {
         json_object_set_new(row, "node", json_string(finding->node));
         json_object_set_new(row, "tensor", json_string(finding->tensor));
