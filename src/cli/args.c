@@ -18,12 +18,12 @@ static void print_help(const hone_cli_command *command)
     int width = (int)strlen("help");
     char left[128];
     for (const hone_cli_option *o = command->option; o->name; o++) {
-        int n = snprintf(left, sizeof left, "%s %s", o->name, o->placeholder ? o->placeholder : "");
+        int n = snprintf(left, sizeof left, "%s %s", o->name, o->value_name ? o->value_name : "");
         if (n > width) width = n;
     }
     printf("\n");
     for (const hone_cli_option *o = command->option; o->name; o++) {
-        snprintf(left, sizeof left, "%s %s", o->name, o->placeholder ? o->placeholder : "");
+        snprintf(left, sizeof left, "%s %s", o->name, o->value_name ? o->value_name : "");
         printf("  --%-*s  %s\n", width, left, o->help);
     }
     printf("  --%-*s  %s\n\nExample:\n  %s\n", width, "help", "print this", command->example);
@@ -111,7 +111,7 @@ hone_status hone_cli_parse(const hone_cli_command *command, int *argc, char **ar
             continue;
         }
         if (!equals && option->type != HONE_CLI_FLAG && i + 1 == count)
-            return hone_fail_usage("%s: --%s needs a value: %s", command->verb, option->name, option->placeholder);
+            return hone_fail_usage("%s: --%s needs a value: %s", command->verb, option->name, option->value_name);
         hone_status status = set_value(command, option, equals ? equals + 1 : argv[++i]);
         if (status) return status;
     }

@@ -29,7 +29,7 @@ typedef struct {
     const char *name;         // without the dashes; NULL ends the table
     hone_cli_type type;
     void *out;                // left as it is where the option is absent: its default
-    const char *placeholder;  // what the value is called in --help; NULL for a flag
+    const char *value_name;  // what the value is called in --help; NULL for a flag
     const char *help;
 } hone_cli_option;
 

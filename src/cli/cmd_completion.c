@@ -7,13 +7,13 @@
 #include <string.h>
 
 // What completes the value of an option: the words of "a|b|c", or files where its name is that of one.
-static bool has_choices(const hone_cli_option_text *o) { return o->placeholder && strchr(o->placeholder, '|') && !strchr(o->placeholder, ' '); }
+static bool has_choices(const hone_cli_option_text *o) { return o->value_name && strchr(o->value_name, '|') && !strchr(o->value_name, ' '); }
 
-static bool is_file(const char *placeholder)
+static bool is_file(const char *value_name)
 {
     static const char *const names[] = { "PATH", "FILE", "DIR", "FOLDER", "MODEL", "DATA", "RUN" };
-    for (size_t i = 0; placeholder && i < sizeof names / sizeof *names; i++)
-        if (strstr(placeholder, names[i])) return true;
+    for (size_t i = 0; value_name && i < sizeof names / sizeof *names; i++)
+        if (strstr(value_name, names[i])) return true;
     return false;
 }
 
@@ -27,9 +27,9 @@ static void print_escaped(const char *text, const char *what, const char *before
         else putchar(*text);
 }
 
-static void print_choices(const char *placeholder)
+static void print_choices(const char *value_name)
 {
-    for (; *placeholder; placeholder++) putchar(*placeholder == '|' ? ' ' : *placeholder);
+    for (; *value_name; value_name++) putchar(*value_name == '|' ? ' ' : *value_name);
 }
 
 // The values of a key that has a few: enum and bool. Nothing for others.
@@ -63,10 +63,10 @@ static void print_bash_case(const hone_cli_text *t)
         printf("        --%s) ", option->name);
         if (has_choices(option)) {
             printf("values='");
-            print_choices(option->placeholder);
+            print_choices(option->value_name);
             printf("' ;;\n");
         } else {
-            printf("%s ;;\n", is_file(option->placeholder) ? "files=1" : "return");
+            printf("%s ;;\n", is_file(option->value_name) ? "files=1" : "return");
         }
     }
     printf("        esac ;;\n");
@@ -123,13 +123,13 @@ static void print_zsh_case(const hone_cli_text *t)
         print_zsh_text(option->help);
         printf("]");
         if (!option->flag) {
-            printf(":%s:", has_choices(option) ? "value" : option->placeholder);
+            printf(":%s:", has_choices(option) ? "value" : option->value_name);
             if (has_choices(option)) {
                 printf("(");
-                print_choices(option->placeholder);
+                print_choices(option->value_name);
                 printf(")");
             } else {
-                printf("%s", is_file(option->placeholder) ? "_files" : " ");
+                printf("%s", is_file(option->value_name) ? "_files" : " ");
             }
         }
         printf("'");
@@ -189,10 +189,10 @@ static void print_fish_option(const hone_cli_text *t, const hone_cli_option_text
     printf("complete -c hone -n '__hone_at %s %s' -l %s", t->verb, is_open(t) ? "" : t->word, o->name);
     if (has_choices(o)) {
         printf(" -x -a '");
-        print_choices(o->placeholder);
+        print_choices(o->value_name);
         printf("'");
     } else if (!o->flag) {
-        printf(is_file(o->placeholder) ? " -r -F" : " -x");
+        printf(is_file(o->value_name) ? " -r -F" : " -x");
     }
     printf(" -d ");
     print_fish_text(o->help);

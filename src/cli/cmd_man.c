@@ -63,7 +63,7 @@ static hone_status print_command(hone_buffer *out, const hone_cli_text *t)
     for (int o = 0; o < t->options && !status; o++) {
         char name[64];
         snprintf(name, sizeof name, "--%s", t->option[o].name);
-        status = item(out, name, t->option[o].placeholder ? t->option[o].placeholder : "", t->option[o].help);
+        status = item(out, name, t->option[o].value_name ? t->option[o].value_name : "", t->option[o].help);
     }
     return status ? status : literal(out, t->example);
 }
@@ -141,8 +141,8 @@ static hone_status print_markdown(hone_buffer *out, const hone_cli_text *text, i
         if (!status) status = hone_buffer_print(out, "\n```\nhone %s%s%s %s\n```\n\n%s\n", t->verb, t->word && !t->is_default ? " " : "", t->word && !t->is_default ? t->word : "", t->operands, t->about);
         if (!status && t->options) status = hone_buffer_print(out, "\n| option | what |\n|---|---|\n");
         for (int o = 0; o < t->options && !status; o++) {
-            status = hone_buffer_print(out, "| `--%s%s", t->option[o].name, t->option[o].placeholder ? " " : "");
-            for (const char *c = t->option[o].placeholder; c && *c && !status; c++) status = hone_buffer_print(out, *c == '|' ? "\\%c" : "%c", *c);
+            status = hone_buffer_print(out, "| `--%s%s", t->option[o].name, t->option[o].value_name ? " " : "");
+            for (const char *c = t->option[o].value_name; c && *c && !status; c++) status = hone_buffer_print(out, *c == '|' ? "\\%c" : "%c", *c);
             if (!status) status = hone_buffer_print(out, "` | %s |\n", t->option[o].help);
         }
         if (!status) status = hone_buffer_print(out, "\nExample: `%s`\n", t->example);

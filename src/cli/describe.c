@@ -36,7 +36,7 @@ static void take(const hone_cli_command *command)
     if (!(now->option = hone_alloc((size_t)n + 1, sizeof *now->option))) { failed = HONE_FAILED; return; }
     for (now->options = 0; now->options < n; now->options++) {
         const hone_cli_option *o = &command->option[now->options];
-        now->option[now->options] = (hone_cli_option_text){ copy(o->name), copy(o->placeholder), copy(o->help), o->type == HONE_CLI_FLAG };
+        now->option[now->options] = (hone_cli_option_text){ copy(o->name), copy(o->value_name), copy(o->help), o->type == HONE_CLI_FLAG };
     }
 }
 
@@ -83,7 +83,7 @@ void hone_cli_free_texts(hone_cli_text *text, int count)
     for (int i = 0; i < count; i++) {
         for (int o = 0; o < text[i].options; o++) {
             hone_free(text[i].option[o].name);
-            hone_free(text[i].option[o].placeholder);
+            hone_free(text[i].option[o].value_name);
             hone_free(text[i].option[o].help);
         }
         hone_free(text[i].option);

@@ -3,7 +3,7 @@
 #pragma once
 #include "cli/args.h"
 
-typedef struct { char *name, *placeholder, *help; bool flag; } hone_cli_option_text;      // placeholder NULL: a flag
+typedef struct { char *name, *value_name, *help; bool flag; } hone_cli_option_text;      // value_name NULL: a flag
 typedef struct {
     char *verb, *word;                        // "runs", "show"; word NULL: the verb itself
     bool is_default;                          // of the words: the one that is meant where none is given
