@@ -142,3 +142,20 @@ V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_
     }
     return tile_load((const float *)source + at, n);
 }
+
+#if VW == 16
+// Steps k .. k + 31 of source rows first .. first + 15, rows along lanes: x[i] is step k + i, y[i] step k + 16 + i. Rows from
+// `n` on and steps from `depth` on are zeros; rows NULL: row r lies at r * ld, else at rows[r] * ld.
+V_INLINE void load_steps(vf x[16], vf y[16], const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t first,
+                         int64_t n, int64_t k, int64_t depth)
+{
+    for (int64_t i = 0; i < 16; i++) {
+        const bool there = first + i < n;
+        const int64_t at = there ? (rows ? rows[first + i] : first + i) * ld + k : 0;
+        x[i] = there ? source_load(source, dtype, at, depth - k) : v_zero();
+        y[i] = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
+    }
+    v_transpose(x);
+    v_transpose(y);
+}
+#endif

@@ -142,14 +142,7 @@ V_INLINE void panel_of_rows(const int parts, void *to, const void *source, hone_
     for (int64_t k = 0; k < depth; k += DEPTH, cell += CELL)
         for (int64_t part = 0; part < NR; part += 16) {
             vf x[16], y[16];
-            for (int64_t i = 0; i < 16; i++) {
-                const bool there = part + i < n;
-                const int64_t at = there ? (rows ? rows[part + i] : part + i) * ld + k : 0;
-                x[i] = there ? source_load(source, dtype, at, depth - k) : v_zero();
-                y[i] = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
-            }
-            v_transpose(x);
-            v_transpose(y);
+            load_steps(x, y, source, dtype, ld, rows, part, n, k, depth);
             for (int64_t i = 0; i < 16; i++) store_line(parts, cell + part / 16 * HALF + i * LINE, x[i], y[i]);
         }
 }

@@ -71,14 +71,7 @@ static void panel_of_rows(void *to, const void *source, hone_dtype dtype, int64_
     for (int64_t k = 0; k < depth; k += DEPTH, cell += PAIRS * NR)
         for (int64_t part = 0; part < NR; part += 16) {
             vf x[16], y[16];
-            for (int64_t i = 0; i < 16; i++) {
-                const bool there = part + i < n;
-                const int64_t at = there ? (rows ? rows[part + i] : part + i) * ld + k : 0;
-                x[i] = there ? source_load(source, dtype, at, depth - k) : v_zero();
-                y[i] = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
-            }
-            v_transpose(x);
-            v_transpose(y);
+            load_steps(x, y, source, dtype, ld, rows, part, n, k, depth);
             for (int64_t i = 0; i < PAIRS; i++) _mm512_storeu_si512(cell + i * NR + part, bf16_pairs(x[i], y[i]));
         }
 }
@@ -102,15 +95,10 @@ static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_
 {
     int32_t *cell = to;
     for (int64_t t = tile.from; t < tile.to; t++) {
-        const int64_t row = gemm_tile_row(&gemm_dot, rows, t), height = gemm_tile_row(&gemm_dot, rows, t + 1) - row;
+        const int64_t row = gemm_tile_row(&gemm_dot, rows, t), next = gemm_tile_row(&gemm_dot, rows, t + 1);
         for (int64_t k = 0; k < depth; k += DEPTH, cell += PAIRS * MR) {
             vf x[16], y[16];
-            for (int64_t i = 0; i < 16; i++) {
-                x[i] = i < height ? source_load(source, dtype, (row + i) * ld + k, depth - k) : v_zero();
-                y[i] = i < height ? source_load(source, dtype, (row + i) * ld + k + 16, depth - k - 16) : v_zero();
-            }
-            v_transpose(x);
-            v_transpose(y);
+            load_steps(x, y, source, dtype, ld, NULL, row, next, k, depth);
             for (int64_t i = 0; i < PAIRS; i++) store_rows(cell + i * MR, x[i], y[i]);
         }
     }
