@@ -124,15 +124,6 @@ V_INLINE void tile_finish(float *c, vf sum0, vf sum1, int64_t width, const float
     tile_store(c + VW, sum1, width - VW);
 }
 
-#if VW == 16
-// Lane i: (x[i], y[i]) rounded to bf16, x in the low half.
-V_INLINE __m512i bf16_pairs(vf x, vf y)
-{
-    const __m512i low = _mm512_srli_epi32((__m512i)v_round_bf16(x), 16);
-    return _mm512_ternarylogic_epi32(_mm512_set1_epi32((int)0xffff0000), (__m512i)v_round_bf16(y), low, 0xca); // mask ? y : x
-}
-#endif
-
 // n (<= VW) elements from element `at` of a source, zeros behind them.
 V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_t n)
 {
@@ -144,6 +135,13 @@ V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_
 }
 
 #if VW == 16
+// Lane i: (x[i], y[i]) rounded to bf16, x in the low half.
+V_INLINE __m512i bf16_pairs(vf x, vf y)
+{
+    const __m512i low = _mm512_srli_epi32((__m512i)v_round_bf16(x), 16);
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi32((int)0xffff0000), (__m512i)v_round_bf16(y), low, 0xca); // mask ? y : x
+}
+
 // Steps k .. k + 31 of source rows first .. first + 15, rows along lanes: x[i] is step k + i, y[i] step k + 16 + i. Rows from
 // `n` on and steps from `depth` on are zeros; rows NULL: row r lies at r * ld, else at rows[r] * ld.
 V_INLINE void load_steps(vf x[16], vf y[16], const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t first,
