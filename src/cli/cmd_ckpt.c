@@ -1,4 +1,4 @@
-// cmd_ckpt.c: hone ckpt: looks at the checkpoints of a run, and takes old ones away: ls, verify, diff, prune.
+// cmd_ckpt.c: the words of hone ckpt: looks at the checkpoints of a run, and takes old ones away.
 #include "base/file.h"
 #include "base/json.h"
 #include "base/lock.h"
@@ -108,7 +108,7 @@ static hone_status list_checkpoints(const char *folder, bool json)
     return HONE_OK;
 }
 
-static hone_status cmd_ls(int argc, char **argv)
+hone_status hone_cmd_ckpt_ls(int argc, char **argv)
 {
     bool done, json = false;
     const hone_cli_option options[] = { { "json", HONE_CLI_FLAG, &json, NULL, "print a JSON list" }, { 0 } };
@@ -154,7 +154,7 @@ static hone_status verify_path(const char *path, int64_t *seen, int64_t *bad)
     return status;
 }
 
-static hone_status cmd_verify(int argc, char **argv)
+hone_status hone_cmd_ckpt_verify(int argc, char **argv)
 {
     bool done;
     int64_t seen = 0, bad = 0;
@@ -197,7 +197,7 @@ static json_t *difference_json(const hone_checkpoint_difference *difference)
     return json_pack("{s:I, s:o, s:o}", "equal", (json_int_t)difference->equal, "relative", relative, "tensors", rows);
 }
 
-static hone_status cmd_diff(int argc, char **argv)
+hone_status hone_cmd_ckpt_diff(int argc, char **argv)
 {
     bool done, json = false;
     int64_t top = 20;
@@ -275,7 +275,7 @@ static hone_status prune_replays(pruning *p, const char *folder)
     return status;
 }
 
-static hone_status cmd_prune(int argc, char **argv)
+hone_status hone_cmd_ckpt_prune(int argc, char **argv)
 {
     bool done;
     pruning p = { .keep = -1 };
@@ -304,27 +304,4 @@ static hone_status cmd_prune(int argc, char **argv)
     hone_checkpoint_list_release(&list);
     hone_lock_release(&lock);
     return status;
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-
-static hone_status print_help(void)
-{
-    printf("hone ckpt ls|verify|diff|prune ...\n\n"
-           "  ls RUN                 the checkpoints of a run: step, size, tokens, held-out loss\n"
-           "  verify RUN|STEP ...    is every byte as it was written, and every number finite?\n"
-           "  diff A B               which tensors differ, and by how much\n"
-           "  prune --keep N RUN     removes old ones\n\n"
-           "hone ckpt <word> --help explains each.\n\nExample:\n  hone ckpt ls run\n");
-    return HONE_OK;
-}
-
-hone_status hone_cmd_ckpt(int argc, char **argv)
-{
-    static const struct { const char *name; hone_status (*run)(int argc, char **argv); } words[] = {
-        { "ls", cmd_ls }, { "verify", cmd_verify }, { "diff", cmd_diff }, { "prune", cmd_prune } };
-    if (argc > 0 && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))) return print_help();
-    for (size_t i = 0; argc > 0 && i < sizeof words / sizeof *words; i++)
-        if (!strcmp(argv[0], words[i].name)) return words[i].run(argc - 1, argv + 1);
-    return hone_fail_usage("ckpt: %s%sone of ls, verify, diff, prune must follow; hone ckpt --help", argc > 0 ? argv[0] : "", argc > 0 ? " is unknown: " : "");
 }

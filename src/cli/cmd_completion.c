@@ -27,6 +27,17 @@ static void print_escaped(const char *text, const char *what, const char *before
         else putchar(*text);
 }
 
+// The words of each verb that has some, as branches of a case.
+static void print_word_cases(const hone_cli_text *text, int count, const char *before, void (*print_word)(const hone_cli_text *), const char *after)
+{
+    for (int i = 0; i < count; i++) {
+        if (!text[i].word) continue;
+        if (begins_verb(text, i)) printf("    %s) %s", text[i].verb, before);
+        print_word(&text[i]);
+        if (i + 1 == count || begins_verb(text, i + 1)) printf("%s ;;\n", after);
+    }
+}
+
 static void print_choices(const char *value_name)
 {
     for (; *value_name; value_name++) putchar(*value_name == '|' ? ' ' : *value_name);
@@ -51,6 +62,8 @@ static hone_status print_key_values(const hone_key *key, const char *before, con
 
 // "runs show", or all that begins as a verb alone does; the latter stand last.
 static bool is_open(const hone_cli_text *t) { return !t->word || t->is_default; }
+
+static void print_bash_word(const hone_cli_text *t) { printf("%s ", t->word); }
 
 static void print_bash_case(const hone_cli_text *t)
 {
@@ -81,12 +94,7 @@ static hone_status print_bash(const hone_cli_text *text, int count)
     for (int i = 0; i < count; i++)
         if (begins_verb(text, i)) printf("%s ", text[i].verb);
     printf("--help --version' -- \"$cur\"))\n        return\n    fi\n    case $verb in\n");
-    for (int i = 0; i < count; i++) {
-        if (!text[i].word) continue;
-        if (begins_verb(text, i)) printf("    %s) words='", text[i].verb);
-        printf("%s ", text[i].word);
-        if (i + 1 == count || begins_verb(text, i + 1)) printf("' ;;\n");
-    }
+    print_word_cases(text, count, "words='", print_bash_word, "'");
     printf("    esac\n    if [ -n \"$words\" ] && [ \"$COMP_CWORD\" = 2 ] && [ \"${cur#-}\" = \"$cur\" ]; then\n        COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n        return\n    fi\n    case \"$verb $word\" in\n");
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < count; i++)
@@ -113,6 +121,16 @@ static void print_zsh_text(const char *text)
         else if (strchr("[]:\\", *text)) printf("\\%c", *text);
         else putchar(*text);
 }
+
+// One of the list that _describe shows.
+static void print_zsh_item(const char *name, const char *what)
+{
+    printf("\n            '%s:", name);
+    print_escaped(what, "'", "'\\", "'");
+    printf("'");
+}
+
+static void print_zsh_word(const hone_cli_text *t) { print_zsh_item(t->word, t->word_what); }
 
 static void print_zsh_case(const hone_cli_text *t)
 {
@@ -148,26 +166,13 @@ static hone_status print_zsh(const hone_cli_text *text, int count)
         status = print_key_values(&hone_key_table[k], "compadd -X ", " ", " ;;\n");
     }
     printf("    *=*) compset -P '*='; _files ;;\n    *)\n        local -a keys=(");
-    for (int k = 0; k < HONE_KEY_COUNT; k++) {
-        printf("\n            '%s:", hone_key_table[k].name);
-        print_escaped(hone_key_table[k].what, "'", "'\\", "'");
-        printf("'");
-    }
+    for (int k = 0; k < HONE_KEY_COUNT; k++) print_zsh_item(hone_key_table[k].name, hone_key_table[k].what);
     printf(")\n        _describe -t keys key keys -S =\n        _files ;;\n    esac\n}\n\n_hone() {\n    if (( CURRENT == 2 )); then\n        local -a verbs=(");
-    for (int i = 0; i < count; i++) {
-        if (!begins_verb(text, i)) continue;
-        printf("\n            '%s:", text[i].verb);
-        print_escaped(text[i].what, "'", "'\\", "'");
-        printf("'");
-    }
-    printf(")\n        _describe -t verbs verb verbs\n        return\n    fi\n    if (( CURRENT == 3 )); then\n        case $words[2] in\n");
-    for (int i = 0; i < count; i++) {
-        if (!text[i].word) continue;
-        if (begins_verb(text, i)) printf("        %s) compadd ", text[i].verb);
-        printf("%s ", text[i].word);
-        if (i + 1 == count || begins_verb(text, i + 1)) printf("; return ;;\n");
-    }
-    printf("        esac\n    fi\n    case \"$words[2] $words[3]\" in\n");
+    for (int i = 0; i < count; i++)
+        if (begins_verb(text, i)) print_zsh_item(text[i].verb, text[i].what);
+    printf(")\n        _describe -t verbs verb verbs\n        return\n    fi\n    local -a second=()\n    case $words[2] in\n");
+    print_word_cases(text, count, "second=(", print_zsh_word, ")");
+    printf("    esac\n    if (( CURRENT == 3 && $#second )) && [[ $PREFIX != -* ]]; then\n        _describe -t words word second\n        return\n    fi\n    case \"$words[2] $words[3]\" in\n");
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < count; i++)
             if (is_open(&text[i]) == (pass == 1)) print_zsh_case(&text[i]);
@@ -232,7 +237,11 @@ static hone_status print_fish(const hone_cli_text *text, int count)
             print_fish_text(t->what);
             printf("\n");
         }
-        if (t->word) printf("complete -c hone -n '__hone_second %s' -f -a %s\n", t->verb, t->word);
+        if (t->word) {
+            printf("complete -c hone -n '__hone_second %s' -f -a %s -d ", t->verb, t->word);
+            print_fish_text(t->word_what);
+            printf("\n");
+        }
         for (int o = 0; o < t->options; o++) print_fish_option(t, &t->option[o]);
         if (takes_keys(t)) status = print_fish_keys(t);
     }

@@ -6,8 +6,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 static hone_status show(hone_job *job, hone_inspect_form form, int64_t first, int64_t rows)
 {
@@ -29,7 +27,7 @@ static hone_status show(hone_job *job, hone_inspect_form form, int64_t first, in
     return status;
 }
 
-hone_status hone_cmd_inspect(int argc, char **argv)
+hone_status hone_cmd_inspect_data(int argc, char **argv)
 {
     int64_t rows = 2, from = 0, step = -1;
     bool table = false, json = false, done;
@@ -44,14 +42,10 @@ hone_status hone_cmd_inspect(int argc, char **argv)
         "the file of each document, where documents begin, and what is not trained (in brackets, or dim): the step from the end of\n"
         "one document to the next. A line break is shown as an arrow.",
         "hone inspect data recipes/demo.yaml --step 100 --rows 4", options };
-    bool named = argc > 0 && strcmp(argv[0], "data") == 0;
-    if (argc > 0 && !named && argv[0][0] != '-') return hone_fail_usage("inspect: '%s' is not something to inspect; hone inspect data RECIPE.yaml", argv[0]);
-    argc -= named;
-    argv += named;
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;
-    if (!named || argc < 1) return hone_fail_usage("inspect: what? hone inspect data RECIPE.yaml");
-    if (rows < 1 || from < 0) return hone_fail_usage("inspect: --rows %" PRId64 " must be positive and --from %" PRId64 " not negative", rows, from);
+    if (argc < 1) return hone_fail_usage("inspect data: of which recipe? hone inspect data RECIPE.yaml");
+    if (rows < 1 || from < 0) return hone_fail_usage("inspect data: --rows %" PRId64 " must be positive and --from %" PRId64 " not negative", rows, from);
     hone_recipe recipe;
     if ((status = hone_recipe_load(&recipe, argv[0], argc - 1, argv + 1))) return status;
     hone_job job;

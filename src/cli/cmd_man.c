@@ -55,7 +55,7 @@ static hone_status head(hone_buffer *out, const char *name, int number, const ch
 
 static hone_status print_command(hone_buffer *out, const hone_cli_text *t)
 {
-    hone_status status = hone_buffer_print(out, "%s.PP\n\\fBhone %s%s%s\\fR ", out->data[out->size - 1] == '\n' ? "" : "\n", t->verb, t->word && !t->is_default ? " " : "", t->word && !t->is_default ? t->word : "");
+    hone_status status = hone_buffer_print(out, "%s.PP\n\\fB%s\\fR ", out->data[out->size - 1] == '\n' ? "" : "\n", t->name);
     if (!status) status = put(out, t->operands);
     if (!status) status = hone_buffer_print(out, "\n.PP\n");
     if (!status) status = put(out, t->about);
@@ -138,7 +138,7 @@ static hone_status print_markdown(hone_buffer *out, const hone_cli_text *text, i
     for (int i = 0; i < count && !status; i++) {
         const hone_cli_text *t = &text[i];
         if (i == 0 || strcmp(t->verb, text[i - 1].verb)) status = hone_buffer_print(out, "\n## hone %s\n\n%s.\n", t->verb, t->what);
-        if (!status) status = hone_buffer_print(out, "\n```\nhone %s%s%s %s\n```\n\n%s\n", t->verb, t->word && !t->is_default ? " " : "", t->word && !t->is_default ? t->word : "", t->operands, t->about);
+        if (!status) status = hone_buffer_print(out, "\n```\n%s %s\n```\n\n%s\n", t->name, t->operands, t->about);
         if (!status && t->options) status = hone_buffer_print(out, "\n| option | what |\n|---|---|\n");
         for (int o = 0; o < t->options && !status; o++) {
             status = hone_buffer_print(out, "| `--%s%s", t->option[o].name, t->option[o].value_name ? " " : "");

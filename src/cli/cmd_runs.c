@@ -1,4 +1,4 @@
-// cmd_runs.c: hone runs: what all runs under a folder did (run/store.h).
+// cmd_runs.c: the words of hone runs: what all runs under a folder did (run/store.h).
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/args.h"
@@ -114,7 +114,7 @@ static hone_status print_list(const json_t *runs, const char *key, const hone_cl
     return HONE_OK;
 }
 
-static hone_status list(int argc, char **argv)
+hone_status hone_cmd_runs_list(int argc, char **argv)
 {
     const char *dir = ".", *sort = "id";
     hone_cli_texts columns = { 0 };
@@ -124,10 +124,9 @@ static hone_status list(int argc, char **argv)
         { "sort", HONE_CLI_TEXT, &sort, "KEY", "order by this key, smallest first (default: id)" },
         { "column", HONE_CLI_TEXTS, &columns, "KEY", "show this key as well; may be given several times" },
         { "json", HONE_CLI_FLAG, &json, NULL, "print a JSON array of all that is known" }, { 0 } };
-    const hone_cli_command command = { "runs", "[list] [options] [KEY=VALUE ...]",
+    const hone_cli_command command = { "runs list", "[options] [KEY=VALUE ...]",
         "The runs under a folder: how they stand, what they came to. KEY=VALUE (or != < <= > >=) keeps those that fit; a key is\n"
-        "any of a recipe, a metric, or a path: state=ended, learning_rate=1e-3, held_out.loss<3, recipe.model.hidden_size=384.\n"
-        "Others: hone runs show RUN, hone runs diff A B, hone runs import DIR.",
+        "any of a recipe, a metric, or a path: state=ended, learning_rate=1e-3, held_out.loss<3, recipe.model.hidden_size=384.",
         "hone runs --dir build/demo state=ended --sort held_out.loss", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;
@@ -193,7 +192,7 @@ static hone_status print_show(hone_store *store, const json_t *run)
     return HONE_OK;
 }
 
-static hone_status show(int argc, char **argv)
+hone_status hone_cmd_runs_show(int argc, char **argv)
 {
     const char *dir = ".";
     bool json = false, done;
@@ -247,7 +246,7 @@ static hone_status print_diff(const json_t *a, const json_t *b, const json_t *ro
     return HONE_OK;
 }
 
-static hone_status diff(int argc, char **argv)
+hone_status hone_cmd_runs_diff(int argc, char **argv)
 {
     const char *dir = ".";
     bool json = false, done;
@@ -273,7 +272,7 @@ static hone_status diff(int argc, char **argv)
 
 // --- import -----------------------------------------------------------------------------------------------------------
 
-static hone_status import(int argc, char **argv)
+hone_status hone_cmd_runs_import(int argc, char **argv)
 {
     bool done;
     const hone_cli_option options[] = { { 0 } };
@@ -291,14 +290,4 @@ static hone_status import(int argc, char **argv)
     if (!(status = hone_store_import_all(store, dir, &logs, &rows))) printf("%lld logs, %lld new rows\n", (long long)logs, (long long)rows);
     hone_store_close(store);
     return status;
-}
-
-hone_status hone_cmd_runs(int argc, char **argv)
-{
-    const char *verb = argc ? argv[0] : "";
-    if (!strcmp(verb, "list")) return list(argc - 1, argv + 1);
-    if (!strcmp(verb, "show")) return show(argc - 1, argv + 1);
-    if (!strcmp(verb, "diff")) return diff(argc - 1, argv + 1);
-    if (!strcmp(verb, "import")) return import(argc - 1, argv + 1);
-    return list(argc, argv);
 }

@@ -1,9 +1,8 @@
-// cmd_tokenizer.c: hone tokenizer train | inspect | transplant (encode, decode: tokenizer_lines.c).
+// cmd_tokenizer.c: the words of hone tokenizer, but for encode and decode: tokenizer_lines.c.
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/args.h"
-#include "cli/tokenizer_lines.h"
 #include "cli/verbs.h"
 #include "data/learn.h"
 #include "io/transplant.h"
@@ -22,7 +21,7 @@ static void show_progress(void *context, int64_t bytes, int64_t vocab)
     fflush(stderr);
 }
 
-static hone_status train(int argc, char **argv)
+hone_status hone_cmd_tokenizer_train(int argc, char **argv)
 {
     hone_learn_options o = { .trainer = { .vocab = 16384 }, .text_field = "text" };
     hone_cli_texts special = { .text = { "<|endoftext|>" } };
@@ -126,7 +125,7 @@ static hone_status measure(const hone_tokenizer *tokenizer, const hone_cli_texts
     return status;
 }
 
-static hone_status inspect(int argc, char **argv)
+hone_status hone_cmd_tokenizer_inspect(int argc, char **argv)
 {
     const char *text = NULL;
     hone_cli_texts files = { .count = 0 };
@@ -156,7 +155,7 @@ static hone_status inspect(int argc, char **argv)
 
 // --- transplant
 
-static hone_status transplant(int argc, char **argv)
+hone_status hone_cmd_tokenizer_transplant(int argc, char **argv)
 {
     int64_t add = 1000, rows = 0;
     const char *output = NULL;
@@ -204,24 +203,4 @@ static hone_status transplant(int argc, char **argv)
     hone_tokenizer_free(extended);
     hone_free(temporary);
     return status;
-}
-
-hone_status hone_cmd_tokenizer(int argc, char **argv)
-{
-    const char *verb = argc ? argv[0] : "";
-    if (!strcmp(verb, "train")) return train(argc - 1, argv + 1);
-    if (!strcmp(verb, "encode")) return hone_cli_tokenizer_encode(argc - 1, argv + 1);
-    if (!strcmp(verb, "decode")) return hone_cli_tokenizer_decode(argc - 1, argv + 1);
-    if (!strcmp(verb, "inspect")) return inspect(argc - 1, argv + 1);
-    if (!strcmp(verb, "transplant")) return transplant(argc - 1, argv + 1);
-    if (!strcmp(verb, "--help") || !strcmp(verb, "-h")) {
-        printf("hone tokenizer train    learn a vocabulary from text\n"
-               "hone tokenizer inspect  what a tokenizer is made of\n"
-               "hone tokenizer encode   JSON lines of text to ids\n"
-               "hone tokenizer decode   JSON lines of ids to text\n"
-               "hone tokenizer transplant  add a domain's tokens to a model\n\n"
-               "Each has its own --help. Example:\n  hone tokenizer train --vocab 8192 --output tok.json novels/*.txt\n");
-        return HONE_OK;
-    }
-    return hone_fail_usage("tokenizer %s: expected train, inspect, encode, decode or transplant", verb);
 }

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct { const char *verb, *word, *what; hone_status (*run)(int argc, char **argv); } row;
+// A group's row stands before those of its words: they take `what` and `otherwise` from it.
+typedef struct { const char *verb, *word, *what, *otherwise; hone_status (*run)(int argc, char **argv); } row;
 
 static const row rows[] = {
-#define VERB(name, what) { #name, NULL, what, hone_cmd_##name },
-#define WORD(verb, word) { #verb, #word, NULL, hone_cmd_##verb },
+#define VERB(name, what) { #name, NULL, what, "", hone_cmd_##name },
+#define GROUP(name, what, otherwise) { #name, NULL, what, otherwise, NULL },
+#define WORD(verb, word, what) { #verb, #word, what, NULL, hone_cmd_##verb##_##word },
 #include "cli/verbs.def"
 #undef VERB
 };
@@ -29,7 +31,6 @@ static void take(const hone_cli_command *command)
 {
     int n = 0;
     while (command->option[n].name) n++;
-    now->is_default = now->word && !strchr(command->verb, ' ');
     now->operands = copy(command->operands);
     now->about = copy(command->about);
     now->example = copy(command->example);
@@ -40,20 +41,6 @@ static void take(const hone_cli_command *command)
     }
 }
 
-static bool has_words(const char *verb)
-{
-    for (int i = 0; i < ROWS; i++)
-        if (rows[i].word && strcmp(rows[i].verb, verb) == 0) return true;
-    return false;
-}
-
-static const char *what_of(const char *verb)
-{
-    for (int i = 0; i < ROWS; i++)
-        if (rows[i].what && strcmp(rows[i].verb, verb) == 0) return rows[i].what;
-    return "";
-}
-
 hone_status hone_cli_collect_texts(hone_cli_text **out, int *count)
 {
     hone_cli_text *text = hone_alloc(ROWS, sizeof *text);
@@ -61,16 +48,22 @@ hone_status hone_cli_collect_texts(hone_cli_text **out, int *count)
     *count = 0;
     failed = HONE_OK;
     hone_cli_describe = take;
+    const row *head = NULL; // of the verb or group
     for (int i = 0; i < ROWS && !failed; i++) {
-        if (!rows[i].word && has_words(rows[i].verb)) continue; // its words are the commands
-        char word[32], help[] = "--help", *argv[] = { word, help };
+        const row *r = &rows[i];
+        char help[] = "--help", *argv[] = { help };
+        if (!r->word) head = r;
+        if (!r->run) continue;
         now = &text[(*count)++];
-        now->verb = copy(rows[i].verb);
-        now->word = copy(rows[i].word);
-        now->what = copy(what_of(rows[i].verb));
-        if (rows[i].word) snprintf(word, sizeof word, "%s", rows[i].word);
-        if (!failed) failed = rows[i].word ? rows[i].run(2, argv) : rows[i].run(1, argv + 1);
-        HONE_ASSERT(failed || now->about, "hone %s %s --help does not go through hone_cli_parse", now->verb, now->word ? now->word : "");
+        now->verb = copy(r->verb);
+        now->word = copy(r->word);
+        now->what = copy(head->what);
+        now->word_what = r->word ? copy(r->what) : NULL;
+        now->is_default = r->word && !strcmp(r->word, head->otherwise);
+        now->name = !r->word ? hone_format("hone %s", r->verb) : hone_format(now->is_default ? "hone %s [%s]" : "hone %s %s", r->verb, r->word);
+        if (!now->name) failed = HONE_FAILED;
+        if (!failed) failed = r->run(1, argv);
+        HONE_ASSERT(failed || now->about, "hone %s %s --help does not go through hone_cli_parse", r->verb, r->word ? r->word : "");
     }
     hone_cli_describe = NULL;
     if (failed) hone_cli_free_texts(text, *count);
@@ -89,7 +82,9 @@ void hone_cli_free_texts(hone_cli_text *text, int count)
         hone_free(text[i].option);
         hone_free(text[i].verb);
         hone_free(text[i].word);
+        hone_free(text[i].name);
         hone_free(text[i].what);
+        hone_free(text[i].word_what);
         hone_free(text[i].operands);
         hone_free(text[i].about);
         hone_free(text[i].example);

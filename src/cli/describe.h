@@ -6,8 +6,9 @@
 typedef struct { char *name, *value_name, *help; bool flag; } hone_cli_option_text;      // value_name NULL: a flag
 typedef struct {
     char *verb, *word;                        // "runs", "show"; word NULL: the verb itself
+    char *name;                               // as a reference shows it: "hone runs show", "hone runs [list]"
     bool is_default;                          // of the words: the one that is meant where none is given
-    char *what;                               // of the verb: its row in verbs.def
+    char *what, *word_what;                   // of the verb and of the word: their rows in verbs.def
     char *operands, *about, *example;
     hone_cli_option_text *option; int options;
 } hone_cli_text;

@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct { const char *name, *what; hone_status (*run)(int argc, char **argv); } verb;
+typedef struct { const char *name, *what; hone_status (*run)(int argc, char **argv); } verb;   // run NULL: its words do the work
 
 static const verb verbs[] = {
 #define VERB(name, what) { #name, what, hone_cmd_##name },
+#define GROUP(name, what, otherwise) { #name, what, NULL },
 #include "cli/verbs.def"
 #undef VERB
 };
@@ -19,7 +20,11 @@ enum { VERBS = sizeof verbs / sizeof *verbs };
 static void print_help(FILE *to)
 {
     fprintf(to, "hone %s: trains language models at the lowest cost\n\n  hone <verb> [options] [operands]\n\n", HONE_VERSION);
-    for (int i = 0; i < VERBS; i++) fprintf(to, "  %-10s  %s\n", verbs[i].name, verbs[i].what);
+    for (int i = 0; i < VERBS; i++) {
+        fprintf(to, "  %-10s  %s%s", verbs[i].name, verbs[i].what, verbs[i].run ? "" : ": ");
+        if (!verbs[i].run) hone_cli_print_words(verbs[i].name, to);
+        fprintf(to, "\n");
+    }
     fprintf(to, "\nhone <verb> --help explains one verb. hone --version prints the version.\n");
 }
 
@@ -41,7 +46,7 @@ static hone_status run(int argc, char **argv)
     const char *names[VERBS];
     for (int i = 0; i < VERBS; i++) {
         names[i] = verbs[i].name;
-        if (!strcmp(word, verbs[i].name)) return verbs[i].run(argc - 2, argv + 2);
+        if (!strcmp(word, verbs[i].name)) return verbs[i].run ? verbs[i].run(argc - 2, argv + 2) : hone_cli_run_word(word, argc - 2, argv + 2);
     }
     const char *near = hone_nearest(word, names, VERBS);
     if (near) return hone_fail_usage("%s is not a verb; did you mean %s?", word, near);

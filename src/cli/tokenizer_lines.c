@@ -1,11 +1,12 @@
-// tokenizer_lines.c: see tokenizer_lines.h. The lines that have arrived are worked on by all threads at once and written
-// in their order; so a pipe that waits for an answer gets it, and a long file is done at full speed.
-#include "cli/tokenizer_lines.h"
+// tokenizer_lines.c: hone tokenizer encode | decode: streams of JSON lines, or raw bytes. The lines that have arrived are
+// worked on by all threads at once and written in their order; so a pipe that waits for an answer gets it, and a long file is
+// done at full speed.
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/line_reader.h"
 #include "cli/args.h"
+#include "cli/verbs.h"
 #include "text/tokenizer.h"
 
 #include <inttypes.h>
@@ -184,5 +185,5 @@ static hone_status convert(int argc, char **argv, bool encode)
     return status;
 }
 
-hone_status hone_cli_tokenizer_encode(int argc, char **argv) { return convert(argc, argv, true); }
-hone_status hone_cli_tokenizer_decode(int argc, char **argv) { return convert(argc, argv, false); }
+hone_status hone_cmd_tokenizer_encode(int argc, char **argv) { return convert(argc, argv, true); }
+hone_status hone_cmd_tokenizer_decode(int argc, char **argv) { return convert(argc, argv, false); }

@@ -108,7 +108,7 @@ static void test_bash_completes(void **state)
 {
     (void)state;
     static const struct { const char *words, *reply; } cases[] = {
-        { "hone pretr", "pretrain" }, { "hone runs ''", "list show diff import" }, { "hone runs --so", "--sort" }, { "hone runs show --d", "--dir" }, { "hone report --format ''", "text md json" },
+        { "hone pretr", "pretrain" }, { "hone runs ''", "list show diff import" }, { "hone tokenizer tra", "train transplant" }, { "hone tokenizer transplant --a", "--add" }, { "hone runs --so", "--sort" }, { "hone runs show --d", "--dir" }, { "hone report --format ''", "text md json" },
         { "hone pretrain a.yaml learning_r", "learning_rate=" }, { "hone pretrain a.yaml lr_scheduler_type = co", "cosine constant" },
         { "hone plan a.yaml neat_packing =", "true false" }, { "hone board --p", "--port" },
     };
@@ -130,8 +130,9 @@ static void test_zsh_and_fish_complete(void **state)
     char *path = write_completion("zsh");
     if (access("/usr/bin/zsh", X_OK) == 0) { // its functions are called with zsh's own completers replaced by echoes
         char *script = hone_format("compdef() { :; }\n_describe() { print -r -- ${(P)4}; }\n_arguments() { print -rl -- \"$@\"; }\ncompadd() { print -r -- \"$@\"; }\ncompset() { :; }\n_files() { :; }\n"
-                                   "source %s\nwords=(hone pre); CURRENT=2; _hone\nwords=(hone runs show --d); CURRENT=4; _hone\nPREFIX=lr_scheduler_type=; _hone_recipe\n", path), *out = shell("zsh -f", script);
+                                   "source %s\nwords=(hone pre); CURRENT=2; _hone\nwords=(hone runs show --d); CURRENT=4; _hone\nwords=(hone ckpt v); CURRENT=3; _hone\nPREFIX=lr_scheduler_type=; _hone_recipe\n", path), *out = shell("zsh -f", script);
         must_hold("zsh", out, "pretrain:trains a model as a recipe says");
+        must_hold("zsh", out, "verify:is every byte as it was written");
         must_hold("zsh", out, "--json[print one JSON object, all events in it]");
         must_hold("zsh", out, "-X lr_scheduler_type cosine linear wsd constant");
         hone_free(script);
@@ -142,9 +143,9 @@ static void test_zsh_and_fish_complete(void **state)
     hone_free(path);
     path = write_completion("fish");
     if (access("/usr/bin/fish", X_OK) == 0) {
-        char *script = hone_format("source %s\ncomplete -C 'hone pre'\ncomplete -C 'hone runs show --js'\ncomplete -C 'hone report --format '\ncomplete -C 'hone pretrain a.yaml learning_r'\n"
+        char *script = hone_format("source %s\ncomplete -C 'hone pre'\ncomplete -C 'hone runs show --js'\ncomplete -C 'hone ckpt v'\ncomplete -C 'hone report --format '\ncomplete -C 'hone pretrain a.yaml learning_r'\n"
                                    "complete -C 'hone plan a.yaml lr_scheduler_type=cos'\n", path), *out = shell("fish", script);
-        static const char *const lines[] = { "pretrain\ttrains a model", "--json\tprint one JSON object", "md\t", "learning_rate=\tpeak", "lr_scheduler_type=cosine" };
+        static const char *const lines[] = { "pretrain\ttrains a model", "--json\tprint one JSON object", "verify\tis every byte as it was written", "md\t", "learning_rate=\tpeak", "lr_scheduler_type=cosine" };
         for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) must_hold("fish", out, lines[i]);
         hone_free(script);
         hone_free(out);

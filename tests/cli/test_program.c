@@ -11,6 +11,7 @@ static void test_help_lists_every_verb_and_each_has_its_own_help(void **state)
     (void)state;
     static const char *const verbs[] = {
 #define VERB(name, what) #name,
+#define GROUP(name, what, otherwise) #name,
 #include "cli/verbs.def"
 #undef VERB
     };
@@ -24,6 +25,47 @@ static void test_help_lists_every_verb_and_each_has_its_own_help(void **state)
         assert_int_equal(run.code, 0);
         if (!strstr(run.out, "xample")) fail_msg("hone %s --help shows no example", verbs[i]);
         assert_string_equal(run.err, "");
+    }
+}
+
+static void test_every_word_is_listed_and_has_its_own_help(void **state)
+{
+    (void)state;
+    static const struct { const char *verb, *word, *what; } words[] = {
+#define VERB(name, what)
+#define WORD(verb, word, what) { #verb, #word, what },
+#include "cli/verbs.def"
+#undef VERB
+    };
+    char all[sizeof run.out], usage[64];
+    hone_test_hone(&run, "--help");
+    memcpy(all, run.out, sizeof all);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        assert_non_null(strstr(all, words[i].word));
+        hone_test_hone(&run, "%s --help", words[i].verb);
+        assert_int_equal(run.code, 0);
+        if (!strstr(run.out, words[i].what)) fail_msg("hone %s --help does not say what %s does", words[i].verb, words[i].word);
+        hone_test_hone(&run, "%s %s --help", words[i].verb, words[i].word);
+        assert_int_equal(run.code, 0);
+        snprintf(usage, sizeof usage, "hone %s %s ", words[i].verb, words[i].word);
+        if (strncmp(run.out, usage, strlen(usage)) != 0) fail_msg("hone %s %s --help begins with: %.60s", words[i].verb, words[i].word, run.out);
+    }
+}
+
+static void test_a_wrong_word_is_named_with_the_nearest(void **state)
+{
+    (void)state;
+    static const struct { const char *line, *error; } cases[] = {
+        { "tokenizer trian", "hone: tokenizer: trian is not a word of this verb; did you mean train?" },
+        { "ckpt qqqqqqqq", "hone: ckpt: qqqqqqqq is not a word of this verb; hone ckpt --help lists them" },
+        { "ckpt --keep 1 run", "hone: ckpt: --keep is not a word of this verb" },
+        { "inspect", "hone: inspect: no word is given" }, { "runs lsit", "did you mean list?" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hone_test_hone(&run, "%s", cases[i].line);
+        assert_int_equal(run.code, 2);
+        assert_string_equal(run.out, "");
+        if (!strstr(run.err, cases[i].error)) fail_msg("hone %s says: %s", cases[i].line, run.err);
     }
 }
 
@@ -102,6 +144,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help_lists_every_verb_and_each_has_its_own_help),
+        cmocka_unit_test(test_every_word_is_listed_and_has_its_own_help),
+        cmocka_unit_test(test_a_wrong_word_is_named_with_the_nearest),
         cmocka_unit_test(test_version_is_printed),
         cmocka_unit_test(test_wrong_command_lines_exit_with_2_and_name_the_nearest),
         cmocka_unit_test(test_full_output_device_is_an_error),
