@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/lock.h"
 #include "base/memory.h"
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/run_rig.h"
 #include "support/verb.h"
@@ -14,12 +15,9 @@ static char *folder, *run_folder;
 static int make_run(void **state)
 {
     (void)state;
-    hone_recipe recipe;
     char *output;
     folder = run_rig_folder();
-    run_rig_recipe(&recipe, folder, "per_device_train_batch_size: 2\nmax_steps: 12\nsave_steps: 3\nsave_total_limit: 9\neval_steps: 6\n");
-    hone_recipe_release(&recipe);
-    char *path = hone_path_join(folder, "recipe.yaml");
+    char *path = run_rig_recipe_file(folder, "per_device_train_batch_size: 2\nmax_steps: 12\nsave_steps: 3\nsave_total_limit: 9\neval_steps: 6\n");
     run_folder = hone_path_join(folder, "out");
     int code = verb(&output, (const char *[]){ "pretrain", path, NULL });
     hone_free(output);
@@ -50,9 +48,9 @@ static char *ckpt(int wanted, const char *a, const char *b, const char *c, const
     return output;
 }
 
-static void assert_says(char *output, const char *words)
+static void says(char *output, const char *words)
 {
-    if (!strstr(output, words)) fail_msg("\"%s\" is not in: %s", words, output);
+    assert_says(output, words);
     hone_free(output);
 }
 
@@ -73,7 +71,7 @@ static void test_list_names_the_best(void **state)
     (void)state;
     char *output = ckpt(0, "ls", "@", NULL, NULL, NULL);
     assert_non_null(strstr(output, "  4 checkpoints  "));
-    assert_says(output, " best\n");
+    says(output, " best\n");
     json_t *json;
     output = ckpt(0, "ls", "--json", "@", NULL, NULL);
     assert_int_equal(hone_json_parse("ls", output, strlen(output), &json), HONE_OK);
@@ -84,8 +82,8 @@ static void test_list_names_the_best(void **state)
     assert_null(json_object_get(json_array_get(json, 0), "held_out_loss"));   // step 3 was not evaluated
     json_decref(json);
     hone_free(output);
-    assert_says(ckpt(1, "ls", "@step-3", NULL, NULL, NULL), "holds no checkpoint (step-N)");
-    assert_says(ckpt(2, "list", NULL, NULL, NULL, NULL), "did you mean ls?");
+    says(ckpt(1, "ls", "@step-3", NULL, NULL, NULL), "holds no checkpoint (step-N)");
+    says(ckpt(2, "list", NULL, NULL, NULL, NULL), "did you mean ls?");
 }
 
 static void test_verify_names_the_damage(void **state)
@@ -93,8 +91,8 @@ static void test_verify_names_the_damage(void **state)
     (void)state;
     hone_free(ckpt(0, "verify", "@", NULL, NULL, NULL));
     flip("step-6/optimizer.safetensors", 30000);
-    assert_says(ckpt(1, "verify", "@", NULL, NULL, NULL), "step-6/optimizer.safetensors: its checksum differs");
-    assert_says(ckpt(1, "verify", "@step-6", NULL, NULL, NULL), "1 of 1 checkpoint cannot be used");
+    says(ckpt(1, "verify", "@", NULL, NULL, NULL), "step-6/optimizer.safetensors: its checksum differs");
+    says(ckpt(1, "verify", "@step-6", NULL, NULL, NULL), "1 of 1 checkpoint cannot be used");
     hone_free(ckpt(0, "verify", "@step-3", "@step-9", NULL, NULL));
     flip("step-6/optimizer.safetensors", 30000);
     hone_free(ckpt(0, "verify", "@", NULL, NULL, NULL));
@@ -104,7 +102,7 @@ static void test_diff_tells_which_and_how_much(void **state)
 {
     (void)state;
     char *same = ckpt(0, "diff", "@step-12", "@model", NULL, NULL);
-    assert_says(same, "  0 tensors differ, 20 equal bit by bit; all weights together 0\n");
+    says(same, "  0 tensors differ, 20 equal bit by bit; all weights together 0\n");
     char *output = ckpt(0, "diff", "--json", "@step-9", "@step-12", NULL);
     json_t *json, *row;
     size_t i;
@@ -142,23 +140,23 @@ static void test_diff_tells_which_and_how_much(void **state)
     output = ckpt(0, "diff", "@model", "@copy", NULL, NULL);
     assert_non_null(strstr(output, "  1 tensor differs, 19 equal"));
     assert_non_null(strstr(output, "  model.norm.weight\n"));
-    assert_says(output, " 3.1%  ");   // 1 of 32
+    says(output, " 3.1%  ");   // 1 of 32
 }
 
 static void test_prune_keeps_what_is_whole_and_waits_for_no_run(void **state)
 {
     (void)state;
-    assert_says(ckpt(2, "prune", "@", NULL, NULL, NULL), "--keep N: how many stay?");
+    says(ckpt(2, "prune", "@", NULL, NULL, NULL), "--keep N: how many stay?");
     hone_lock lock;
     assert_int_equal(hone_lock_take(&lock, run_folder, "hone pretrain"), HONE_OK);
-    assert_says(ckpt(1, "prune", "--keep", "1", "@", NULL), "is in use by hone pretrain");
+    says(ckpt(1, "prune", "--keep", "1", "@", NULL), "is in use by hone pretrain");
     hone_lock_release(&lock);
     flip("step-12/model.safetensors", 40000);
-    assert_says(ckpt(0, "prune", "--keep", "1", "--dry-run", "@"), "2 folders would go");
-    assert_says(ckpt(0, "prune", "--keep", "1", "@", NULL), "(--damaged removes it)");
+    says(ckpt(0, "prune", "--keep", "1", "--dry-run", "@"), "2 folders would go");
+    says(ckpt(0, "prune", "--keep", "1", "@", NULL), "(--damaged removes it)");
     hone_free(ckpt(1, "verify", "@", NULL, NULL, NULL));
-    assert_says(ckpt(0, "prune", "--keep", "1", "--damaged", "@"), "1 folder removed");
-    assert_says(ckpt(0, "verify", "@", NULL, NULL, NULL), "/step-9\n");
+    says(ckpt(0, "prune", "--keep", "1", "--damaged", "@"), "1 folder removed");
+    says(ckpt(0, "verify", "@", NULL, NULL, NULL), "/step-9\n");
 }
 
 int main(void)

@@ -33,14 +33,6 @@ static char *roff(const char *text)
     return out.data;
 }
 
-static char *read_file(const char *path)
-{
-    char *text;
-    size_t size;
-    if (hone_file_read(path, &text, &size)) fail_msg("%s", hone_error());
-    return text;
-}
-
 static void test_man_pages_hold_every_verb_option_and_key(void **state)
 {
     (void)state;
@@ -51,7 +43,7 @@ static void test_man_pages_hold_every_verb_option_and_key(void **state)
     char *folder = hone_strdup(test_path("man"));
     hone_free(said((const char *[]){ "man", "--output", folder, NULL }));
     for (int i = 0; i < count; i++) {
-        char *path = hone_format("%s/man1/hone-%s.1", folder, text[i].verb), *page = read_file(path);
+        char *path = hone_format("%s/man1/hone-%s.1", folder, text[i].verb), *page = test_read(path);
         assert_non_null(strstr(page, ".TH HONE-"));
         for (int o = 0; o < text[i].options; o++) {
             char *dashed = hone_format("--%s", text[i].option[o].name), *option = roff(dashed);
@@ -62,7 +54,7 @@ static void test_man_pages_hold_every_verb_option_and_key(void **state)
         hone_free(page);
         hone_free(path);
     }
-    char *path = hone_format("%s/man5/hone-recipe.5", folder), *page = read_file(path);
+    char *path = hone_format("%s/man5/hone-recipe.5", folder), *page = test_read(path);
     for (int k = 0; k < HONE_KEY_COUNT; k++) must_hold(path, page, hone_key_table[k].name);
     hone_free(page);
     hone_free(path);
@@ -171,7 +163,7 @@ static void test_schema_describes_every_key(void **state)
 
 static void check_made(const char *file, const char *const *argument)
 {
-    char *path = hone_format("%s/docs/%s", HONE_SOURCE_DIR, file), *stored = read_file(path), *made = said(argument);
+    char *path = hone_format("%s/docs/%s", HONE_SOURCE_DIR, file), *stored = test_read(path), *made = said(argument);
     if (strcmp(stored, made)) fail_msg("docs/%s is not what the program says now: make docs", file);
     hone_free(path);
     hone_free(stored);

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "support/cmocka_all.h"
+#include "support/folder.h"
 #include "support/run_rig.h"
 #include "support/verb.h"
 #include "train/pretrain.h"
@@ -31,13 +32,6 @@ time_t time(time_t *out)
 static char *plain, *odd;    // one rig in a plain folder, the same data in an odd one
 static const char *const keys = "per_device_train_batch_size: 2\nmax_steps: 12\nsave_steps: 4\nlogging_steps: 1\neval_steps: 6\n";
 
-static void write_recipe(const char *in)
-{
-    hone_recipe recipe;
-    run_rig_recipe(&recipe, in, keys);
-    hone_recipe_release(&recipe);
-}
-
 static int make_folders(void **state)
 {
     (void)state;
@@ -47,8 +41,7 @@ static int make_folders(void **state)
     char *command = hone_format("mkdir -p \"%s\" && cp %s/*.u16 \"%s/\"", odd, plain, odd);
     assert_int_equal(system(command), 0);
     hone_free(command);
-    write_recipe(plain);
-    recipe = hone_path_join(plain, "recipe.yaml");
+    recipe = run_rig_recipe_file(plain, keys);
     assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, NULL }), 0);
     hone_free(output);
     hone_free(recipe);
@@ -61,15 +54,6 @@ static int remove_folders(void **state)
     hone_free(odd);
     run_rig_remove(plain);
     return 0;
-}
-
-static uint64_t hash_in(const char *folder, const char *name)
-{
-    uint64_t hash;
-    char *path = hone_format("%s/%s/model.safetensors", folder, name);
-    if (hone_file_hash(path, &hash)) fail_msg("%s", hone_error());
-    hone_free(path);
-    return hash;
 }
 
 // A shell line with "$HONE", "$AT" (the plain folder) and "$ODD"; its exit code, its output (free()).
@@ -101,7 +85,7 @@ static void assert_runs(const char *line, int code, const char *words)
 static void test_names_with_spaces_quotes_and_unicode(void **state)
 {
     (void)state;
-    write_recipe(odd);
+    hone_free(run_rig_recipe_file(odd, keys));
     assert_runs("\"$HONE\" pretrain \"$ODD/recipe.yaml\" max_steps=8", 0, "it's/out/model");
     assert_runs("\"$HONE\" pretrain \"$ODD/recipe.yaml\"", 0, "resume from step 8");
     assert_runs("\"$HONE\" ckpt verify \"$ODD/out\"", 0, "it's/out/step-12");
@@ -113,7 +97,7 @@ static void test_an_empty_environment(void **state)
 {
     (void)state;
     assert_runs("env -i OMP_WAIT_POLICY=passive \"$HONE\" pretrain \"$AT/recipe.yaml\" output_dir=\"$AT/empty\"", 0, "held out");
-    assert_true(hash_in(plain, "empty/step-12") == hash_in(plain, "out/step-12"));
+    assert_true(test_hash("%s/empty/step-12/model.safetensors", plain) == test_hash("%s/out/step-12/model.safetensors", plain));
     assert_runs("env -i HOME=/nowhere OMP_WAIT_POLICY=passive \"$HONE\" plan \"$AT/recipe.yaml\"", 0, NULL);
 }
 
@@ -129,7 +113,7 @@ static void test_a_locale_with_a_decimal_comma(void **state)
     } else {
         // detect_leaks: glibc keeps a copy of LOCPATH
         assert_runs("ASAN_OPTIONS=detect_leaks=0 LOCPATH=\"$AT/locales\" LC_ALL=de_DE.UTF-8 \"$HONE\" pretrain \"$AT/recipe.yaml\" output_dir=\"$AT/comma\"", 0, "  loss 4.");
-        assert_true(hash_in(plain, "comma/step-12") == hash_in(plain, "out/step-12"));
+        assert_true(test_hash("%s/comma/step-12/model.safetensors", plain) == test_hash("%s/out/step-12/model.safetensors", plain));
         assert_int_equal(hone_file_read(log, &text, &size), HONE_OK);
         for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
             json_t *json;
@@ -201,7 +185,7 @@ static void test_a_clock_that_jumps(void **state)
     fclose(file);
     if (status) fail_msg("%s", hone_error());
     assert_true(jumps > 12);   // each row of the log asked
-    assert_true(hash_in(plain, "jumps/step-12") == hash_in(plain, "out/step-12"));
+    assert_true(test_hash("%s/jumps/step-12/model.safetensors", plain) == test_hash("%s/out/step-12/model.safetensors", plain));
     char *log = hone_format("%s/log.jsonl", out + 11), *text, *line, *rest;
     assert_int_equal(hone_file_read(log, &text, &size), HONE_OK);
     for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {

@@ -1,5 +1,6 @@
 // Filters: each drops what its rule says and nothing else, near duplicates are found as often as theory has it, and the account
 // adds up.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include "support/program.h"
@@ -11,7 +12,6 @@
 
 #include <math.h>
 
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 static void put(const char *name, const char *text) { must(hone_file_write(test_path(name), text, strlen(text))); }
 static hone_test_run run;
 

@@ -1,4 +1,5 @@
 // What the user names becomes documents: each format, each packing, folders, patterns, lists; and what is wrong is named.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include "data/documents.h"
@@ -8,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 static void put(const char *name, const char *text) { must(hone_file_write(test_path(name), text, strlen(text))); }
 
 typedef struct { const char *template, *separator, *format; size_t document_bytes, batch_bytes; } how;

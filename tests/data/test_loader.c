@@ -1,4 +1,5 @@
 // The loader: which tokens a row holds, how documents are kept apart, and that the state is one integer.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "data/loader.h"
 #include "data/writer.h"
@@ -15,8 +16,6 @@ static void init(arrays *a)
     memset(a, 0xee, sizeof *a);
     a->batch = (hone_batch){ a->ids, a->target, a->pos, a->lo, a->hi, a->weight, 0 };
 }
-
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 
 static int make(void **state)
 {

@@ -1,5 +1,6 @@
 // Mixtures: the shares are exact, the order is the recipe's alone, nothing is seen twice before all was seen once; and what
 // is wrong in a recipe is named with its line.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include "base/file.h"
@@ -9,8 +10,6 @@
 
 enum { T = 16, SOURCES = 3 };
 static const int rows_of[SOURCES] = { 40, 25, 300 };
-
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 
 // Source s holds rows_of[s] rows; every id of row w is s * 1000 + w.
 static int make(void **state)

@@ -1,4 +1,5 @@
 // hone prepare: what goes in comes out, in any packing; broken input is named with file and line; nothing half-written.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/fault.h"
 #include "support/folder.h"
@@ -13,7 +14,6 @@
 #include <zlib.h>
 #include <zstd.h>
 
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 static void put(const char *name, const char *text, size_t size) { must(hone_file_write(test_path(name), text, size)); }
 
 static hone_buffer book;    // paragraphs of made-up words, and one line of 200 KB

@@ -1,4 +1,5 @@
 // Shards and data sets: what is written is read, and whatever is damaged, foreign or cut short is refused by name.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "data/writer.h"
 
@@ -9,7 +10,6 @@
 enum { VOCAB = 300, EOS = 7 };
 static const uint64_t TOKENIZER = 0x1234567890abcdefull;
 
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 static void must_fail(hone_status status, const char *part)
 {
     assert_int_equal(status, HONE_FAILED);

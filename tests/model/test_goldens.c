@@ -9,6 +9,7 @@
 #include "gen/generate.h"
 #include "io/hf.h"
 #include "optim/adamw.h"
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include <math.h>
 
@@ -37,11 +38,6 @@ static void check_value(const bench *b, double value, double bound, const char *
 {
     if (value <= bound) return; // false for NaN
     if (wrong++ < 30 && !quiet) print_error("%s: %s %s is off by %.3g, allowed is %.3g\n", b->label, what, name, value, bound);
-}
-
-static void must(hone_status status)
-{
-    if (status) fail_msg("%s", hone_error());
 }
 
 static void *place(void *session, hone_tid id) { return hone_session_data(session, id); }

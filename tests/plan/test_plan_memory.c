@@ -88,9 +88,7 @@ static void test_process_peak_is_within_5_percent_of_the_plan(void **state)
     print_message("skipped: the sanitizer's own memory is not in the plan\n");
     skip();
 #endif
-    hone_recipe recipe;
-    run_rig_recipe(&recipe, folder, "max_steps: 6\nsave_steps: 2\neval_steps: 2\neval_tokens: 600\nmodel_name_or_path: ''\n");
-    hone_recipe_release(&recipe);
+    hone_free(run_rig_recipe_file(folder, "max_steps: 6\nsave_steps: 2\neval_steps: 2\neval_tokens: 600\nmodel_name_or_path: ''\n"));
     write_large_data();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (!cases[i].is_long || getenv("HONE_TEST_LONG")) check_case(&cases[i]);

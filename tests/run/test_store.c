@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "run/compare.h"
 #include "run/store.h"
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/fault.h"
 #include "support/run_rig.h"
@@ -354,43 +355,20 @@ static void test_each_allocation_failing_in_turn_loses_and_doubles_nothing(void 
 
 static const char *const more = "per_device_train_batch_size: 2\nmax_steps: 12\neval_steps: 6\nlogging_steps: 1\nsave_steps: 5\n";
 
-static char *write_recipe(void)
-{
-    hone_recipe recipe;
-    run_rig_recipe(&recipe, folder, more);
-    hone_recipe_release(&recipe);
-    return place("recipe.yaml");
-}
-
-static int count_of(const char *text, const char *what)
-{
-    int n = 0;
-    for (const char *at = text; (at = strstr(at, what)); at++) n++;
-    return n;
-}
-
-static void check_verb(const char *said, const char *const *argument)
-{
-    char *output;
-    int code = verb(&output, argument);
-    if (code || !strstr(output, said)) fail_msg("hone %s %s: exit code %d, without \"%s\": %s", argument[0], argument[1], code, said, output);
-    hone_free(output);
-}
-
 static void test_run_is_listed_shown_and_compared(void **state)
 {
     (void)state;
-    char *recipe = write_recipe(), *other = hone_format("output_dir=%s/other", folder), *output;
+    char *recipe = run_rig_recipe_file(folder, more), *other = hone_format("output_dir=%s/other", folder), *output;
     assert_int_equal(verb(NULL, (const char *[]){ "pretrain", recipe, NULL }), 0);
     assert_int_equal(verb(NULL, (const char *[]){ "pretrain", recipe, other, "learning_rate=5e-3", NULL }), 0);
-    check_verb("12/12", (const char *[]){ "runs", "--dir", folder, NULL });
-    check_verb("other", (const char *[]){ "runs", "--dir", folder, "state=ended", "learning_rate=5e-3", NULL });
-    check_verb("program_hash", (const char *[]){ "runs", "list", "--dir", folder, "--json", NULL });
-    check_verb("newest events", (const char *[]){ "runs", "show", "--dir", folder, "out", NULL });
-    check_verb("\"events\"", (const char *[]){ "runs", "show", "--dir", folder, "--json", "2", NULL });
-    check_verb("learning_rate", (const char *[]){ "runs", "diff", "--dir", folder, "out", "other", NULL });
-    check_verb("no difference", (const char *[]){ "runs", "diff", "--dir", folder, "1", "1", NULL });
-    check_verb("0 new rows", (const char *[]){ "runs", "import", folder, NULL });
+    verb_must("12/12", (const char *[]){ "runs", "--dir", folder, NULL });
+    verb_must("other", (const char *[]){ "runs", "--dir", folder, "state=ended", "learning_rate=5e-3", NULL });
+    verb_must("program_hash", (const char *[]){ "runs", "list", "--dir", folder, "--json", NULL });
+    verb_must("newest events", (const char *[]){ "runs", "show", "--dir", folder, "out", NULL });
+    verb_must("\"events\"", (const char *[]){ "runs", "show", "--dir", folder, "--json", "2", NULL });
+    verb_must("learning_rate", (const char *[]){ "runs", "diff", "--dir", folder, "out", "other", NULL });
+    verb_must("no difference", (const char *[]){ "runs", "diff", "--dir", folder, "1", "1", NULL });
+    verb_must("0 new rows", (const char *[]){ "runs", "import", folder, NULL });
     assert_int_equal(verb(&output, (const char *[]){ "runs", "--dir", "/no/such/folder", NULL }), 1);
     assert_non_null(strstr(output, "no run store"));
     hone_free(output);
@@ -415,7 +393,7 @@ static void test_four_runs_at_once_share_the_store(void **state)
 {
     (void)state;
     enum { RUNS = 4 };
-    char *recipe = write_recipe(), *out[RUNS];
+    char *recipe = run_rig_recipe_file(folder, more), *out[RUNS];
     verb_run run[RUNS];
     for (int i = 0; i < RUNS; i++) {
         out[i] = hone_format("output_dir=%s/at-once-%d", folder, i);
@@ -446,10 +424,10 @@ static void check_run_went_on(const char *recipe, const char *why)
     char *output, *log = place("out/log.jsonl"), *text;
     size_t size;
     int code = verb(&output, (const char *[]){ "pretrain", recipe, NULL });
-    if (code || count_of(output, "the run store is not kept up") != 1 || !strstr(output, why)) fail_msg("exit code %d: %s", code, output);
+    if (code || count_in(output, "the run store is not kept up") != 1 || !strstr(output, why)) fail_msg("exit code %d: %s", code, output);
     assert_int_equal(hone_file_read(log, &text, &size), HONE_OK);
-    assert_int_equal(count_of(text, "\"event\":\"step\""), 12);
-    assert_int_equal(count_of(text, "\"event\":\"end\""), 1);
+    assert_int_equal(count_in(text, "\"event\":\"step\""), 12);
+    assert_int_equal(count_in(text, "\"event\":\"end\""), 1);
     hone_free(text);
     hone_free(output);
     hone_free(log);
@@ -458,14 +436,14 @@ static void check_run_went_on(const char *recipe, const char *why)
 static void test_damaged_store_costs_a_warning_and_is_made_anew_from_logs(void **state)
 {
     (void)state;
-    char *recipe = write_recipe(), *path = hone_store_path_in(folder);
+    char *recipe = run_rig_recipe_file(folder, more), *path = hone_store_path_in(folder);
     char junk[4096];
     memset(junk, 'x', sizeof junk);
     assert_int_equal(hone_file_write(path, junk, sizeof junk), HONE_OK);
     check_run_went_on(recipe, "it is damaged");
     remove_store();
-    check_verb("1 logs, ", (const char *[]){ "runs", "import", folder, NULL });
-    check_verb("12/12", (const char *[]){ "runs", "--dir", folder, NULL });
+    verb_must("1 logs, ", (const char *[]){ "runs", "import", folder, NULL });
+    verb_must("12/12", (const char *[]){ "runs", "--dir", folder, NULL });
     remove_run("out");
     remove_store();
     hone_free(recipe);
@@ -475,7 +453,7 @@ static void test_damaged_store_costs_a_warning_and_is_made_anew_from_logs(void *
 static void test_locked_store_costs_a_warning_and_catches_up(void **state)
 {
     (void)state;
-    char *recipe = write_recipe(), *path = hone_store_path_in(folder);
+    char *recipe = run_rig_recipe_file(folder, more), *path = hone_store_path_in(folder);
     hone_store_close(open_store(true));
     sqlite3 *db;
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
@@ -483,11 +461,11 @@ static void test_locked_store_costs_a_warning_and_catches_up(void **state)
     check_run_went_on(recipe, "another program holds it");
     assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    check_verb("1 logs, ", (const char *[]){ "runs", "import", folder, NULL });
-    check_verb("12/12", (const char *[]){ "runs", "--dir", folder, NULL });
+    verb_must("1 logs, ", (const char *[]){ "runs", "import", folder, NULL });
+    verb_must("12/12", (const char *[]){ "runs", "--dir", folder, NULL });
     remove_run("out");
     remove_store();
-    check_verb("loss", (const char *[]){ "pretrain", recipe, "run_store=none", NULL });
+    verb_must("loss", (const char *[]){ "pretrain", recipe, "run_store=none", NULL });
     assert_false(hone_file_exists(path));
     hone_free(recipe);
     hone_free(path);

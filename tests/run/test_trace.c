@@ -34,27 +34,23 @@ static void check_nesting(const json_t *events)
 static void test_traced_steps_train_the_same_and_add_up(void **state)
 {
     (void)state;
-    hone_recipe recipe;
-    hone_job job;
-    hone_loop loop;
+    run_rig r;
     hone_step step;
     hone_trace trace;
     uint64_t hash[2];
-    run_rig_recipe(&recipe, folder, "per_device_train_batch_size: 2\ngradient_accumulation_steps: 3\nmax_steps: 4\n");
     for (int traced = 0; traced < 2; traced++) {
-        run_rig_start(&job, &recipe);
-        hone_loop_open(&loop, &job);
+        run_rig_open(&r, folder, "per_device_train_batch_size: 2\ngradient_accumulation_steps: 3\nmax_steps: 4\n");
         if (traced) {
-            hone_trace_open(&trace, &job.session);
-            loop.trace = &trace;
+            hone_trace_open(&trace, &r.job.session);
+            r.loop.trace = &trace;
         }
         for (int s = 0; s < 4; s++) {
             double start = hone_clock_s();
-            assert_int_equal(hone_loop_step(&loop, 4, &step), HONE_OK);
+            assert_int_equal(hone_loop_step(&r.loop, 4, &step), HONE_OK);
             if (traced) hone_trace_step(&trace, start, hone_clock_s() - start);
         }
-        hash[traced] = run_rig_hash(&job);
-        if (!traced) hone_job_close(&job);
+        hash[traced] = run_rig_hash(&r.job);
+        if (!traced) run_rig_close(&r);
     }
     assert_true(hash[0] == hash[1]); // to the bit
     json_t *row, *file;
@@ -73,25 +69,21 @@ static void test_traced_steps_train_the_same_and_add_up(void **state)
     if (hone_json_load(path, &file)) fail_msg("%s", hone_error());
     const json_t *events = json_object_get(file, "traceEvents");
     int64_t nodes = 0;
-    for (int p = 0; p < job.graph->n_program; p++)
-        nodes += !strcmp(job.graph->program[p].name, "micro") ? 3 * job.graph->program[p].count + 3 : !strcmp(job.graph->program[p].name, "update") ? job.graph->program[p].count + 2 : 0;
+    for (int p = 0; p < r.job.graph->n_program; p++)
+        nodes += !strcmp(r.job.graph->program[p].name, "micro") ? 3 * r.job.graph->program[p].count + 3 : !strcmp(r.job.graph->program[p].name, "update") ? r.job.graph->program[p].count + 2 : 0;
     assert_int_equal(json_array_size(events), 4 * (nodes + 1)); // every node of every run of a program, the programs (update in two parts), the step
     check_nesting(events);
     json_decref(file);
     json_decref(row);
     hone_free(path);
     hone_trace_close(&trace);
-    hone_job_close(&job);
-    hone_recipe_release(&recipe);
+    run_rig_close(&r);
 }
 
 static void test_the_verb_shows_a_table_and_goes_on(void **state)
 {
     (void)state;
-    hone_recipe recipe;
-    run_rig_recipe(&recipe, folder, "max_steps: 9\nprofile_steps: 3\n");
-    hone_recipe_release(&recipe);
-    char *path = hone_path_join(folder, "recipe.yaml"), *trace = hone_format("%s/out/trace.json", folder), *output;
+    char *path = run_rig_recipe_file(folder, "max_steps: 9\nprofile_steps: 3\n"), *trace = hone_format("%s/out/trace.json", folder), *output;
     if (verb(&output, (const char *[]){ "pretrain", "--profile", path, NULL })) fail_msg("%s", output);
     static const char *const said[] = { "profile of 3 steps", "by phase", "    backward ", "    outside of ops", "by op", "linear_xent, forward", "by layer", "    layer 1 " };
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)

@@ -1,3 +1,4 @@
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include "base/file.h"
@@ -35,6 +36,26 @@ const char *test_path(const char *name)
     }
     fail_msg("more than %d paths", MAX_PATHS);
     return NULL;
+}
+
+char *test_read(const char *path)
+{
+    char *text;
+    size_t size;
+    must(hone_file_read(path, &text, &size));
+    return text;
+}
+
+uint64_t test_hash(const char *format, ...)
+{
+    char path[600];
+    uint64_t hash;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path, sizeof path, format, args);
+    va_end(args);
+    must(hone_file_hash(path, &hash));
+    return hash;
 }
 
 bool test_python_present(void)

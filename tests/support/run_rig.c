@@ -47,6 +47,14 @@ void run_rig_recipe(hone_recipe *recipe, const char *folder, const char *more)
     hone_free(text);
 }
 
+char *run_rig_recipe_file(const char *folder, const char *more)
+{
+    hone_recipe recipe;
+    run_rig_recipe(&recipe, folder, more);
+    hone_recipe_release(&recipe);
+    return hone_path_join(folder, "recipe.yaml");
+}
+
 void run_rig_start(hone_job *job, const hone_recipe *recipe)
 {
     if (hone_job_open(job, recipe) != HONE_OK) fail_msg("%s", hone_error());
@@ -54,6 +62,19 @@ void run_rig_start(hone_job *job, const hone_recipe *recipe)
     for (int64_t i = 0; i < job->n_held; i++) job->held[i].loader.data.eos = RUN_RIG_EOS;
     if (hone_session_allocate(&job->session) != HONE_OK) fail_msg("%s", hone_error());
     hone_model_init(&job->model, (uint64_t)recipe->seed, hone_job_place, job);
+}
+
+void run_rig_open(run_rig *r, const char *folder, const char *more)
+{
+    run_rig_recipe(&r->recipe, folder, more);
+    run_rig_start(&r->job, &r->recipe);
+    hone_loop_open(&r->loop, &r->job);
+}
+
+void run_rig_close(run_rig *r)
+{
+    hone_job_close(&r->job);
+    hone_recipe_release(&r->recipe);
 }
 
 uint64_t run_rig_hash(const hone_job *job)

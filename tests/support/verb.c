@@ -1,6 +1,7 @@
 #include "support/verb.h"
 #include "base/memory.h"
 #include "support/cmocka_all.h"
+#include <stdbool.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,3 +49,15 @@ int verb(char **output, const char *const *argument)
     else hone_free(run.output);
     return code;
 }
+
+static void check(bool fails, const char *say, const char *const *argument)
+{
+    char *output;
+    int code = verb(&output, argument);
+    bool as_wanted = fails ? code == 1 || code == 2 : code == 0;
+    if (!as_wanted || !strstr(output, say)) fail_msg("hone %s %s: exit code %d, \"%s\" expected: %s", argument[0], argument[1] ? argument[1] : "", code, say, output);
+    hone_free(output);
+}
+
+void verb_must(const char *say, const char *const *argument) { check(false, say, argument); }
+void verb_must_fail(const char *say, const char *const *argument) { check(true, say, argument); }

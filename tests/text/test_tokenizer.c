@@ -1,15 +1,14 @@
 // The tokenizer: components, special tokens, decoding, files, threads, and what it refuses.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
+#include "support/learn.h"
 #include "base/file.h"
 #include "text/tokenizer.h"
-#include "text/train.h"
 
 #include <time.h>
 
 #define SHARED HONE_SOURCE_DIR "/../shared/data"
-
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 
 // A SentencePiece-style tokenizer with %s for what a test changes.
 static const char small[] =
@@ -190,46 +189,14 @@ static char *make_text(size_t size, unsigned seed)
     return text;
 }
 
-static hone_trainer *learn(const char *text, size_t size, int64_t vocab, int parts)
-{
-    static const char *const special[] = { "<|endoftext|>", "<|x|>" };
-    hone_trainer *trainer;
-    must(hone_trainer_new(&trainer, &(hone_trainer_options){ .vocab = vocab, .special = special, .n_special = 2 }));
-    const char *list[64];
-    size_t sizes[64], at = 0;
-    for (int p = 0; p < parts; p++) { // cut at line ends: lines are what is counted
-        size_t end = p + 1 == parts ? size : size / (size_t)parts * (size_t)(p + 1);
-        while (end < size && text[end - 1] != '\n') end++;
-        list[p] = text + at;
-        sizes[p] = end - at;
-        at = end;
-    }
-    must(hone_trainer_add(trainer, parts, list, sizes, true));
-    must(hone_trainer_run(trainer, NULL, NULL));
-    return trainer;
-}
+static const char *const two_special[] = { "<|endoftext|>", "<|x|>" };
+#define OPTIONS(size) (&(hone_trainer_options){ .vocab = size, .special = two_special, .n_special = 2 })
 
 static void test_training_does_not_depend_on_threads_or_parts(void **state)
 {
     (void)state;
-    enum { SIZE = 200000 };
-    char *text = make_text(SIZE, 1), *first = NULL, *other;
-    size_t first_size = 0, size;
-    static const struct { const char *threads; int parts; } runs[] = { { "1", 1 }, { "2", 64 }, { "5", 7 } };
-    for (int r = 0; r < 3; r++) {
-        setenv("HONE_THREADS", runs[r].threads, 1);
-        hone_trainer *trainer = learn(text, SIZE, 1000, runs[r].parts);
-        assert_int_equal(hone_trainer_vocab(trainer), 1000);
-        must(hone_trainer_save(trainer, test_path("t.json")));
-        hone_trainer_free(trainer);
-        must(hone_file_read(test_path("t.json"), &other, &size));
-        if (!first) { first = other; first_size = size; continue; }
-        assert_int_equal(size, first_size);
-        assert_memory_equal(other, first, size);
-        hone_free(other);
-    }
-    unsetenv("HONE_THREADS");
-    hone_free(first);
+    char *text = make_text(200000, 1);
+    assert_int_equal(learn_is_the_same_at_any_threads(OPTIONS(1000), text, 200000), 1000);
     hone_free(text);
 }
 
@@ -279,7 +246,7 @@ static void test_training_breaks_ties_by_ids_and_stops_when_exhausted(void **sta
 {
     (void)state;
     static const char text[] = "dc dc ba ba"; // pieces dc, Ġdc, Ġba, Ġba: (b a), (d c) and (Ġ b) twice each
-    hone_trainer *trainer = learn(text, sizeof text - 1, 400, 1);
+    hone_trainer *trainer = learn(OPTIONS(400), text, sizeof text - 1, 1);
     must(hone_trainer_save(trainer, test_path("t.json")));
     assert_int_equal(hone_trainer_vocab(trainer), 2 + 256 + 4);
     hone_trainer_free(trainer);
@@ -314,7 +281,7 @@ static hone_tokenizer *trained(void)
     static hone_tokenizer *t;
     if (t) return t;
     char *text = make_text(100000, 2);
-    hone_trainer *trainer = learn(text, 100000, 800, 4);
+    hone_trainer *trainer = learn(OPTIONS(800), text, 100000, 4);
     must(hone_trainer_save(trainer, test_path("trained.json")));
     hone_trainer_free(trainer);
     hone_free(text);

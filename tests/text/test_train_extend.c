@@ -1,11 +1,10 @@
 // Extending a tokenizer: new tokens are rows of old ones, old ids stay, and a text's bytes come back.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
+#include "support/learn.h"
 #include "base/file.h"
 #include "text/tokenizer.h"
-#include "text/train.h"
-
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 
 static char *make_text(size_t size, const char *letters, unsigned seed)
 {
@@ -18,12 +17,9 @@ static char *make_text(size_t size, const char *letters, unsigned seed)
     return text;
 }
 
-static void learn(const char *name, const hone_trainer_options *options, const char *text, size_t size)
+static void learn_to(const char *name, const hone_trainer_options *options, const char *text, size_t size)
 {
-    hone_trainer *trainer;
-    must(hone_trainer_new(&trainer, options));
-    must(hone_trainer_add(trainer, 1, &text, &size, true));
-    must(hone_trainer_run(trainer, NULL, NULL));
+    hone_trainer *trainer = learn(options, text, size, 1);
     must(hone_trainer_save(trainer, test_path(name)));
     hone_trainer_free(trainer);
 }
@@ -34,10 +30,10 @@ static void test_new_tokens_are_rows_of_old_ones(void **state)
     enum { SIZE = 40000 };
     static const char *const special[] = { "<|endoftext|>" };
     char *general = make_text(SIZE, "aabbccdd  \n", 1), *domain = make_text(SIZE, "aaeeffgg 1\n\xc3\xa9", 2);
-    learn("old.json", &(hone_trainer_options){ .vocab = 400, .special = special, .n_special = 1 }, general, SIZE);
+    learn_to("old.json", &(hone_trainer_options){ .vocab = 400, .special = special, .n_special = 1 }, general, SIZE);
     hone_tokenizer *old, *extended;
     must(hone_tokenizer_load(test_path("old.json"), &old));
-    learn("new.json", &(hone_trainer_options){ .vocab = 500, .base = old }, domain, SIZE);
+    learn_to("new.json", &(hone_trainer_options){ .vocab = 500, .base = old }, domain, SIZE);
     must(hone_tokenizer_load(test_path("new.json"), &extended));
     assert_int_equal(hone_tokenizer_vocab(extended), 500);
     assert_true(hone_tokenizer_identity(extended) != hone_tokenizer_identity(old));

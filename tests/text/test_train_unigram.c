@@ -1,12 +1,10 @@
 // Training a Unigram model: the same at any number of threads, likelier pieces than characters, every text comes back.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
-#include "base/file.h"
+#include "support/learn.h"
 #include "text/tokenizer.h"
-#include "text/train.h"
 #include "text/train_unigram.h"
-
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 
 static char *make_text(size_t size)
 {
@@ -20,44 +18,14 @@ static char *make_text(size_t size)
     return text.data;
 }
 
-static hone_trainer *learn(const char *text, int64_t vocab, int parts)
-{
-    static const char *const special[] = { "<|endoftext|>" };
-    hone_trainer *trainer;
-    const char *list[64];
-    size_t sizes[64], size = strlen(text), at = 0;
-    must(hone_trainer_new(&trainer, &(hone_trainer_options){ .vocab = vocab, .special = special, .n_special = 1, .unigram = true }));
-    for (int p = 0; p < parts; p++) {
-        size_t end = p + 1 == parts ? size : size / (size_t)parts * (size_t)(p + 1);
-        while (end < size && text[end - 1] != '\n') end++;
-        list[p] = text + at;
-        sizes[p] = end - at;
-        at = end;
-    }
-    must(hone_trainer_add(trainer, parts, list, sizes, true));
-    must(hone_trainer_run(trainer, NULL, NULL));
-    return trainer;
-}
+static const char *const special[] = { "<|endoftext|>" };
+static const hone_trainer_options options = { .vocab = 400, .special = special, .n_special = 1, .unigram = true };
 
 static void test_the_same_pieces_at_any_number_of_threads(void **state)
 {
     (void)state;
-    char *text = make_text(60000), *first = NULL, *other;
-    size_t first_size = 0, size;
-    static const struct { const char *threads; int parts; } runs[] = { { "1", 1 }, { "2", 50 }, { "5", 7 } };
-    for (int r = 0; r < 3; r++) {
-        setenv("HONE_THREADS", runs[r].threads, 1);
-        hone_trainer *trainer = learn(text, 400, runs[r].parts);
-        must(hone_trainer_save(trainer, test_path("u.json")));
-        hone_trainer_free(trainer);
-        must(hone_file_read(test_path("u.json"), &other, &size));
-        if (!first) { first = other; first_size = size; continue; }
-        assert_int_equal(size, first_size);
-        assert_memory_equal(other, first, size);
-        hone_free(other);
-    }
-    unsetenv("HONE_THREADS");
-    hone_free(first);
+    char *text = make_text(60000);
+    learn_is_the_same_at_any_threads(&options, text, strlen(text));
     hone_free(text);
 }
 
@@ -65,7 +33,7 @@ static void test_words_become_pieces_and_every_text_comes_back(void **state)
 {
     (void)state;
     char *text = make_text(60000);
-    hone_trainer *trainer = learn(text, 400, 4);
+    hone_trainer *trainer = learn(&options, text, strlen(text), 4);
     must(hone_trainer_save(trainer, test_path("u.json")));
     assert_true(hone_trainer_vocab(trainer) > 258 + 94 + 16 && hone_trainer_vocab(trainer) <= 400);
     hone_trainer_free(trainer);
@@ -92,7 +60,6 @@ static void test_too_small_a_vocabulary_is_refused(void **state)
 {
     (void)state;
     hone_trainer *trainer;
-    static const char *const special[] = { "<|endoftext|>" };
     assert_int_equal(hone_trainer_new(&trainer, &(hone_trainer_options){ .vocab = 257, .special = special, .n_special = 1, .unigram = true }), HONE_FAILED);
     assert_non_null(strstr(hone_error(), "need 258"));
     static const char text[] = "abcdefghijklmnopqrstuvwxyz abc";

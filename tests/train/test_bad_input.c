@@ -11,10 +11,7 @@ static int remove_folder(void **state) { (void)state; run_rig_remove(folder); re
 // The recipe of the rig with one override more must be refused with `want` in the message, before output_dir exists.
 static void refuse(const char *override, const char *want)
 {
-    hone_recipe recipe;
-    run_rig_recipe(&recipe, folder, "max_steps: 3\n");
-    hone_recipe_release(&recipe);
-    char *path = hone_path_join(folder, "recipe.yaml"), *out = hone_path_join(folder, "out"), *output;
+    char *path = run_rig_recipe_file(folder, "max_steps: 3\n"), *out = hone_path_join(folder, "out"), *output;
     int code = verb(&output, (const char *[]){ "pretrain", path, override, NULL });
     if (code != 1) fail_msg("%s: exit code %d: %s", override, code, output);
     if (!strstr(output, want)) fail_msg("%s: '%s' does not say '%s'", override, output, want);

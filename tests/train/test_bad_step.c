@@ -1,7 +1,9 @@
 // A step that goes wrong changes nothing, is named to the element, and can be done again: by the loop, by a whole run, by
 // `hone replay`. And the judgement itself: what a spike is.
 #include "base/file.h"
+#include "support/check.h"
 #include "support/cmocka_all.h"
+#include "support/folder.h"
 #include "support/run_rig.h"
 #include "support/verb.h"
 #include "train/inspect.h"
@@ -11,23 +13,9 @@ static char *folder;
 static int make_folder(void **state) { (void)state; folder = run_rig_folder(); return 0; }
 static int remove_folder(void **state) { (void)state; run_rig_remove(folder); return 0; }
 
-typedef struct { hone_recipe recipe; hone_job job; hone_loop loop; } fixture;
 static const char *const parts = "per_device_train_batch_size: 2\ngradient_accumulation_steps: 3\n";
 
-static void start(fixture *f, const char *more)
-{
-    run_rig_recipe(&f->recipe, folder, more);
-    run_rig_start(&f->job, &f->recipe);
-    hone_loop_open(&f->loop, &f->job);
-}
-
-static void finish(fixture *f)
-{
-    hone_job_close(&f->job);
-    hone_recipe_release(&f->recipe);
-}
-
-static float *param(fixture *f, const char *name)
+static float *param(run_rig *f, const char *name)
 {
     hone_tid id = hone_graph_find(f->job.graph, name);
     if (id == HONE_NONE) fail_msg("no parameter %s", name);
@@ -55,9 +43,9 @@ static void test_a_spike_is_far_above_the_window(void **state)
 static void test_the_node_that_made_the_first_infinity_is_named(void **state)
 {
     (void)state;
-    fixture f;
+    run_rig f;
     hone_finding finding;
-    start(&f, parts);
+    run_rig_open(&f, folder, parts);
     assert_int_equal(hone_inspect_step(&f.loop, &finding, NULL, NULL), HONE_OK);
     assert_false(finding.found);
     param(&f, "layers.1.up")[40] = 3e38f;
@@ -73,33 +61,33 @@ static void test_the_node_that_made_the_first_infinity_is_named(void **state)
     assert_int_equal(finding.index[1], 48 + 1);   // gate | up: element 40 lies in up's row 1
     assert_true(run_rig_hash(&f.job) == before);
     assert_int_equal(f.job.train.now.row, 0);
-    finish(&f);
+    run_rig_close(&f);
 }
 
 static void test_a_weight_that_is_no_number_is_named_as_such(void **state)
 {
     (void)state;
-    fixture f;
+    run_rig f;
     hone_finding finding;
     char text[320];
-    start(&f, parts);
+    run_rig_open(&f, folder, parts);
     param(&f, "layers.0.o")[32 * 3 + 5] = NAN;
     assert_int_equal(hone_inspect_step(&f.loop, &finding, NULL, NULL), HONE_OK);
     assert_true(finding.found);
     assert_string_equal(finding.node, "");
     hone_finding_print(&finding, text, sizeof text);
     assert_string_equal(text, "layers.0.o, nan at [3, 5], 1 of 1,024 values, before the step");
-    finish(&f);
+    run_rig_close(&f);
 }
 
 // Gradients that overflow although the loss is finite: known before a weight has changed.
 static void test_a_norm_that_is_not_finite_changes_nothing(void **state)
 {
     (void)state;
-    fixture f;
+    run_rig f;
     hone_step out;
     hone_finding finding;
-    start(&f, parts);
+    run_rig_open(&f, folder, parts);
     float *embed = param(&f, "embed.tokens");
     for (int64_t i = 0; i < RUN_RIG_VOCAB * 32; i++) embed[i] *= 1e21f;        // squares overflow: rstd 0, logits 0
     for (int64_t i = 0; i < 32; i++) param(&f, "norm.g")[i] = 1e19f;
@@ -116,7 +104,7 @@ static void test_a_norm_that_is_not_finite_changes_nothing(void **state)
     assert_int_equal(f.loop.step, 1);
     assert_int_equal(f.loop.skipped, 1);
     assert_int_equal(f.job.train.now.row, 6);
-    finish(&f);
+    run_rig_close(&f);
 }
 
 // Looked at or not, skipped before or not: a step's bits are the same.
@@ -125,11 +113,11 @@ static void test_looking_does_not_change_a_step(void **state)
     (void)state;
     uint64_t hash[2];
     for (int looked = 0; looked < 2; looked++) {
-        fixture f;
+        run_rig f;
         hone_step out;
         hone_finding finding;
         double loss;
-        start(&f, parts);
+        run_rig_open(&f, folder, parts);
         for (int s = 0; s < 3; s++) {
             if (looked) {
                 assert_int_equal(hone_inspect_step(&f.loop, &finding, &loss, NULL), HONE_OK);
@@ -139,7 +127,7 @@ static void test_looking_does_not_change_a_step(void **state)
             if (looked) assert_true(loss == out.loss);
         }
         hash[looked] = run_rig_hash(&f.job);
-        finish(&f);
+        run_rig_close(&f);
     }
     assert_true(hash[0] == hash[1]);
 }
@@ -150,20 +138,15 @@ static const char *const run_keys = "per_device_train_batch_size: 2\nmax_steps: 
 
 static char *recipe_path(const char *more)
 {
-    hone_recipe recipe;
-    char *text = hone_format("%s%s", run_keys, more);
-    run_rig_recipe(&recipe, folder, text);
-    hone_recipe_release(&recipe);
+    char *text = hone_format("%s%s", run_keys, more), *path = run_rig_recipe_file(folder, text);
     hone_free(text);
-    return hone_path_join(folder, "recipe.yaml");
+    return path;
 }
 
 static int hone(char **output, const char *a, const char *b, const char *c, const char *d, const char *e)
 {
     return verb(output, (const char *[]){ a, b, c, d, e, NULL });
 }
-
-static void assert_says(const char *text, const char *words) { if (!strstr(text, words)) fail_msg("\"%s\" is not in: %s", words, text); }
 
 static void test_a_run_stops_before_the_damage_and_replay_shows_it(void **state)
 {
@@ -190,26 +173,6 @@ static void test_a_run_stops_before_the_damage_and_replay_shows_it(void **state)
     hone_free(recipe);
 }
 
-static uint64_t hash_of(const char *out, const char *name)
-{
-    uint64_t hash;
-    char *path = hone_format("%s/step-60/%s", out, name);
-    if (hone_file_hash(path, &hash)) fail_msg("%s", hone_error());
-    hone_free(path);
-    return hash;
-}
-
-static int64_t count_in(const char *file, const char *words)
-{
-    char *text;
-    size_t size;
-    int64_t n = 0;
-    assert_int_equal(hone_file_read(file, &text, &size), HONE_OK);
-    for (const char *at = text; (at = strstr(at, words)); at++) n++;
-    hone_free(text);
-    return n;
-}
-
 // Spikes are left out, in a run that was stopped at step 20 as in one that was not: the window is part of the state. The
 // steps that were left out are kept to look at.
 static void test_skipped_steps_are_the_same_behind_a_resume(void **state)
@@ -220,15 +183,16 @@ static void test_skipped_steps_are_the_same_behind_a_resume(void **state)
     assert_int_equal(hone(&output, "pretrain", recipe, whole, NULL, NULL), 0);
     assert_says(output, "standard deviations above the last steps'");
     assert_says(output, "left out          rows ");
-    int64_t skipped = count_in(log, "\"event\":\"bad_step\"");
+    char *rows = test_read(log);
+    int64_t skipped = count_in(rows, "\"event\":\"bad_step\"");
     assert_true(skipped >= 2);
     hone_free(output);
     assert_int_equal(hone(&output, "pretrain", recipe, halves, "max_steps=20", NULL), 0);
     hone_free(output);
     assert_int_equal(hone(&output, "pretrain", recipe, halves, NULL, NULL), 0);
     hone_free(output);
-    assert_true(hash_of(whole + 11, "model.safetensors") == hash_of(halves + 11, "model.safetensors"));
-    assert_true(hash_of(whole + 11, "optimizer.safetensors") == hash_of(halves + 11, "optimizer.safetensors"));
+    assert_true(test_hash("%s/step-60/model.safetensors", whole + 11) == test_hash("%s/step-60/model.safetensors", halves + 11));
+    assert_true(test_hash("%s/step-60/optimizer.safetensors", whole + 11) == test_hash("%s/step-60/optimizer.safetensors", halves + 11));
     // The newest that was left out, from its replay-N: the same verdict.
     char **names;
     int64_t count, replays = 0, newest = 0;
@@ -251,8 +215,9 @@ static void test_skipped_steps_are_the_same_behind_a_resume(void **state)
     char *plain = hone_format("output_dir=%s/plain", folder);
     assert_int_equal(hone(&output, "pretrain", recipe, plain, "spike_zscore=0", NULL), 0);
     hone_free(output);
-    assert_false(hash_of(whole + 11, "model.safetensors") == hash_of(plain + 11, "model.safetensors"));
+    assert_false(test_hash("%s/step-60/model.safetensors", whole + 11) == test_hash("%s/step-60/model.safetensors", plain + 11));
     hone_free(plain);
+    hone_free(rows);
     hone_free(log);
     hone_free(halves);
     hone_free(whole);

@@ -9,22 +9,7 @@ static char *folder;
 static int make_folder(void **state) { (void)state; folder = run_rig_folder(); return 0; }
 static int remove_folder(void **state) { (void)state; run_rig_remove(folder); return 0; }
 
-typedef struct { hone_recipe recipe; hone_job job; hone_loop loop; } fixture;
-
-static void start(fixture *f, const char *more)
-{
-    run_rig_recipe(&f->recipe, folder, more);
-    run_rig_start(&f->job, &f->recipe);
-    hone_loop_open(&f->loop, &f->job);
-}
-
-static void finish(fixture *f)
-{
-    hone_job_close(&f->job);
-    hone_recipe_release(&f->recipe);
-}
-
-static double step(fixture *f)
+static double step(run_rig *f)
 {
     hone_step s;
     if (hone_loop_step(&f->loop, 40, &s) != HONE_OK) fail_msg("%s", hone_error());
@@ -43,8 +28,8 @@ static void test_split_into_micro_batches_changes_rounding_only(void **state)
         "per_device_train_batch_size: 1\ngradient_accumulation_steps: 6\n" };
     double loss[3][3], norm[3];
     for (int i = 0; i < 3; i++) {
-        fixture f;
-        start(&f, split[i]);
+        run_rig f;
+        run_rig_open(&f, folder, split[i]);
         for (int s = 0; s < 3; s++) {
             hone_step out;
             assert_int_equal(hone_loop_step(&f.loop, 40, &out), HONE_OK);
@@ -53,7 +38,7 @@ static void test_split_into_micro_batches_changes_rounding_only(void **state)
             norm[i] = out.norm;
         }
         assert_int_equal(f.job.train.now.row, 18);
-        finish(&f);
+        run_rig_close(&f);
     }
     for (int i = 1; i < 3; i++) {
         for (int s = 0; s < 3; s++) assert_true(fabs(loss[i][s] - loss[0][s]) < 1e-5 * loss[0][s]);
@@ -64,13 +49,13 @@ static void test_split_into_micro_batches_changes_rounding_only(void **state)
 static void test_the_loss_falls(void **state)
 {
     (void)state;
-    fixture f;
-    start(&f, "per_device_train_batch_size: 8\n");
+    run_rig f;
+    run_rig_open(&f, folder, "per_device_train_batch_size: 8\n");
     double first = step(&f), last = 0;
     assert_true(fabs(first - log(RUN_RIG_VOCAB)) < 0.2); // a model that knows nothing
     for (int s = 0; s < 30; s++) last = step(&f);
     assert_true(last < 0.6 * first);
-    finish(&f);
+    run_rig_close(&f);
 }
 
 static void test_two_runs_are_bit_identical(void **state)
@@ -78,11 +63,11 @@ static void test_two_runs_are_bit_identical(void **state)
     (void)state;
     uint64_t hash[2];
     for (int i = 0; i < 2; i++) {
-        fixture f;
-        start(&f, "gradient_accumulation_steps: 2\nper_device_train_batch_size: 3\n");
+        run_rig f;
+        run_rig_open(&f, folder, "gradient_accumulation_steps: 2\nper_device_train_batch_size: 3\n");
         for (int s = 0; s < 4; s++) step(&f);
         hash[i] = run_rig_hash(&f.job);
-        finish(&f);
+        run_rig_close(&f);
     }
     assert_true(hash[0] == hash[1]);
 }
@@ -94,10 +79,10 @@ static bool count_down(void *context) { return (*(int *)context)-- == 0; }
 static void test_a_step_dropped_halfway_leaves_no_trace(void **state)
 {
     (void)state;
-    fixture f, g;
+    run_rig f, g;
     const char *more = "gradient_accumulation_steps: 3\nper_device_train_batch_size: 2\n";
-    start(&f, more);
-    start(&g, more);
+    run_rig_open(&f, folder, more);
+    run_rig_open(&g, folder, more);
     step(&f);
     step(&g);
     uint64_t before = run_rig_hash(&f.job);
@@ -113,8 +98,8 @@ static void test_a_step_dropped_halfway_leaves_no_trace(void **state)
     f.loop.stop = NULL;
     assert_true(step(&f) == step(&g));
     assert_true(run_rig_hash(&f.job) == run_rig_hash(&g.job));
-    finish(&f);
-    finish(&g);
+    run_rig_close(&f);
+    run_rig_close(&g);
 }
 
 static hone_status refuse(void *context) { (void)context; return hone_fail("disk full"); }
@@ -122,22 +107,22 @@ static hone_status refuse(void *context) { (void)context; return hone_fail("disk
 static void test_a_failed_checkpoint_stops_before_weights_change(void **state)
 {
     (void)state;
-    fixture f;
-    start(&f, "");
+    run_rig f;
+    run_rig_open(&f, folder, "");
     uint64_t before = run_rig_hash(&f.job);
     f.loop.before_update = refuse;
     hone_step out;
     assert_int_equal(hone_loop_step(&f.loop, 40, &out), HONE_FAILED);
     assert_string_equal(hone_error(), "disk full");
     assert_true(run_rig_hash(&f.job) == before);
-    finish(&f);
+    run_rig_close(&f);
 }
 
 static void test_a_loss_that_is_no_number_stops_before_weights_change(void **state)
 {
     (void)state;
-    fixture f;
-    start(&f, "");
+    run_rig f;
+    run_rig_open(&f, folder, "");
     float *g = hone_session_data(&f.job.session, f.job.model.final_g);
     g[0] = NAN;
     uint64_t before = run_rig_hash(&f.job);
@@ -147,7 +132,7 @@ static void test_a_loss_that_is_no_number_stops_before_weights_change(void **sta
     assert_int_equal(f.loop.step, 0);
     assert_int_equal(f.job.train.now.row, 0);
     assert_true(run_rig_hash(&f.job) == before);
-    finish(&f);
+    run_rig_close(&f);
 }
 
 // Held-out loss is the mean over tokens, whatever the batch: rows scored 5 at a time or 2 at a time give the same.
@@ -157,11 +142,11 @@ static void test_held_out_loss_does_not_depend_on_the_batch(void **state)
     hone_evaluation held[2];
     double loss[2];
     for (int i = 0; i < 2; i++) {
-        fixture f;
-        start(&f, i ? "per_device_train_batch_size: 5\n" : "per_device_train_batch_size: 2\n");
+        run_rig f;
+        run_rig_open(&f, folder, i ? "per_device_train_batch_size: 5\n" : "per_device_train_batch_size: 2\n");
         assert_int_equal(hone_heldout_score(&f.job.session, &f.job.score, &f.job.held[0].loader, NULL, 1 << 20, NULL, NULL, &held[i]), HONE_OK);
         loss[i] = hone_evaluation_loss(&held[i]);
-        finish(&f);
+        run_rig_close(&f);
     }
     assert_true(held[0].tokens > 1300 && held[0].tokens < 1500); // 1,500 less those that end documents
     assert_int_equal(held[0].windows, 41);                       // ceil(1500 / 37)
@@ -178,13 +163,13 @@ static void test_evaluation_of_a_part_is_bounded(void **state)
 {
     (void)state;
     hone_evaluation held;
-    fixture f;
-    start(&f, "per_device_train_batch_size: 4\n");
+    run_rig f;
+    run_rig_open(&f, folder, "per_device_train_batch_size: 4\n");
     assert_int_equal(hone_heldout_score(&f.job.session, &f.job.score, &f.job.held[0].loader, NULL, 200, NULL, NULL, &held), HONE_OK);
     assert_int_equal(held.windows, 6);
     assert_true(held.tokens <= 222);
     hone_evaluation_release(&held);
-    finish(&f);
+    run_rig_close(&f);
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 // A run on a mixture: tokens are counted by source and saved, each source is evaluated, and a run that was stopped goes on with
 // the rows that the whole run would have seen; `hone inspect data` shows those rows.
+#include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include "support/program.h"
@@ -8,7 +9,6 @@
 #include "base/memory.h"
 
 static hone_test_run run;
-static void must(hone_status status) { if (status) fail_msg("%s", hone_error()); }
 
 static void hone(const char *arguments)
 {

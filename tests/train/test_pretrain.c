@@ -59,29 +59,21 @@ static double number(const json_t *row, const char *key)
     return json_number_value(json_object_get(row, key));
 }
 
-static void must(const char *const *argument, const char *said)
-{
-    char *output;
-    int code = verb(&output, argument);
-    if (code || (said && !strstr(output, said))) fail_msg("hone %s: exit code %d: %s", argument[0], code, output);
-    hone_free(output);
-}
-
 static void test_from_text_to_a_model_that_is_used(void **state)
 {
     (void)state;
     char *text = hone_path_join(folder, "text.txt"), *tok = hone_path_join(folder, "tok"), *data = hone_path_join(folder, "data");
     char *recipe = hone_path_join(folder, "text.yaml"), *model = hone_path_join(folder, "run/model"), *log = hone_path_join(folder, "run/log.jsonl");
     write_text(text);
-    must((const char *[]){ "tokenizer", "train", "--vocab", "300", "--output", tok, text, NULL }, NULL);
-    must((const char *[]){ "prepare", "--tokenizer", tok, "--output", data, "--document-bytes", "400", "--held-out", "0.1", text, NULL }, NULL);
+    verb_must("", (const char *[]){ "tokenizer", "train", "--vocab", "300", "--output", tok, text, NULL });
+    verb_must("", (const char *[]){ "prepare", "--tokenizer", tok, "--output", data, "--document-bytes", "400", "--held-out", "0.1", text, NULL });
     char *yaml = hone_format("model: {model_type: qwen3, hidden_size: 48, intermediate_size: 96, num_hidden_layers: 2, num_attention_heads: 2,\n"
                              "        num_key_value_heads: 1, head_dim: 24, max_position_embeddings: 96}\n"
                              "dataset: %s\noutput_dir: %s/run\ncutoff_len: 64\nper_device_train_batch_size: 8\nlearning_rate: 1e-2\nmax_steps: 24\n"
                              "eval_steps: 8\nsave_steps: 8\nsave_total_limit: 2\nlogging_steps: 4\nsample_steps: 12\nsample_tokens: 12\n"
                              "sample_prompt: [The king, A fox]\nwarmup_steps: 2\n", data, folder);
     assert_int_equal(hone_file_write(recipe, yaml, strlen(yaml)), HONE_OK);
-    must((const char *[]){ "pretrain", recipe, NULL }, "held out @24");
+    verb_must("held out @24", (const char *[]){ "pretrain", recipe, NULL });
 
     json_t *rows = read_log(log), *step = row_of(rows, "step", 5), *first = row_of(rows, "eval", 0), *last = row_of(rows, "eval", 2);
     assert_non_null(row_of(rows, "start", 0));
@@ -103,14 +95,14 @@ static void test_from_text_to_a_model_that_is_used(void **state)
 
     char *old = hone_path_join(folder, "run/step-8"), *kept = hone_path_join(folder, "run/step-16");
     assert_true(!hone_dir_exists(old) && hone_dir_exists(kept));           // save_total_limit
-    must((const char *[]){ "generate", model, "--prompt", "The king", "--max-new-tokens", "8", "--seed", "1", NULL }, NULL);
-    must((const char *[]){ "eval", model, "--data", data, NULL }, "bits");
+    verb_must("", (const char *[]){ "generate", model, "--prompt", "The king", "--max-new-tokens", "8", "--seed", "1", NULL });
+    verb_must("bits", (const char *[]){ "eval", model, "--data", data, NULL });
     // and training goes on from that model
     char *more = hone_format("output_dir=%s/more", folder), *start = hone_format("model_name_or_path=%s", model);
     yaml[0] = '#'; // the model's keys, which stand in the first two lines, give way
     *strstr(yaml, "\n   ") = ' ';
     assert_int_equal(hone_file_write(recipe, yaml, strlen(yaml)), HONE_OK);
-    must((const char *[]){ "pretrain", recipe, more, start, "max_steps=4", "warmup_steps=0", "sample_steps=0", "logging_steps=1", NULL }, NULL);
+    verb_must("", (const char *[]){ "pretrain", recipe, more, start, "max_steps=4", "warmup_steps=0", "sample_steps=0", "logging_steps=1", NULL });
     char *more_log = hone_path_join(folder, "more/log.jsonl");
     json_t *more_rows = read_log(more_log);
     assert_true(number(row_of(more_rows, "step", 0), "loss") < number(first, "loss"));

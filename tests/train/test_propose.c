@@ -34,22 +34,6 @@ static void test_repeated_data_count_for_less_and_for_less_each_time(void **stat
     assert_true(many - more < 0.01 * (once - many));         // and after a hundred nothing is left to gain
 }
 
-static void must(const char *const *argument, const char *what)
-{
-    char *output;
-    int code = verb(&output, argument);
-    if (code || !strstr(output, what)) fail_msg("hone %s: exit code %d, without \"%s\": %s", argument[0], code, what, output);
-    hone_free(output);
-}
-
-static void must_fail(const char *const *argument, const char *why)
-{
-    char *output;
-    int code = verb(&output, argument);
-    if (code == 0 || !strstr(output, why)) fail_msg("hone %s: exit code %d, without \"%s\": %s", argument[0], code, why, output);
-    hone_free(output);
-}
-
 #if defined(__SANITIZE_ADDRESS__) // a sanitizer's memory counts as the program's own
 #define BUDGET_MB "160"
 #else
@@ -64,21 +48,21 @@ static void test_init_writes_a_recipe_that_fits_and_trains(void **state)
     for (int i = 0; i < 9000; i++) assert_int_equal(hone_buffer_print(&words, "%s %d%s", i % 3 ? "and it came to pass in the year" : "the king", i % 97, i % 11 ? " " : "\n\n"), HONE_OK);
     assert_int_equal(hone_file_write(text, words.data, words.size), HONE_OK);
     hone_buffer_release(&words);
-    must((const char *[]){ "tokenizer", "train", "--vocab", "300", "--output", tok, text, NULL }, "");
-    must((const char *[]){ "prepare", "--tokenizer", tok, "--output", data, "--held-out", "0.1", text, NULL }, "");
-    must((const char *[]){ "init", "--time", "20s", "--memory", BUDGET_MB "MB", "--output", recipe, "--output-dir", out, data, NULL }, "is written");
+    verb_must("", (const char *[]){ "tokenizer", "train", "--vocab", "300", "--output", tok, text, NULL });
+    verb_must("", (const char *[]){ "prepare", "--tokenizer", tok, "--output", data, "--held-out", "0.1", text, NULL });
+    verb_must("is written", (const char *[]){ "init", "--time", "20s", "--memory", BUDGET_MB "MB", "--output", recipe, "--output-dir", out, data, NULL });
     if (verb(&output, (const char *[]){ "plan", "--json", recipe, NULL })) fail_msg("%s", output);
     json_t *plan;
     assert_int_equal(hone_json_parse("plan", output, strlen(output), &plan), HONE_OK);
     assert_true(json_number_value(json_object_get(plan, "process_bytes")) <= atof(BUDGET_MB) * 1e6 * 1.03); // planned in another process
     json_decref(plan);
     hone_free(output);
-    must((const char *[]){ "pretrain", recipe, "max_steps=2", NULL }, "loss");
+    verb_must("loss", (const char *[]){ "pretrain", recipe, "max_steps=2", NULL });
     assert_true(hone_file_exists(model));
-    must_fail((const char *[]){ "init", "--output", recipe, data, NULL }, "--force");
-    must_fail((const char *[]){ "init", "--force", "--output", recipe, "--memory", "1MB", data, NULL }, "--memory");
-    must_fail((const char *[]){ "init", "--force", "--output", recipe, "--time", "soon", data, NULL }, "max_time");
-    must_fail((const char *[]){ "init", "--force", "--output", recipe, "/no/such/data", NULL }, "/no/such/data");
+    verb_must_fail("--force", (const char *[]){ "init", "--output", recipe, data, NULL });
+    verb_must_fail("--memory", (const char *[]){ "init", "--force", "--output", recipe, "--memory", "1MB", data, NULL });
+    verb_must_fail("max_time", (const char *[]){ "init", "--force", "--output", recipe, "--time", "soon", data, NULL });
+    verb_must_fail("/no/such/data", (const char *[]){ "init", "--force", "--output", recipe, "/no/such/data", NULL });
     hone_free(text);
     hone_free(tok);
     hone_free(data);

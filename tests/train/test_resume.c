@@ -2,7 +2,9 @@
 // is driven as a user would: started, interrupted, started again with the same command.
 #include "base/cpu.h"
 #include "base/file.h"
+#include "support/check.h"
 #include "support/cmocka_all.h"
+#include "support/folder.h"
 #include "support/run_rig.h"
 #include "support/verb.h"
 #include <signal.h>
@@ -18,41 +20,24 @@ static char *folder;
 static int make_folder(void **state) { (void)state; folder = run_rig_folder(); return 0; }
 static int remove_folder(void **state) { (void)state; run_rig_remove(folder); return 0; }
 
-static char *write_recipe(void)
-{
-    hone_recipe recipe;
-    run_rig_recipe(&recipe, folder, more);
-    hone_recipe_release(&recipe);
-    return hone_path_join(folder, "recipe.yaml");
-}
-
 static int64_t steps_logged(const char *out)
 {
-    char *path = hone_path_join(out, "log.jsonl"), *text, *at;
+    char *path = hone_path_join(out, "log.jsonl"), *text;
     size_t size;
     int64_t steps = 0;
     if (hone_file_exists(path) && hone_file_read(path, &text, &size) == HONE_OK) {
-        for (at = text; (at = strstr(at, "\"event\":\"step\"")); at++) steps++;
+        steps = count_in(text, "\"event\":\"step\"");
         hone_free(text);
     }
     hone_free(path);
     return steps;
 }
 
-static uint64_t hash_of(const char *out, const char *name)
-{
-    uint64_t hash;
-    char *path = hone_format("%s/step-%d/%s", out, STEPS, name);
-    if (hone_file_hash(path, &hash) != HONE_OK) fail_msg("%s", hone_error());
-    hone_free(path);
-    return hash;
-}
-
 static void test_stopped_three_times_is_bit_identical(void **state)
 {
     (void)state;
     static const int64_t stop_after[] = { 4, 5, 9 }; // steps in each process before it is interrupted
-    char *recipe = write_recipe(), *whole = hone_format("output_dir=%s/whole", folder), *parts = hone_format("output_dir=%s/parts", folder), *output;
+    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/whole", folder), *parts = hone_format("output_dir=%s/parts", folder), *output;
     assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, whole, NULL }), 0);
     hone_free(output);
     for (int i = 0; i < 3; i++) {
@@ -69,8 +54,8 @@ static void test_stopped_three_times_is_bit_identical(void **state)
     assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, parts, NULL }), 0);
     assert_non_null(strstr(output, "resume from step"));
     hone_free(output);
-    assert_true(hash_of(whole + 11, "model.safetensors") == hash_of(parts + 11, "model.safetensors"));
-    assert_true(hash_of(whole + 11, "optimizer.safetensors") == hash_of(parts + 11, "optimizer.safetensors"));
+    assert_true(test_hash("%s/step-%d/model.safetensors", whole + 11, STEPS) == test_hash("%s/step-%d/model.safetensors", parts + 11, STEPS));
+    assert_true(test_hash("%s/step-%d/optimizer.safetensors", whole + 11, STEPS) == test_hash("%s/step-%d/optimizer.safetensors", parts + 11, STEPS));
     // a finished run has nothing left to do, and says so by doing nothing
     assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, parts, NULL }), 0);
     hone_free(output);
@@ -83,9 +68,9 @@ static void test_stopped_three_times_is_bit_identical(void **state)
 static void test_comparison_notices_a_different_run(void **state)
 {
     (void)state;
-    char *recipe = write_recipe(), *other = hone_format("output_dir=%s/other", folder), *whole = hone_format("%s/whole", folder);
+    char *recipe = run_rig_recipe_file(folder, more), *other = hone_format("output_dir=%s/other", folder), *whole = hone_format("%s/whole", folder);
     assert_int_equal(verb(NULL, (const char *[]){ "pretrain", recipe, other, "seed=2", NULL }), 0);
-    assert_false(hash_of(whole, "model.safetensors") == hash_of(other + 11, "model.safetensors"));
+    assert_false(test_hash("%s/step-%d/model.safetensors", whole, STEPS) == test_hash("%s/step-%d/model.safetensors", other + 11, STEPS));
     hone_free(recipe);
     hone_free(other);
     hone_free(whole);
@@ -96,7 +81,7 @@ static void test_a_run_does_not_go_on_with_another_order(void **state)
 {
     (void)state;
     static const char *const change[] = { "seed=3", "cutoff_len=36", "order=sequential", "dataset=held.u16" };
-    char *recipe = write_recipe(), *whole = hone_format("output_dir=%s/whole", folder), *held = hone_format("dataset=%s/held.u16", folder);
+    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/whole", folder), *held = hone_format("dataset=%s/held.u16", folder);
     for (int i = 0; i < 4; i++) {
         char *output;
         assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, whole, i == 3 ? held : change[i], NULL }), 1);

@@ -5,7 +5,9 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "io/checkpoint.h"
+#include "support/check.h"
 #include "support/cmocka_all.h"
+#include "support/folder.h"
 #include "support/run_rig.h"
 #include "support/verb.h"
 #include "train/pretrain.h"
@@ -37,15 +39,6 @@ static hone_status run_here(const char *more, char **shown)
     return status;
 }
 
-static uint64_t hash_of(const char *name)
-{
-    uint64_t hash;
-    char *path = hone_format("%s/out/%s/model.safetensors", folder, name);
-    if (hone_file_hash(path, &hash)) fail_msg("%s", hone_error());
-    hone_free(path);
-    return hash;
-}
-
 static bool has_step(int step)
 {
     char *path = hone_format("%s/out/step-%d", folder, step);
@@ -53,8 +46,6 @@ static bool has_step(int step)
     hone_free(path);
     return has;
 }
-
-static void assert_shown(const char *shown, const char *words) { if (!strstr(shown, words)) fail_msg("\"%s\" is not in: %s", words, shown); }
 
 // The disk is full from the first call on folder `full_from` for so many calls that would take room.
 static const char *full_from;
@@ -76,7 +67,7 @@ static void test_a_full_disk_costs_a_warning_and_the_run_goes_on(void **state)
     char *shown;
     if (run_here(saves, &shown)) fail_msg("%s", hone_error());
     free(shown);
-    uint64_t whole = hash_of("step-24");
+    uint64_t whole = test_hash("%s/out/step-24/model.safetensors", folder);
     is_full = false;
     full_from = "step-12.tmp";
     full_for = 9;   // saves of steps 12, 13, 15 ... and rows of the log between them
@@ -85,13 +76,13 @@ static void test_a_full_disk_costs_a_warning_and_the_run_goes_on(void **state)
     hone_fault_hook = NULL;
     if (status) fail_msg("%s", hone_error());
     assert_int_equal(full_for, 0);
-    assert_shown(shown, "checkpoint of step 12 was not saved: ");
-    assert_shown(shown, "No space left on device; free some space there");
-    assert_shown(shown, "step-8 is the last good one; the run goes on, next try at step 1");
-    assert_shown(shown, " is saved\n");
+    assert_says(shown, "checkpoint of step 12 was not saved: ");
+    assert_says(shown, "No space left on device; free some space there");
+    assert_says(shown, "step-8 is the last good one; the run goes on, next try at step 1");
+    assert_says(shown, " is saved\n");
     assert_true(has_step(4) && has_step(8) && !has_step(12));
-    assert_true(hash_of("step-24") == whole);
-    assert_true(hash_of("model") == whole);
+    assert_true(test_hash("%s/out/step-24/model.safetensors", folder) == whole);
+    assert_true(test_hash("%s/out/model/model.safetensors", folder) == whole);
     free(shown);
 }
 
@@ -106,7 +97,7 @@ static void test_the_last_save_is_tried_again_then_given_up_with_the_way_out(voi
     hone_status status = run_here("save_steps: 4\nsave_total_limit: 20\nsave_retry: 20s\n", &shown);
     hone_fault_hook = NULL;
     if (status) fail_msg("%s", hone_error());
-    assert_shown(shown, "step-20 is the last good one");
+    assert_says(shown, "step-20 is the last good one");
     assert_true(has_step(24));
     free(shown);
     is_full = false;
@@ -115,7 +106,7 @@ static void test_the_last_save_is_tried_again_then_given_up_with_the_way_out(voi
     status = run_here("save_steps: 4\nsave_total_limit: 20\nsave_retry: 1s\n", &shown);
     hone_fault_hook = NULL;
     assert_int_equal(status, HONE_FAILED);
-    assert_shown(hone_error(), "step 24 could not be saved in 1 s (save_retry); make room there, then the same command goes on from step-20");
+    assert_says(hone_error(), "step 24 could not be saved in 1 s (save_retry); make room there, then the same command goes on from step-20");
     assert_true(has_step(20) && !has_step(24));
     free(shown);
 }
@@ -133,8 +124,8 @@ static void test_only_one_process_at_a_time_and_a_dead_one_holds_nothing(void **
     for (double began = hone_clock_s(); !hone_file_exists(log) && hone_clock_s() - began < 100;) usleep(500);
     assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, NULL }), 1);
     char *who = hone_format("%s: is in use by hone pretrain, process %ld on ", out, (long)first.pid);
-    assert_shown(output, who);
-    assert_shown(output, "wait for it, stop it, or choose another folder");
+    assert_says(output, who);
+    assert_says(output, "wait for it, stop it, or choose another folder");
     hone_free(output);
     hone_free(who);
     kill(first.pid, SIGKILL);
@@ -192,9 +183,9 @@ static void test_signals_save_and_a_stopped_process_is_noticed(void **state)
     assert_true(noticed);
     kill(run.pid, SIGTERM);
     assert_int_equal(verb_finish(&run), 128 + SIGTERM);
-    assert_shown(run.output, "SIGUSR1: step-");
-    assert_shown(run.output, "; the process had ");
-    assert_shown(run.output, "the same command goes on from there");
+    assert_says(run.output, "SIGUSR1: step-");
+    assert_says(run.output, "; the process had ");
+    assert_says(run.output, "the same command goes on from there");
     hone_free(run.output);
     verb_start(&run, (const char *[]){ "pretrain", recipe, out, "max_steps=100000000", "save_on_signal=false", NULL });
     assert_true(wait_for(log, "\"event\":\"resume\""));

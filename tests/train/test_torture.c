@@ -15,6 +15,7 @@
 #include "io/checkpoint.h"
 #include "support/cmocka_all.h"
 #include "support/fault.h"
+#include "support/folder.h"
 #include "support/run_rig.h"
 #include "support/verb.h"
 #include "train/pretrain.h"
@@ -34,24 +35,12 @@ static const char *const keys = "per_device_train_batch_size: 2\ngradient_accumu
 
 static bool is_long(void) { return getenv("HONE_TEST_LONG") != NULL; }
 
-static uint64_t hash_of(const char *out, const char *name)
-{
-    uint64_t hash;
-    char *path = hone_format("%s/step-24/%s", out, name);
-    if (hone_file_hash(path, &hash)) fail_msg("%s", hone_error());
-    hone_free(path);
-    return hash;
-}
-
 static int make_folder(void **state)
 {
     (void)state;
-    hone_recipe recipe;
     char *output;
     folder = run_rig_folder();
-    run_rig_recipe(&recipe, folder, keys);
-    hone_recipe_release(&recipe);
-    recipe_file = hone_path_join(folder, "recipe.yaml");
+    recipe_file = run_rig_recipe_file(folder, keys);
     run_folder = hone_path_join(folder, "out");
     disk = hone_path_join(folder, "disk");
     snprintf(last_words, sizeof last_words, "%s/last_words", folder);
@@ -60,8 +49,8 @@ static int make_folder(void **state)
     whole_s = hone_clock_s() - began;
     if (code) fprintf(stderr, "%s\n", output);
     hone_free(output);
-    whole[0] = hash_of(run_folder, "model.safetensors");
-    whole[1] = hash_of(run_folder, "optimizer.safetensors");
+    whole[0] = test_hash("%s/step-24/model.safetensors", run_folder);
+    whole[1] = test_hash("%s/step-24/optimizer.safetensors", run_folder);
     return code;
 }
 
@@ -77,8 +66,8 @@ static int remove_folder(void **state)
 
 static void assert_ends_the_same(void)
 {
-    assert_true(hash_of(run_folder, "model.safetensors") == whole[0]);
-    assert_true(hash_of(run_folder, "optimizer.safetensors") == whole[1]);
+    assert_true(test_hash("%s/step-24/model.safetensors", run_folder) == whole[0]);
+    assert_true(test_hash("%s/step-24/optimizer.safetensors", run_folder) == whole[1]);
 }
 
 static void test_kill_9_at_random_moments(void **state)
