@@ -79,6 +79,13 @@ bool hone_cli_colour(int fd)
     return isatty(fd) && !(refused && refused[0]) && !(terminal && !strcmp(terminal, "dumb"));
 }
 
+hone_status hone_cli_print_json(const json_t *value)
+{
+    if (!value) return hone_fail("no memory, or a text that is not UTF-8, where JSON was to be printed");
+    if (json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) || printf("\n") < 0) return hone_fail("standard output: cannot write JSON");
+    return HONE_OK;
+}
+
 hone_status hone_cli_parse(const hone_cli_command *command, int *argc, char **argv, bool *done)
 {
     int count = *argc, operands = 0;

@@ -11,7 +11,7 @@
 //
 // Long options take `--name value` or `--name=value`; `--` ends them; a lone `-` is an operand.
 #pragma once
-#include "base/error.h"
+#include "base/json.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,5 +46,7 @@ extern void (*hone_cli_describe)(const hone_cli_command *command);
 
 // May what goes to this descriptor be coloured? On a terminal that can, unless NO_COLOR is set (no-color.org).
 bool hone_cli_colour(int fd);
+// Indented, to standard output. NULL is an error: it could not be made.
+hone_status hone_cli_print_json(const json_t *value);
 // argv: what stands behind the verb. Leaves the operands in argv[0 .. *argc).
 hone_status hone_cli_parse(const hone_cli_command *command, int *argc, char **argv, bool *done);

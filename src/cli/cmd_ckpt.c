@@ -14,15 +14,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-static hone_status print_json(json_t *value)
-{
-    if (!value) return hone_fail("out of memory while printing JSON");
-    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    printf("\n");
-    json_decref(value);
-    return HONE_OK;
-}
-
 // All bytes below a folder; what vanishes meanwhile counts nothing.
 static int64_t bytes_of(const char *path)
 {
@@ -103,9 +94,9 @@ static hone_status list_checkpoints(const char *folder, bool json)
         if (readable) hone_checkpoint_state_release(&state);
     }
     hone_checkpoint_list_release(&list);
-    if (json) return print_json(rows);
+    if (json) status = hone_cli_print_json(rows);
     json_decref(rows);
-    return HONE_OK;
+    return status;
 }
 
 hone_status hone_cmd_ckpt_ls(int argc, char **argv)
@@ -211,7 +202,9 @@ hone_status hone_cmd_ckpt_diff(int argc, char **argv)
     if (argc != 2) return hone_fail_usage("ckpt diff: which two? hone ckpt diff A B");
     if ((status = hone_checkpoint_diff(argv[0], argv[1], &d))) return status;
     if (json) {
-        status = print_json(difference_json(&d));
+        json_t *all = difference_json(&d);
+        status = hone_cli_print_json(all);
+        json_decref(all);
     } else {
         int64_t shown = top > 0 && top < d.count ? top : d.count;
         printf("%s  %s\n  %s tensor%s differ%s, %s equal bit by bit; all weights together %.3g\n", argv[0], argv[1], hone_units_grouped(d.count).s,

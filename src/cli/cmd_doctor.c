@@ -142,11 +142,9 @@ static hone_status print_json(const report *r)
         "instruction_sets", sets, "kernels", hone_isa_name[r->isa], "memory_total_bytes", (json_int_t)r->total_bytes,
         "memory_available_bytes", (json_int_t)r->available_bytes, "f32_peaks", peaks, "bandwidth_bytes_per_s", r->bandwidth,
         "libraries", libraries);
-    if (!all) return hone_fail("doctor: the report cannot be made: %s", hone_error());
-    json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    printf("\n");
+    hone_status status = hone_cli_print_json(all);
     json_decref(all);
-    return HONE_OK;
+    return status;
 }
 
 hone_status hone_cmd_doctor(int argc, char **argv)

@@ -10,10 +10,9 @@ static hone_status print(const hone_plan *plan, const hone_job *job, bool as_jso
         json_t *json;
         hone_status status = hone_plan_json(plan, &json);
         if (status) return status;
-        json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        printf("\n");
+        status = hone_cli_print_json(json);
         json_decref(json);
-        return HONE_OK;
+        return status;
     }
     hone_buffer table = { 0 };
     hone_status status = hone_plan_print(plan, &table);

@@ -87,7 +87,7 @@ static void list_filters(void)
 {
     printf("filters, in the order in which a document meets them:\n");
     for (int f = 0; f < HONE_FILTER_COUNT; f++) printf("  %-20s  %s\n", hone_filter_name[f], hone_filter_what[f]);
-    printf("\nTheir numbers are keys of a recipe (`hone pretrain --keys text`, Cleaning text), given by --recipe or --set.\n");
+    printf("\nTheir numbers are keys of a recipe (`hone schema --format text`, Cleaning text), given by --recipe or --set.\n");
 }
 
 // The recipe's keys of cleaning, overridden by the command line.

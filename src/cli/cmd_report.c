@@ -46,8 +46,7 @@ hone_status hone_cmd_report(int argc, char **argv)
     json_t *report;
     if ((status = make(dir, argv[0], &report))) return status;
     if (json) {
-        json_dumpf(report, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        printf("\n");
+        status = hone_cli_print_json(report);
     } else {
         hone_buffer text = { 0 };
         if (!(status = hone_report_print(report, markdown ? HONE_REPORT_MARKDOWN : HONE_REPORT_TERMINAL, &text))) fputs(text.data, stdout);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define DIR_OPTION(dir) { "dir", HONE_CLI_TEXT, &(dir), "DIR", "the folder that holds the runs, or a run store (default: here)" }
+
 // Where the verbs look: --dir, a folder with a store or the store itself.
 static hone_status open_store(const char *dir, bool write, hone_store **store)
 {
@@ -18,13 +20,6 @@ static hone_status open_store(const char *dir, bool write, hone_store **store)
     hone_status status = path ? hone_store_open(store, path, write) : HONE_FAILED;
     hone_free(path);
     return status;
-}
-
-static hone_status print_json(const json_t *value)
-{
-    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    printf("\n");
-    return HONE_OK;
 }
 
 static double number(const json_t *run, const char *key) { return json_number_value(hone_run_value(run, key)); }
@@ -120,7 +115,7 @@ hone_status hone_cmd_runs_list(int argc, char **argv)
     hone_cli_texts columns = { 0 };
     bool json = false, done;
     const hone_cli_option options[] = {
-        { "dir", HONE_CLI_TEXT, &dir, "DIR", "the folder that holds the runs, or a run store (default: here)" },
+        DIR_OPTION(dir),
         { "sort", HONE_CLI_TEXT, &sort, "KEY", "order by this key, smallest first (default: id)" },
         { "column", HONE_CLI_TEXTS, &columns, "KEY", "show this key as well; may be given several times" },
         { "json", HONE_CLI_FLAG, &json, NULL, "print a JSON array of all that is known" }, { 0 } };
@@ -134,7 +129,7 @@ hone_status hone_cmd_runs_list(int argc, char **argv)
     json_t *runs;
     if ((status = open_store(dir, false, &store))) return status;
     if (!(status = hone_store_runs(store, &runs))) {
-        if (!(status = keep_matching(runs, argv, argc))) status = json ? print_json(runs) : print_list(runs, sort, &columns);
+        if (!(status = keep_matching(runs, argv, argc))) status = json ? hone_cli_print_json(runs) : print_list(runs, sort, &columns);
         json_decref(runs);
     }
     hone_store_close(store);
@@ -196,7 +191,7 @@ hone_status hone_cmd_runs_show(int argc, char **argv)
 {
     const char *dir = ".";
     bool json = false, done;
-    const hone_cli_option options[] = { { "dir", HONE_CLI_TEXT, &dir, "DIR", "the folder that holds the runs, or a run store (default: here)" },
+    const hone_cli_option options[] = { DIR_OPTION(dir),
                                         { "json", HONE_CLI_FLAG, &json, NULL, "print one JSON object, all events in it" }, { 0 } };
     const hone_cli_command command = { "runs show", "[options] RUN", "All that is known of a run: its number, its name or its folder.", "hone runs show --dir build/demo run", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
@@ -209,7 +204,7 @@ hone_status hone_cmd_runs_show(int argc, char **argv)
     if (!status && !json) status = print_show(store, run);
     else if (!status && !(status = hone_store_events(store, json_integer_value(json_object_get(run, "id")), NULL, 0, &events))) {
         json_object_set_new(run, "events", events);
-        print_json(run);
+        status = hone_cli_print_json(run);
     }
     json_decref(run);
     hone_store_close(store);
@@ -250,7 +245,7 @@ hone_status hone_cmd_runs_diff(int argc, char **argv)
 {
     const char *dir = ".";
     bool json = false, done;
-    const hone_cli_option options[] = { { "dir", HONE_CLI_TEXT, &dir, "DIR", "the folder that holds the runs, or a run store (default: here)" },
+    const hone_cli_option options[] = { DIR_OPTION(dir),
                                         { "json", HONE_CLI_FLAG, &json, NULL, "print a JSON array" }, { 0 } };
     const hone_cli_command command = { "runs diff", "[options] A B", "Where two runs differ: recipe, program, data, machine, and what they came to.",
                                        "hone runs diff --dir runs 1 2", options };
@@ -262,7 +257,7 @@ hone_status hone_cmd_runs_diff(int argc, char **argv)
     if ((status = open_store(dir, false, &store))) return status;
     if (!(status = hone_store_find(store, argv[0], &a))) status = hone_store_find(store, argv[1], &b);
     if (!status) status = hone_run_diff(a, b, &rows);
-    if (!status) status = json ? print_json(rows) : print_diff(a, b, rows);
+    if (!status) status = json ? hone_cli_print_json(rows) : print_diff(a, b, rows);
     json_decref(a);
     json_decref(b);
     json_decref(rows);

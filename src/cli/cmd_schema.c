@@ -60,10 +60,9 @@ static hone_status print_json(void)
     json_t *schema;
     hone_status status = hone_recipe_schema(&schema);
     if (status) return status;
-    json_dumpf(schema, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    printf("\n");
+    status = hone_cli_print_json(schema);
     json_decref(schema);
-    return HONE_OK;
+    return status;
 }
 
 hone_status hone_cmd_schema(int argc, char **argv)

@@ -1,7 +1,6 @@
 // cmd_tokenizer.c: the words of hone tokenizer, but for encode and decode: tokenizer_lines.c.
 #include "base/cpu.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "cli/args.h"
 #include "cli/verbs.h"
 #include "data/learn.h"

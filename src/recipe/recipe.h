@@ -1,6 +1,6 @@
 // recipe.h: what a run is to do, as the user wrote it: a YAML file plus key=value on the command line.
 //
-//     keys.def  ->  struct hone_recipe, parser, range checks, `--keys`, JSON schema
+//     keys.def  ->  struct hone_recipe, parser, range checks, `hone schema`
 //
 // Everything that is wrong is found while reading, with file, line and a caret under the place; what can only be judged
 // later (a row longer than the model's positions) is reported with hone_recipe_fail(), which points at the same place.

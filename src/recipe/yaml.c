@@ -72,7 +72,7 @@ static hone_status unknown_key(const char *name)
     for (int k = 0; k < HONE_KEY_COUNT && !near && strlen(name) >= 4; k++) // "batch_size", short for a longer name
         if (strstr(all[k], name)) near = all[k];
     if (near) return hone_fail("%s is not a key; did you mean %s?", name, near);
-    return hone_fail("%s is not a key; `hone pretrain --keys text` lists them all", name);
+    return hone_fail("%s is not a key; `hone schema --format text` lists them all", name);
 }
 
 hone_status hone_recipe_fail(const hone_recipe *recipe, hone_key_id key, const char *member, const char *format, ...)
@@ -296,7 +296,7 @@ hone_status hone_yaml_parse(hone_recipe *recipe, const char *path, const char *t
     hone_status status = parse(&r, size);
     if (status != HONE_OK) return status;
     yaml_node_t *root = yaml_document_get_root_node(&r.document);
-    if (!root) status = hone_fail("%s: the recipe is empty; `hone pretrain --keys text` lists the keys", path);
+    if (!root) status = hone_fail("%s: the recipe is empty; `hone schema --format text` lists the keys", path);
     else if (root->type != YAML_MAPPING_NODE) status = hone_fail("%s:%d: a recipe is a list of `key: value` lines", path, (int)root->start_mark.line + 1);
     else
         for (yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top && status == HONE_OK; pair++)

@@ -83,7 +83,7 @@ static void test_unknown_key_names_the_nearest_and_points(void **state)
     expect_error("batch_size: 8\n", NULL,
                  "PATH:1: batch_size is not a key; did you mean per_device_train_batch_size?\n    batch_size: 8\n    ^~~~~~~~~~");
     expect_error("zzzzzzz: 8\n", NULL,
-                 "PATH:1: zzzzzzz is not a key; `hone pretrain --keys text` lists them all\n    zzzzzzz: 8\n    ^~~~~~~");
+                 "PATH:1: zzzzzzz is not a key; `hone schema --format text` lists them all\n    zzzzzzz: 8\n    ^~~~~~~");
     expect_error("seed: 1\n", "sede=2", "command line: sede is not a key; did you mean seed?\n    sede=2\n    ^~~~");
 }
 
@@ -123,7 +123,7 @@ static void test_a_key_given_twice_is_refused(void **state)
 static void test_what_is_no_recipe_is_refused(void **state)
 {
     (void)state;
-    expect_error("", NULL, "PATH: the recipe is empty; `hone pretrain --keys text` lists the keys");
+    expect_error("", NULL, "PATH: the recipe is empty; `hone schema --format text` lists the keys");
     expect_error("- 1\n", NULL, "PATH:1: a recipe is a list of `key: value` lines");
     hone_recipe r;
     assert_int_equal(load(&r, "seed: [1, 2\nthreads: 3\n", 0, NULL), HONE_FAILED);
