@@ -5,7 +5,7 @@
 #include "base/memory.h"
 #include "graph/session.h"
 #include "model/decoder.h"
-#include "optim/adamw.h"
+#include "optim/update.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -22,10 +22,11 @@ typedef struct hone_attr {
     int32_t inverse;                    // rope
     hone_form form; hone_dtype dtype;   // pack: what to make
     hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; else as they are
-    float scale;                        // attention: of scores
+    float scale;                        // attention: of scores; muon: of the step
     float eps;                          // norms, adamw
-    float beta1, beta2, decay;          // adamw
+    float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon
     float max_norm;                     // clip_factor: 0 = never
+    float poly[3];                      // gram_poly
 } hone_attr;
 
 #define HONE_INPLACE(k) (1 << 8 | (k))  // output 0 may take input k's place

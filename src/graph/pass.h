@@ -31,5 +31,4 @@ void hone_pass_precision(hone_program *program, hone_dtype product);
 typedef enum { HONE_FORMS_NONE, HONE_FORMS_AT_USE, HONE_FORMS_LIVING } hone_forms;
 hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms policy);
 
-// The update program: sum_squares of each gradient, clip_factor, adamw of each trained parameter (moments "moment1.<name>",
-// "moment2.<name>"). Lives in optim/adamw.c; inputs "hyper" f32[3], output "norm" f32[2].
+// The update program is built by optim/update.h.

@@ -25,6 +25,7 @@ typedef struct hone_block {
 typedef struct hone_model {
     hone_config config;
     hone_graph *graph;
+    bool zero_outputs;                         // unless set: o and down start as random as the rest; see hone_model_init
     hone_dtype product;                        // f32 unless set: what the matrix products of programs built from then on multiply
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
@@ -77,6 +78,8 @@ hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R
 // After the session is allocated; data(context, tid) gives a tensor's place.
 typedef void *(*hone_place_fn)(void *context, hone_tid id);
 // Random initial weights (as transformers initialises the family), keyed by seed and parameter name; and the constants.
+// With zero_outputs, what is added to the residual stream (o, down) starts at zero: every block is the identity at first
+// (Zhang, Dauphin & Ma 2019).
 void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data, void *context);
 // What is neither learned nor an input of each run: RoPE frequencies, score's count. Needed after loading weights, too.
 void hone_model_fill_constants(const hone_model *model, hone_place_fn data, void *context);

@@ -40,10 +40,11 @@ static bool ends_with(const char *name, const char *end)
 
 // GPT-2 (Radford et al. 2019, section 2.3) scales what is added to the residual stream by 1 / sqrt(2 L); the others do
 // not.
-static float std_of(const hone_config *config, const char *name)
+static float std_of(const hone_model *model, const char *name)
 {
+    const hone_config *config = &model->config;
     bool residual = ends_with(name, ".o") || ends_with(name, ".down");
-    double std = config->init_std;
+    double std = residual && model->zero_outputs ? 0 : config->init_std;
     return (float)(residual && config->init_scaled ? std / sqrt(2.0 * (double)config->layers) : std);
 }
 
@@ -56,7 +57,7 @@ void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data,
         int64_t count = hone_tensor_count(t);
         HONE_ASSERT(t->dtype == HONE_f32, "%s is %s", t->name, hone_dtype_name(t->dtype));
         if (t->rank == 2) {
-            fill_normal(w, count, std_of(c, t->name), seed, t->name);
+            fill_normal(w, count, std_of(model, t->name), seed, t->name);
         } else {
             float value = ends_with(t->name, ".b") ? 0.0f : 1.0f;
             for (int64_t k = 0; k < count; k++) w[k] = value;

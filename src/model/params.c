@@ -37,11 +37,10 @@ static hone_tid declare(declaration *d, const char *prefix, const char *storage,
                                     "%s%s%s", prefix, storage, suffix);
     hone_at(graph, id)->trained = true;
     hone_at(graph, id)->decayed = columns > 0;
+    hone_at(graph, id)->hidden = columns > 0 && graph->layer >= 0;
     if (n_part == 1) { list_param(d, id); return id; }
     for (int64_t i = 0, row = 0; i < n_part; row += parts[i].rows, i++) {
         hone_tid view = hone_graph_view(graph, id, row, parts[i].rows, "%s%s%s", prefix, parts[i].name, suffix);
-        hone_at(graph, view)->trained = true;
-        hone_at(graph, view)->decayed = columns > 0;
         list_param(d, view);
     }
     return id;

@@ -272,10 +272,13 @@ static hone_status build_programs(hone_job *job)
     if (!(job->graph = hone_graph_new())) return HONE_FAILED;
     hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
     job->model.product = hone_job_product(r);
+    job->model.zero_outputs = r->zero_init_outputs;
     if (!status) status = hone_model_build_micro(&job->model, job->rows, job->T, &job->micro);
-    job->adamw = (hone_adamw_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
-                                       .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm };
-    if (!status) status = hone_optim_build_update(job->graph, &job->adamw, &job->update);
+    job->optim = (hone_optim_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
+                                       .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm,
+                                       .muon = r->optimizer == HONE_optimizer_muon, .muon_rate = r->muon_learning_rate / r->learning_rate,
+                                       .momentum = r->muon_momentum };
+    if (!status) status = hone_optim_build_update(job->graph, &job->optim, &job->update);
     if (!status && job->has_held) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
     if (!status && job->n_prompt > 0) status = build_decode(job);
     if (status) return status;

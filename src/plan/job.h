@@ -8,7 +8,7 @@
 #include "data/mixture.h"
 #include "graph/session.h"
 #include "model/decoder.h"
-#include "optim/adamw.h"
+#include "optim/update.h"
 #include "recipe/recipe.h"
 #include "text/tokenizer.h"
 
@@ -26,7 +26,7 @@ typedef struct hone_job {
     hone_graph *graph;
     hone_model model;
     hone_train_io micro, score;        // score: where has_held
-    hone_adamw_options adamw;
+    hone_optim_options optim;
     hone_update_io update;
     hone_decode_io decode;             // where sample_steps > 0, for
     hone_ids *prompt; int64_t n_prompt; //   what samples begin with

@@ -106,7 +106,7 @@ static hone_status update(hone_loop *loop, double total, hone_step *out)
     if (status) return status;
     hone_watchdog_doing(loop->watchdog, "update", 0, 0);
     out->rate = hone_schedule_rate(&loop->schedule, loop->step, total);
-    hone_adamw_hyper(&job->adamw, out->rate, loop->step + 1 - loop->skipped, data(loop, job->update.hyper));
+    hone_optim_hyper(&job->optim, out->rate, loop->step + 1 - loop->skipped, data(loop, job->update.hyper));
     run_nodes(loop, "update", job->update.n_norm, -1);
     return HONE_OK;
 }

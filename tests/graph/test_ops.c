@@ -286,10 +286,13 @@ static void spoil_all(const op_trial *made, void *context)
     op_trial_free(&reference);
 }
 
+// A gradient that ends as 0.
+static bool is_cleared(int op, int output) { return (op == HONE_OP_adamw || op == HONE_OP_momentum) && output == 1; }
+
 // Outputs marked `+` that are nevertheless overwritten whole: nothing of their old value is left to lose.
 static bool forgets(int op, int output)
 {
-    return op == HONE_OP_kv_write || op == HONE_OP_sum_squares || op == HONE_OP_clip_factor || (op == HONE_OP_adamw && output == 1);
+    return op == HONE_OP_kv_write || op == HONE_OP_sum_squares || op == HONE_OP_clip_factor || is_cleared(op, output);
 }
 
 // Every kind of damage that an operand can take was done at least once, else the control controls nothing.
@@ -303,8 +306,7 @@ static void check_complete(const controls *c)
         for (int i = 0; i < info->n_out; i++) {
             const int *of[SPOIL_COUNT];
             for (int damage = 0; damage < SPOIL_COUNT; damage++) of[damage] = &c->done[op][damage][HONE_MAX_IN + i];
-            bool cleared = op == HONE_OP_adamw && i == 1; // g ends as 0
-            bool done = *of[SPOIL_SKIP] > 0 && (cleared || (*of[SPOIL_SCALE] > 0 && *of[SPOIL_ULP] > 0));
+            bool done = *of[SPOIL_SKIP] > 0 && (is_cleared(op, i) || (*of[SPOIL_SCALE] > 0 && *of[SPOIL_ULP] > 0));
             done &= !info->out[i].optional || *of[SPOIL_DROP] > 0;
             done &= !info->out[i].update || forgets(op, i) || *of[SPOIL_OVERWRITE] > 0;
             if (!done) fail_msg("%s: some damage to %s was never done", info->name, info->out[i].name);

@@ -230,6 +230,33 @@ static void test_initial_weights_are_those_of_transformers(void **state)
     }
 }
 
+// zero_outputs: what a block adds to the residual stream is zero, all else as without it.
+static void test_zero_outputs_change_o_and_down_alone(void **state)
+{
+    (void)state;
+    hone_config config = llama_15m;
+    config.vocab = 515; config.width = 96; config.mlp_width = 250; config.layers = 2; config.heads = config.kv_heads = 4; config.head_dim = 24;
+    hone_graph *graph = hone_graph_new();
+    hone_model model;
+    assert_int_equal(hone_model_declare(&model, graph, &config), HONE_OK);
+    void **random = allocate(graph), **zero = allocate(graph);
+    hone_model_init(&model, 3, heap_place, random);
+    model.zero_outputs = true;
+    hone_model_init(&model, 3, heap_place, zero);
+    for (int64_t p = 0; p < model.n_param; p++) {
+        const hone_tensor *t = hone_at(graph, model.param[p]);
+        const float *w = zero[model.param[p]];
+        int64_t n = hone_tensor_count(t);
+        bool output = strstr(t->name, ".o") || strstr(t->name, ".down");
+        for (int64_t k = 0; output && k < n; k++) assert_true(w[k] == 0);
+        if (!output) assert_memory_equal(w, random[model.param[p]], (size_t)n * sizeof *w);
+    }
+    release(graph, random);
+    release(graph, zero);
+    hone_model_release(&model);
+    hone_graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_all_programs_of_every_family_validate), cmocka_unit_test(test_flops_per_token_match_the_nodes),
         cmocka_unit_test(test_rope_frequencies_are_those_of_transformers),
         cmocka_unit_test(test_initial_weights_are_those_of_transformers),
+        cmocka_unit_test(test_zero_outputs_change_o_and_down_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

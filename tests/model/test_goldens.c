@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "gen/generate.h"
 #include "io/hf.h"
-#include "optim/adamw.h"
+#include "optim/update.h"
 #include "support/check.h"
 #include "support/cmocka_all.h"
 #include <math.h>
@@ -25,14 +25,14 @@ typedef struct bench {
     hone_train_io micro, score;
     hone_decode_io decode;
     hone_update_io update;
-    hone_adamw_options adamw;
+    hone_optim_options adamw;
     hone_hf_map map;
     hone_safetensors gold;
 } bench;
 
 static int wrong;
 static bool quiet;                                                          // of the control: being wrong is right
-static void (*mistake)(hone_config *config, hone_adamw_options *adamw);     // of the control: what a bench gets wrong
+static void (*mistake)(hone_config *config, hone_optim_options *adamw);     // of the control: what a bench gets wrong
 #define CHECK(value, bound, ...) check_value(b, value, bound, __VA_ARGS__)
 static void check_value(const bench *b, double value, double bound, const char *what, const char *name)
 {
@@ -243,7 +243,7 @@ static void check_adamw(bench *b, const int32_t *ids)
         double loss = run_micro(b, ids + s * ROWS * T, whole_rows, ROWS, 1.0f / (ROWS * (T - 1)));
         char step[16];
         snprintf(step, sizeof step, "%d", s + 1);
-        hone_adamw_hyper(&b->adamw, rate, s + 1, data(b, b->update.hyper));
+        hone_optim_hyper(&b->adamw, rate, s + 1, data(b, b->update.hyper));
         hone_session_run(&b->session, "update");
         double golden_loss = gold_number(b, "losses", s), golden_norm = gold_number(b, "norms", s);
         CHECK(fabs(loss - golden_loss) / golden_loss, losses_bound, "loss of step", step);
@@ -336,22 +336,22 @@ static void test_tiny_models_of_every_family_equal_pytorch(void **state)
 
 // Controls: one constant a little off, and the checks must say so. (Adam hardly feels the scale of gradients nor, in five
 // steps, a few thousandths of beta2, so those two are more than a little off.)
-static void wrong_theta(hone_config *c, hone_adamw_options *a) { (void)a; c->rope_theta *= 1.01; }
-static void wrong_factor(hone_config *c, hone_adamw_options *a) { (void)a; c->rope_factor *= 1.01; }
-static void wrong_original(hone_config *c, hone_adamw_options *a) { (void)a; c->rope_original += 1; }
-static void wrong_eps(hone_config *c, hone_adamw_options *a) { (void)a; c->norm_eps += 1e-3; }
-static void wrong_window(hone_config *c, hone_adamw_options *a) { (void)a; c->window -= 1; }
-static void wrong_layer(hone_config *c, hone_adamw_options *a) { (void)a; c->window_from = 0; }
-static void wrong_decay(hone_config *c, hone_adamw_options *a) { (void)c; a->weight_decay *= 1.01; }
-static void wrong_beta1(hone_config *c, hone_adamw_options *a) { (void)c; a->beta1 = 0.905; }
-static void wrong_beta2(hone_config *c, hone_adamw_options *a) { (void)c; a->beta2 = 0.9; }
-static void wrong_epsilon(hone_config *c, hone_adamw_options *a) { (void)c; a->epsilon = 2e-5; }
-static void wrong_clip(hone_config *c, hone_adamw_options *a) { (void)c; a->max_grad_norm = 1e9; } // is added: never clips
+static void wrong_theta(hone_config *c, hone_optim_options *a) { (void)a; c->rope_theta *= 1.01; }
+static void wrong_factor(hone_config *c, hone_optim_options *a) { (void)a; c->rope_factor *= 1.01; }
+static void wrong_original(hone_config *c, hone_optim_options *a) { (void)a; c->rope_original += 1; }
+static void wrong_eps(hone_config *c, hone_optim_options *a) { (void)a; c->norm_eps += 1e-3; }
+static void wrong_window(hone_config *c, hone_optim_options *a) { (void)a; c->window -= 1; }
+static void wrong_layer(hone_config *c, hone_optim_options *a) { (void)a; c->window_from = 0; }
+static void wrong_decay(hone_config *c, hone_optim_options *a) { (void)c; a->weight_decay *= 1.01; }
+static void wrong_beta1(hone_config *c, hone_optim_options *a) { (void)c; a->beta1 = 0.905; }
+static void wrong_beta2(hone_config *c, hone_optim_options *a) { (void)c; a->beta2 = 0.9; }
+static void wrong_epsilon(hone_config *c, hone_optim_options *a) { (void)c; a->epsilon = 2e-5; }
+static void wrong_clip(hone_config *c, hone_optim_options *a) { (void)c; a->max_grad_norm = 1e9; } // is added: never clips
 
 static void test_a_wrong_constant_is_noticed(void **state)
 {
     (void)state;
-    static const struct { const char *folder; void (*mistake)(hone_config *, hone_adamw_options *); } control[] = {
+    static const struct { const char *folder; void (*mistake)(hone_config *, hone_optim_options *); } control[] = {
         { "llama", wrong_theta }, { "llama", wrong_eps }, { "llama_biased", wrong_factor }, { "llama3", wrong_factor },
         { "llama3", wrong_original }, { "mistral", wrong_window }, { "qwen2_window", wrong_layer }, { "gpt2", wrong_eps },
         { "qwen3", wrong_decay }, { "qwen3", wrong_beta1 }, { "qwen3", wrong_beta2 }, { "qwen3", wrong_epsilon }, { "qwen3", wrong_clip },

@@ -308,6 +308,26 @@ static bool fill_adamw(op_trial *t)
     return true;
 }
 
+// A Gram matrix (symmetric) and its size.
+static bool fill_gram_poly(op_trial *t)
+{
+    hone_operand *s = named(t, "s");
+    int64_t A = symbol(t, "A");
+    double squares = 0;
+    for (int64_t i = 0; i < A; i++)
+        for (int64_t j = 0; j < i; j++) put(s, j * A + i, get(s, i * A + j));
+    for (int64_t i = 0; i < A * A; i++) squares += get(s, i) * get(s, i);
+    put(named(t, "size"), 0, sqrt(squares));
+    memcpy(t->args.attr.poly, (float[]){ 0.5f, -3, 40 }, sizeof t->args.attr.poly); // parts of like size
+    return fill_product(t);
+}
+
+static bool fill_muon(op_trial *t)
+{
+    make_positive(named(t, "size"));
+    return true;
+}
+
 static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT] = {
     [HONE_OP_attention] = { KIND_ATTENTION_COUNT, fill_attention },
     [HONE_OP_attention_back] = { KIND_PAGED, fill_attention },
@@ -322,6 +342,10 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_pack] = { 2, fill_pack },
     [HONE_OP_clip_factor] = { 3, fill_clip_factor },
     [HONE_OP_adamw] = { 1, fill_adamw },
+    [HONE_OP_gram] = { 2, fill_product },
+    [HONE_OP_gram_columns] = { 2, fill_product },
+    [HONE_OP_gram_poly] = { 2, fill_gram_poly },
+    [HONE_OP_muon] = { 1, fill_muon },
 };
 
 // What "<op>_back" reads of <op>'s results is made by running <op> on operands of the same names.

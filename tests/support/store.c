@@ -2,7 +2,7 @@
 #include "support/store.h"
 #include "base/memory.h"
 #include "base/rng.h"
-#include "optim/adamw.h"
+#include "optim/update.h"
 
 static bool kept(const hone_tensor *t) { return t->base == HONE_NONE && (t->cls == HONE_CLASS_param || t->cls == HONE_CLASS_moment); }
 
@@ -14,7 +14,7 @@ void test_store_open(test_store *store, const hone_config *config, bool trained)
     if (trained) {
         hone_train_io io;
         hone_update_io update;
-        const hone_adamw_options options = { 0.9, 0.95, 1e-8, 0.1, 1.0 };
+        const hone_optim_options options = { .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.1, .max_grad_norm = 1 };
         assert_int_equal(hone_model_build_micro(&store->model, 1, 8, &io), HONE_OK);
         assert_int_equal(hone_optim_build_update(store->graph, &options, &update), HONE_OK);
     }

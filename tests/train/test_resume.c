@@ -33,17 +33,18 @@ static int64_t steps_logged(const char *out)
     return steps;
 }
 
-static void test_stopped_three_times_is_bit_identical(void **state)
+// name: of the two folders; key: what this training has that others have not
+static void check_stopped_three_times(const char *name, const char *key)
 {
-    (void)state;
     static const int64_t stop_after[] = { 4, 5, 9 }; // steps in each process before it is interrupted
-    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/whole", folder), *parts = hone_format("output_dir=%s/parts", folder), *output;
-    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, whole, NULL }), 0);
+    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/%s-whole", folder, name), *output;
+    char *parts = hone_format("output_dir=%s/%s-parts", folder, name);
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, key, whole, NULL }), 0);
     hone_free(output);
     for (int i = 0; i < 3; i++) {
         verb_run run;
         int64_t before = steps_logged(parts + 11);
-        verb_start(&run, (const char *[]){ "pretrain", recipe, parts, NULL });
+        verb_start(&run, (const char *[]){ "pretrain", recipe, key, parts, NULL });
         double began = hone_clock_s();
         while (steps_logged(parts + 11) < before + stop_after[i] && hone_clock_s() - began < 100) usleep(500);
         kill(run.pid, i == 1 ? SIGTERM : SIGINT);
@@ -51,24 +52,27 @@ static void test_stopped_three_times_is_bit_identical(void **state)
         assert_non_null(strstr(run.output, "the same command goes on from there"));
         hone_free(run.output);
     }
-    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, parts, NULL }), 0);
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, key, parts, NULL }), 0);
     assert_non_null(strstr(output, "resume from step"));
     hone_free(output);
     assert_true(test_hash("%s/step-%d/model.safetensors", whole + 11, STEPS) == test_hash("%s/step-%d/model.safetensors", parts + 11, STEPS));
     assert_true(test_hash("%s/step-%d/optimizer.safetensors", whole + 11, STEPS) == test_hash("%s/step-%d/optimizer.safetensors", parts + 11, STEPS));
     // a finished run has nothing left to do, and says so by doing nothing
-    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, parts, NULL }), 0);
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, key, parts, NULL }), 0);
     hone_free(output);
     hone_free(recipe);
     hone_free(whole);
     hone_free(parts);
 }
 
+static void test_stopped_three_times_is_bit_identical(void **state) { (void)state; check_stopped_three_times("adamw", "optimizer=adamw"); }
+static void test_muon_stopped_three_times_is_bit_identical(void **state) { (void)state; check_stopped_three_times("muon", "optimizer=muon"); }
+
 // The control: another seed, or one step more, changes the bits that the test above compares.
 static void test_comparison_notices_a_different_run(void **state)
 {
     (void)state;
-    char *recipe = run_rig_recipe_file(folder, more), *other = hone_format("output_dir=%s/other", folder), *whole = hone_format("%s/whole", folder);
+    char *recipe = run_rig_recipe_file(folder, more), *other = hone_format("output_dir=%s/other", folder), *whole = hone_format("%s/adamw-whole", folder);
     assert_int_equal(verb(NULL, (const char *[]){ "pretrain", recipe, other, "seed=2", NULL }), 0);
     assert_false(test_hash("%s/step-%d/model.safetensors", whole, STEPS) == test_hash("%s/step-%d/model.safetensors", other + 11, STEPS));
     hone_free(recipe);
@@ -81,7 +85,7 @@ static void test_a_run_does_not_go_on_with_another_order(void **state)
 {
     (void)state;
     static const char *const change[] = { "seed=3", "cutoff_len=36", "order=sequential", "dataset=held.u16" };
-    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/whole", folder), *held = hone_format("dataset=%s/held.u16", folder);
+    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/adamw-whole", folder), *held = hone_format("dataset=%s/held.u16", folder);
     for (int i = 0; i < 4; i++) {
         char *output;
         assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, whole, i == 3 ? held : change[i], NULL }), 1);
@@ -101,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stopped_three_times_is_bit_identical),
+        cmocka_unit_test(test_muon_stopped_three_times_is_bit_identical),
         cmocka_unit_test(test_comparison_notices_a_different_run),
         cmocka_unit_test(test_a_run_does_not_go_on_with_another_order),
     };

@@ -6,9 +6,6 @@
 // Both ops get z and lse of a row from logits() below, so their log-probabilities agree bit for bit.
 #include "backend/ref/ref.h"
 
-// Attribute product: the number that is multiplied for v.
-static double factor(const hone_args *a, double v) { return a->attr.product == HONE_bf16 ? (double)hone_bf16_to_f32(hone_f32_to_bf16((float)v)) : v; }
-
 static double logit(const hone_args *a, int64_t n, int64_t v, int64_t C)
 {
     double sum = 0;

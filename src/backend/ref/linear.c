@@ -1,9 +1,6 @@
 // linear.c: products with a weight W (M, K), and casting one.
 #include "backend/ref/ref.h"
 
-// Attribute product: the number that is multiplied for v.
-static double factor(const hone_args *a, double v) { return a->attr.product == HONE_bf16 ? (double)hone_bf16_to_f32(hone_f32_to_bf16((float)v)) : v; }
-
 // y = x W^T (+ bias) (+ residual)
 //   x (N, K)   w (M, K)   bias (M,)   residual, y (N, M), which may be one
 void hone_ref_linear(const hone_args *a)

@@ -47,6 +47,12 @@ static inline double get_or(const hone_operand *x, int64_t i, double otherwise)
 
 static inline int32_t get_index(const hone_operand *x, int64_t i) { return ((const int32_t *)x->data)[i]; }
 
+// Attribute product: the number that a matrix product multiplies for v.
+static inline double factor(const hone_args *a, double v)
+{
+    return a->attr.product == HONE_bf16 ? (double)hone_bf16_to_f32(hone_f32_to_bf16((float)v)) : v;
+}
+
 // Elements of an operand of any rank (a vector serves where the table says [A,B]).
 static inline int64_t count(const hone_operand *x)
 {

@@ -3,8 +3,6 @@
 #include <math.h>
 
 enum { CHUNK = 16384 }; // elements with one partial sum: the norm does not depend on the number of threads
-typedef float vh __attribute__((vector_size(2 * VW)));  // half a vector: as many floats as
-typedef double vd __attribute__((vector_size(4 * VW))); // a whole one holds doubles
 
 static double sum_squares_of(const float *g, int64_t count)
 {
@@ -12,10 +10,7 @@ static double sum_squares_of(const float *g, int64_t count)
     int64_t i = 0;
     double sum = 0.0;
     for (; i + VW <= count; i += VW) {
-        vh lo, hi;
-        memcpy(&lo, g + i, sizeof lo);
-        memcpy(&hi, g + i + VW / 2, sizeof hi);
-        const vd x = __builtin_convertvector(lo, vd), y = __builtin_convertvector(hi, vd);
+        const vd x = v_load_f64(g + i), y = v_load_f64(g + i + VW / 2);
         a += x * x;
         b += y * y;
     }

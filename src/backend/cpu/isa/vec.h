@@ -33,6 +33,8 @@
 typedef float vf __attribute__((vector_size(4 * VW)));
 typedef int32_t vi __attribute__((vector_size(4 * VW)));
 #define V_INLINE static inline __attribute__((always_inline, unused))
+typedef float vh __attribute__((vector_size(2 * VW)));  // half a vector: as many floats as
+typedef double vd __attribute__((vector_size(4 * VW))); // a whole one holds doubles
 
 // Unrolls a loop of constant length whose body indexes an array of vectors, so that the array lives in registers.
 #if defined(__clang__)
@@ -55,6 +57,7 @@ V_INLINE vi v_set_i(int32_t x) { return (vi){ 0 } + x; }
 V_INLINE vf v_zero(void) { return (vf){ 0 }; }
 V_INLINE vf v_load(const float *p) { vf v; memcpy(&v, p, sizeof v); return v; }
 V_INLINE void v_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
+V_INLINE vd v_load_f64(const float *p) { vh h; memcpy(&h, p, sizeof h); return __builtin_convertvector(h, vd); } // VW / 2 of them
 V_INLINE vi v_load_i(const int32_t *p) { vi v; memcpy(&v, p, sizeof v); return v; }
 V_INLINE vi v_lanes(void) // 0, 1, 2, ...
 {

@@ -1,7 +1,9 @@
-// adamw.c: builds program "update" (see adamw.h).
-#include "optim/adamw.h"
+// update.c: builds program "update" (see update.h).
+#include "optim/update.h"
 #include "base/memory.h"
+#include "optim/muon.h"
 #include <math.h>
+#include <stdio.h>
 
 // A moment of a storage, zero before the first step (the arena is), with views like the storage's.
 static hone_tid declare_moment(hone_graph *graph, hone_tid param, int which)
@@ -25,7 +27,36 @@ static bool is_trained_storage(const hone_graph *graph, hone_tid id)
     return t->cls == HONE_CLASS_param && t->base == HONE_NONE && hone_grad_of_param(graph, id) != HONE_NONE;
 }
 
-hone_status hone_optim_build_update(hone_graph *graph, const hone_adamw_options *options, hone_update_io *io)
+static void step_by_adamw(hone_graph *graph, const hone_optim_options *options, const hone_update_io *io, hone_tid storage)
+{
+    hone_attr attr = { .beta1 = (float)options->beta1, .beta2 = (float)options->beta2, .eps = (float)options->epsilon };
+    if (hone_at(graph, storage)->decayed) attr.decay = (float)options->weight_decay;
+    hone_tid moment1 = declare_moment(graph, storage, 1), moment2 = declare_moment(graph, storage, 2);
+    hone_graph_add(graph, HONE_OP_adamw, &attr, (hone_tid[]){ io->hyper, io->norm },
+                   (hone_tid[]){ storage, hone_grad_of_param(graph, storage), moment1, moment2 });
+}
+
+// Each logical matrix of a storage: its views, or the storage itself where it has none.
+static void step_by_muon(hone_graph *graph, const hone_optim_options *options, const hone_update_io *io, hone_tid storage)
+{
+    const double decay = hone_at(graph, storage)->decayed ? options->weight_decay : 0;
+    const hone_tid n = (hone_tid)graph->n_tensor;
+    hone_tid moment = declare_moment(graph, storage, 1);
+    int64_t views = 0;
+    for (hone_tid id = 0; id < n; id++) {
+        if (hone_at(graph, id)->base != storage) continue;
+        char name[96];
+        snprintf(name, sizeof name, "moment1.%.70s", hone_at(graph, id)->name);
+        hone_muon_add(graph, options->momentum, decay, io->hyper, io->norm,
+                      (hone_muon_operands){ id, hone_grad_of_param(graph, id), hone_graph_find(graph, name) });
+        views++;
+    }
+    if (!views)
+        hone_muon_add(graph, options->momentum, decay, io->hyper, io->norm,
+                      (hone_muon_operands){ storage, hone_grad_of_param(graph, storage), moment });
+}
+
+hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options *options, hone_update_io *io)
 {
     *io = (hone_update_io){ 0 };
     hone_tid n = (hone_tid)graph->n_tensor;
@@ -38,7 +69,7 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_adamw_options 
     hone_graph_program(graph, "update");
     graph->phase = HONE_PHASE_UPDATE;
     graph->layer = -1;
-    io->hyper = hone_graph_tensor(graph, HONE_CLASS_input, HONE_f32, HONE_DIMS(3), "update.hyper");
+    io->hyper = hone_graph_tensor(graph, HONE_CLASS_input, HONE_f32, HONE_DIMS(4), "update.hyper");
     hone_tid parts = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(io->n_storage), "update.parts");
     for (int64_t i = 0; i < io->n_storage; i++) {
         hone_tid part = hone_graph_view(graph, parts, i, 1, "update.part.%lld", (long long)i);
@@ -48,11 +79,8 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_adamw_options 
     hone_graph_add(graph, HONE_OP_clip_factor, &(hone_attr){ .max_norm = (float)options->max_grad_norm }, (hone_tid[]){ parts }, &io->norm);
     io->n_norm = graph->now->count;
     for (int64_t i = 0; i < io->n_storage; i++) {
-        hone_attr attr = { .beta1 = (float)options->beta1, .beta2 = (float)options->beta2, .eps = (float)options->epsilon };
-        if (hone_at(graph, storage[i])->decayed) attr.decay = (float)options->weight_decay;
-        hone_tid moment1 = declare_moment(graph, storage[i], 1), moment2 = declare_moment(graph, storage[i], 2);
-        hone_graph_add(graph, HONE_OP_adamw, &attr, (hone_tid[]){ io->hyper, io->norm },
-                       (hone_tid[]){ storage[i], hone_grad_of_param(graph, storage[i]), moment1, moment2 });
+        if (options->muon && hone_at(graph, storage[i])->hidden) step_by_muon(graph, options, io, storage[i]);
+        else step_by_adamw(graph, options, io, storage[i]);
     }
     graph->layer = -1;
     hone_free(storage);
@@ -60,9 +88,10 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_adamw_options 
 }
 
 // In f64: 1 - beta^t is a small difference in the first steps.
-void hone_adamw_hyper(const hone_adamw_options *options, double rate, int64_t t, float hyper[3])
+void hone_optim_hyper(const hone_optim_options *options, double rate, int64_t t, float hyper[4])
 {
     hyper[0] = (float)rate;
     hyper[1] = (float)(1 - pow(options->beta1, (double)t));
     hyper[2] = (float)(1 - pow(options->beta2, (double)t));
+    hyper[3] = (float)(rate * options->muon_rate);
 }

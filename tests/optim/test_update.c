@@ -1,7 +1,7 @@
 // Program "update" is AdamW with clipping by the global norm, as the papers write it, on every backend.
 #include "base/rng.h"
 #include "graph/session.h"
-#include "optim/adamw.h"
+#include "optim/update.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 enum { STORAGES = 3, STEPS = 5 };
 static const char *const name[STORAGES] = { "fused", "bias", "matrix" };
 static const int64_t rows[STORAGES] = { 6, 13, 37 }, columns[STORAGES] = { 24, 0, 131 };
-static const hone_adamw_options options = { .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.5, .max_grad_norm = 1 };
+static const hone_optim_options options = { .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .weight_decay = 0.5, .max_grad_norm = 1 };
 
 static int64_t size_of(int i) { return rows[i] * (columns[i] ? columns[i] : 1); }
 
@@ -68,7 +68,7 @@ static void run_steps(fixture *f)
     for (int step = 0; step < STEPS; step++) {
         for (int i = 0; i < STORAGES; i++)
             for (int64_t k = 0; k < size_of(i); k++) tensor(f, "grad.", i)[k] += (float)gradient(step, i, k); // cleared before
-        hone_adamw_hyper(&options, 1e-2, step + 1, hone_session_data(&f->session, f->io.hyper));
+        hone_optim_hyper(&options, 1e-2, step + 1, hone_session_data(&f->session, f->io.hyper));
         hone_session_run(&f->session, "update");
     }
 }
