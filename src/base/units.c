@@ -55,3 +55,15 @@ hone_units hone_units_time(double seconds)
     else snprintf(text.s, sizeof text.s, "%d:%02d", (int)(s / 60), (int)(s % 60));
     return text;
 }
+
+hone_units hone_units_energy(double kwh)
+{
+    static const char *const unit[] = { " mWh", " Wh", " kWh", " MWh" };
+    return scaled(kwh * 1e6, 1000, unit, 4);
+}
+
+hone_units hone_units_mass(double g)
+{
+    static const char *const unit[] = { " mg", " g", " kg", " t" };
+    return scaled(g * 1e3, 1000, unit, 4);
+}

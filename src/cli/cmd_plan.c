@@ -1,50 +1,110 @@
-// cmd_plan.c: hone plan: what a recipe takes, before it takes it.
+// cmd_plan.c: hone plan: what recipes take, before they take it: here or on another machine, one or several side by side.
+#include "base/units.h"
 #include "cli/args.h"
 #include "cli/verbs.h"
-#include "plan/memory.h"
+#include "plan/forecast.h"
 #include <stdio.h>
+#include <string.h>
 
-static hone_status print(const hone_plan *plan, const hone_job *job, bool as_json)
+enum { MOST_RECIPES = 8 };
+
+typedef struct { hone_recipe recipe; hone_job job; hone_forecast forecast; } planned;
+
+static hone_status print_machines(void)
 {
-    if (as_json) {
-        json_t *json;
-        hone_status status = hone_plan_json(plan, &json);
-        if (status) return status;
-        status = hone_cli_print_json(json);
-        json_decref(json);
-        return status;
+    printf("  %-11s %-30s %12s %12s %8s %11s %7s\n", "--on", "machine", "f32 TFLOP/s", "bf16 TFLOP/s", "memory", "bandwidth", "power");
+    for (int i = 0; i < hone_hardware_count; i++) {
+        const hone_hardware *m = &hone_hardware_table[i];
+        char memory[32] = "";
+        if (m->memory > 0) snprintf(memory, sizeof memory, "%.0f GB", m->memory * 1e-9);
+        printf("  %-11s %-30s %12.1f %12.1f %8s %6.0f GB/s %5.0f W\n", m->name, m->title, m->f32_flops * 1e-12, m->bf16_flops * 1e-12, memory, m->bandwidth * 1e-9, m->watts);
     }
+    return HONE_OK;
+}
+
+static hone_status print_json(const hone_forecast *forecast, int count)
+{
+    json_t *all = json_array(), *one = NULL;
+    hone_status status = HONE_OK;
+    for (int i = 0; i < count && !status; i++)
+        if (!(status = hone_forecast_json(&forecast[i], &one))) json_array_append_new(all, one);
+    if (!status) status = hone_cli_print_json(count == 1 ? json_array_get(all, 0) : all);
+    json_decref(all);
+    return status;
+}
+
+static hone_status print_text(const hone_forecast *forecast, int count, bool memory)
+{
     hone_buffer table = { 0 };
-    hone_status status = hone_plan_print(plan, &table);
-    if (!status)
-        printf("hone plan  %s  %s  %lld x %lld x %lld tokens a step\n%s", job->recipe->path, job->config.family->model_type,
-               (long long)job->accumulation, (long long)job->rows, (long long)job->T, table.data);
+    hone_status status = hone_forecast_print(forecast, count, &table);
+    for (int i = 0; i < count && memory && !status; i++) {
+        status = hone_buffer_print(&table, "\n%s%s", count > 1 ? forecast[i].job->recipe->path : "", count > 1 ? "\n" : "");
+        if (!status) status = hone_plan_print(&forecast[i].plan, &table);
+    }
+    if (!status) fputs(table.data, stdout);
     hone_buffer_release(&table);
+    return status;
+}
+
+static hone_status open_one(planned *p, const char *path, int keys, char **key, const hone_forecast_options *options)
+{
+    hone_status status = hone_recipe_load(&p->recipe, path, keys, key);
+    if (status) return status;
+    if (!(status = hone_job_open(&p->job, &p->recipe))) {
+        if (!(status = hone_forecast_make(&p->forecast, &p->job, options))) return HONE_OK;
+        hone_job_close(&p->job);
+    }
+    hone_recipe_release(&p->recipe);
+    return status;
+}
+
+static void close_one(planned *p)
+{
+    hone_forecast_release(&p->forecast);
+    hone_job_close(&p->job);
+    hone_recipe_release(&p->recipe);
+}
+
+// Recipes come first, keys that hold for all of them behind.
+static hone_status plan_all(int argc, char **argv, const hone_forecast_options *options, bool json, bool memory)
+{
+    int recipes = 0, opened = 0;
+    while (recipes < argc && !strchr(argv[recipes], '=')) recipes++;
+    if (recipes == 0) return hone_fail_usage("plan: which recipe? hone plan RECIPE.yaml");
+    if (recipes > MOST_RECIPES) return hone_fail_usage("plan: %d recipes; at most %d stand side by side", recipes, MOST_RECIPES);
+    planned *all = hone_alloc((size_t)recipes, sizeof *all);
+    hone_forecast *forecast = hone_alloc((size_t)recipes, sizeof *forecast);
+    hone_status status = all && forecast ? HONE_OK : HONE_FAILED;
+    for (; opened < recipes && !status; opened++) {
+        status = open_one(&all[opened], argv[opened], argc - recipes, argv + recipes, options);
+        if (status) break;
+        forecast[opened] = all[opened].forecast;
+    }
+    if (!status) status = json ? print_json(forecast, recipes) : print_text(forecast, recipes, memory);
+    while (opened-- > 0) close_one(&all[opened]);
+    hone_free(forecast);
+    hone_free(all);
     return status;
 }
 
 hone_status hone_cmd_plan(int argc, char **argv)
 {
-    bool json = false, done;
-    const hone_cli_option options[] = { { "json", HONE_CLI_FLAG, &json, NULL, "print one JSON object, sizes in bytes" }, { 0 } };
-    const hone_cli_command command = { "plan", "[--json] RECIPE.yaml [key=value ...]",
-        "Says what a recipe takes before anything runs: parameters by group, memory by class, the arena to the byte, the\n"
-        "whole process, FLOPs a token. It builds the very programs that `hone pretrain` runs, but allocates no arena.",
+    bool json = false, memory = false, measure = false, machines = false, done;
+    hone_forecast_options o = { .effort = HONE_SPEED_FULL };
+    const hone_cli_option options[] = {
+        { "on", HONE_CLI_TEXT, &o.on, "MACHINE", "estimate for another machine, as h200 or 8xh100, by its data sheet (a roofline)" },
+        { "machines", HONE_CLI_FLAG, &machines, NULL, "list the machines that --on knows" },
+        { "memory", HONE_CLI_FLAG, &memory, NULL, "parameters by group, memory by class and layer as well" },
+        { "measure", HONE_CLI_FLAG, &measure, NULL, "measure this machine's speed anew, whatever was measured before" },
+        { "json", HONE_CLI_FLAG, &json, NULL, "print one JSON object (of several recipes an array), sizes in bytes" }, { 0 } };
+    const hone_cli_command command = { "plan", "[options] RECIPE.yaml... [key=value ...]",
+        "Says what a run takes before it runs: memory (the arena to the byte), tokens a second, time, disk, energy, with\n"
+        "price_per_hour and gco2_per_kwh money and CO2. It builds the very programs that `hone pretrain` runs and times each kind\n"
+        "of node in them: some seconds, once for a shape on a machine. Several recipes stand side by side.",
         "hone plan recipes/tiny.yaml per_device_train_batch_size=16", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;
-    if (argc < 1) return hone_fail_usage("plan: which recipe? hone plan RECIPE.yaml");
-    hone_recipe recipe;
-    if ((status = hone_recipe_load(&recipe, argv[0], argc - 1, argv + 1))) return status;
-    hone_job job;
-    if (!(status = hone_job_open(&job, &recipe))) {
-        hone_plan plan;
-        if (!(status = hone_plan_make(&job, &plan))) {
-            status = print(&plan, &job, json);
-            hone_plan_release(&plan);
-        }
-        hone_job_close(&job);
-    }
-    hone_recipe_release(&recipe);
-    return status;
+    if (machines) return print_machines();
+    if (measure) o.effort = HONE_SPEED_ANEW;
+    return plan_all(argc, argv, &o, json, memory);
 }

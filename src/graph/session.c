@@ -102,13 +102,22 @@ hone_status hone_session_open(hone_session *session, hone_graph *graph, const ho
     return HONE_OK;
 }
 
-void hone_session_close(hone_session *session)
+void hone_session_release_arena(hone_session *session)
 {
     for (int i = 0; i < 8; i++) {
         hone_free(session->args[i]);
         hone_free(session->handle[i]);
+        session->args[i] = NULL;
+        session->handle[i] = NULL;
     }
     if (session->arena) session->backend->release(session->self, HONE_SPACE_DEVICE, session->arena, session->layout.arena_bytes);
+    session->arena = NULL;
+    session->caches_valid = false;
+}
+
+void hone_session_close(hone_session *session)
+{
+    hone_session_release_arena(session);
     if (session->self) session->backend->close(session->self);
     hone_layout_release(&session->layout);
     *session = (hone_session){ 0 };

@@ -25,6 +25,7 @@ typedef struct hone_session_options {
 hone_status hone_session_plan(hone_session *session, hone_graph *graph, const hone_session_options *options);
 hone_status hone_session_allocate(hone_session *session);    // after plan: the arena, zeroed and resident
 hone_status hone_session_open(hone_session *session, hone_graph *graph, const hone_session_options *options); // both
+void hone_session_release_arena(hone_session *session);      // back to what plan left; NULL arena is fine
 void hone_session_close(hone_session *session);
 void hone_session_run(hone_session *session, const char *program);
 void *hone_session_data(const hone_session *session, hone_tid tensor);   // place in the arena (CPU spaces)

@@ -210,10 +210,12 @@ static hone_status warm_loaders(hone_job *job)
     return status;
 }
 
-int64_t hone_job_steps(const hone_job *job)
+int64_t hone_job_steps(const hone_job *job) { return hone_job_steps_on(job, 1); }
+
+int64_t hone_job_steps_on(const hone_job *job, int64_t chips)
 {
     const hone_recipe *r = job->recipe;
-    double rows = (double)(job->rows * job->accumulation), most = INFINITY;
+    double rows = (double)(job->rows * job->accumulation * chips), most = INFINITY;
     if (r->max_steps > 0) most = fmin(most, (double)r->max_steps);
     if (r->max_tokens > 0) most = fmin(most, ceil((double)r->max_tokens / (rows * (double)job->T)));
     if (r->num_train_epochs > 0) most = fmin(most, ceil(r->num_train_epochs * (double)job->train.windows / rows));

@@ -155,18 +155,25 @@ hone_status hone_plan_json(const hone_plan *plan, json_t **out)
     return bad || !*out ? hone_fail("out of memory while writing the plan") : HONE_OK;
 }
 
+static bool over_limit(const hone_plan *plan, const hone_recipe *recipe) { return recipe->max_memory > 0 && plan->process_bytes > recipe->max_memory; }
+
+bool hone_plan_fits(const hone_plan *plan, const hone_recipe *recipe)
+{
+    return !over_limit(plan, recipe) && plan->process_bytes - plan->base_bytes <= hone_memory_available_bytes();
+}
+
 hone_status hone_plan_check(const hone_plan *plan, const hone_recipe *recipe)
 {
     hone_buffer table = { 0 };
     int64_t more = plan->process_bytes - plan->base_bytes, available = hone_memory_available_bytes();
-    bool over_limit = recipe->max_memory > 0 && plan->process_bytes > recipe->max_memory, over_machine = more > available;
-    if (!over_limit && !over_machine) return HONE_OK;
+    if (hone_plan_fits(plan, recipe)) return HONE_OK;
+    bool limit = over_limit(plan, recipe);
     if (hone_plan_print(plan, &table)) return HONE_FAILED;
     char needs[32], has[32];
-    snprintf(needs, sizeof needs, "%s", hone_units_bytes((double)(over_limit ? plan->process_bytes : more)).s);
-    snprintf(has, sizeof has, "%s", hone_units_bytes((double)(over_limit ? recipe->max_memory : available)).s);
+    snprintf(needs, sizeof needs, "%s", hone_units_bytes((double)(limit ? plan->process_bytes : more)).s);
+    snprintf(has, sizeof has, "%s", hone_units_bytes((double)(limit ? recipe->max_memory : available)).s);
     hone_fail("%s: needs %s of memory, but %s %s; lower per_device_train_batch_size (and raise gradient_accumulation_steps), cutoff_len"
-              " or the model's sizes\n%s", recipe->path[0] ? recipe->path : "recipe", needs, over_limit ? "max_memory allows" : "the machine has available",
+              " or the model's sizes\n%s", recipe->path[0] ? recipe->path : "recipe", needs, limit ? "max_memory allows" : "the machine has available",
               has, table.data);
     hone_buffer_release(&table);
     return HONE_FAILED;

@@ -26,5 +26,6 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan);
 void hone_plan_release(hone_plan *plan);
 hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out);    // the table
 hone_status hone_plan_json(const hone_plan *plan, json_t **out);
+bool hone_plan_fits(const hone_plan *plan, const hone_recipe *recipe);
 // Refuses what does not fit: the recipe's max_memory, else what the machine has available.
 hone_status hone_plan_check(const hone_plan *plan, const hone_recipe *recipe);

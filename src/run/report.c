@@ -73,16 +73,21 @@ static json_t *real_or_null(double x) { return isfinite(x) ? json_real(x) : json
 
 static json_t *predicted_measured(const json_t *run, course *c)
 {
-    double peak = number(run, "result.peak_resident_bytes"), elapsed = number(run, "result.elapsed_seconds"), last = number(run, "last.elapsed_seconds");
+    double peak = number(run, "result.peak_resident_bytes"), elapsed = number(run, "result.elapsed_seconds"), time_s = isnan(elapsed) ? number(run, "last.elapsed_seconds") : elapsed;
+    double energy = number(run, "result.energy_kwh"), price = number(run, "recipe.price_per_hour"), co2 = number(run, "recipe.gco2_per_kwh");
     const struct { const char *what, *unit, *predicted; double measured; } rows[] = {
         { "process memory", "bytes", "plan.process_bytes", isnan(peak) ? most(c->memory, c->count) : peak },
         { "tokens a second", "tokens", "plan.tokens_per_second", median(c->rate, c->count) },
-        { "time", "s", "plan.seconds", isnan(elapsed) ? last : elapsed },
+        { "time", "s", "plan.seconds", time_s },
         { "steps", "count", "steps", number(run, "step") },
+        { "energy", "kWh", "plan.energy_kwh", energy },
+        { "cost", "money", "plan.money", price > 0 ? price * time_s / 3600 : NAN },
+        { "CO2", "g", "plan.co2_g", co2 > 0 ? co2 * energy : NAN },
     };
     json_t *out = json_array();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         double predicted = number(run, rows[i].predicted);
+        if (i > 3 && !(predicted > 0) && !isfinite(rows[i].measured)) continue;   // not every run has these
         json_array_append_new(out, json_pack("{s:s, s:s, s:o, s:o}", "what", rows[i].what, "unit", rows[i].unit, "predicted",
                                              real_or_null(predicted > 0 ? predicted : NAN), "measured", real_or_null(rows[i].measured)));
     }
@@ -217,6 +222,9 @@ static hone_units shown(const json_t *value, const char *unit)
     else if (!strcmp(unit, "tokens") || !strcmp(unit, "count")) out = hone_units_grouped((int64_t)llround(x));
     else if (!strcmp(unit, "share")) snprintf(out.s, sizeof out.s, "%.1f %%", 100 * x);
     else if (!strcmp(unit, "nats")) snprintf(out.s, sizeof out.s, "%.4f", x);
+    else if (!strcmp(unit, "money")) snprintf(out.s, sizeof out.s, "%.2f", x);
+    else if (!strcmp(unit, "kWh")) out = hone_units_energy(x);
+    else if (!strcmp(unit, "g")) out = hone_units_mass(x);
     else snprintf(out.s, sizeof out.s, "%.4g", x);
     return out;
 }

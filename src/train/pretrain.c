@@ -7,7 +7,6 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/units.h"
-#include "plan/peak.h"
 #include "run/stop.h"
 #include "train/run.h"
 #include <inttypes.h>
@@ -112,7 +111,7 @@ static hone_status open_folder(hone_run *run, const char *from)
     json_t *recipe = NULL, *plan = NULL;
     if ((status = hone_recipe_to_json(run->recipe, &recipe))) return status;
     run->recipe_text = json_dumps(recipe, JSON_COMPACT);
-    if (!run->recipe_text || hone_plan_json(&run->plan, &plan)) { json_decref(recipe); return hone_fail("out of memory while a run was opened"); }
+    if (!run->recipe_text || hone_forecast_json(&run->forecast, &plan)) { json_decref(recipe); return hone_fail("out of memory while a run was opened"); }
     json_t *row = json_pack("{s:s, s:o, s:o, s:f}", "hone", HONE_VERSION, "recipe", recipe, "plan", plan, "peak_flops_per_second", run->peak_flops);
     if (row && from) json_object_set_new(row, "from", json_string(from));
     hone_run_describe(run, row);
@@ -140,16 +139,6 @@ static hone_status wait_for_writer(void *context)
     return hone_run_note_saves(run, hone_checkpoint_wait(run->writer, &run->save_wait_s));
 }
 
-static hone_status measure_peak(hone_run *run)
-{
-    int threads = (int)run->recipe->threads;
-    hone_isa isa;
-    hone_status status = threads > 0 ? HONE_OK : hone_cpu_threads(&threads);
-    if (!status) status = hone_cpu_isa(&isa);
-    if (!status) run->peak_flops = hone_peak_flops(threads, isa, hone_job_product(run->recipe));
-    return status;
-}
-
 // The lowest held-out loss among the checkpoints that are there.
 static hone_status find_best(hone_run *run)
 {
@@ -172,13 +161,13 @@ static hone_status open_run(hone_run *run)
     hone_job *job = &run->job;
     run->steps = hone_job_steps(job);
     hone_status status = check_limits(run);
-    if (!status) status = hone_plan_make(job, &run->plan);
-    if (!status) status = hone_plan_check(&run->plan, run->recipe);
+    if (!status) status = hone_forecast_make(&run->forecast, job, &(hone_forecast_options){ .effort = HONE_SPEED_QUICK });
+    if (!status) status = hone_plan_check(&run->forecast.plan, run->recipe);
+    run->peak_flops = run->forecast.peak_flops;
     if (!status) status = hone_dir_create(run->recipe->output_dir);
     if (!status) status = hone_lock_take(&run->lock, run->recipe->output_dir, "hone pretrain");
     if (!status) status = find_start(run, &from);
     if (!status && run->recipe->keep_best) status = find_best(run);
-    if (!status) status = measure_peak(run);
     if (!status) status = open_folder(run, from);
     if (!status) status = hone_session_allocate(&job->session);
     if (status) goto out;
@@ -209,7 +198,7 @@ static void close_run(hone_run *run)
     hone_log_close(&run->log);
     hone_lock_release(&run->lock);
     hone_free(run->recipe_text);
-    hone_plan_release(&run->plan);
+    hone_forecast_release(&run->forecast);
     hone_job_close(&run->job);
 }
 
@@ -298,7 +287,8 @@ static hone_status end(hone_run *run)
         int64_t peak = hone_memory_peak_bytes();
         json_t *row = json_pack("{s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:s}", "step", (json_int_t)run->loop.step, "elapsed_seconds", hone_run_elapsed_s(run),
                                 "trained_tokens", (json_int_t)run->loop.trained_tokens, "seconds_in_steps", run->busy_s, "save_wait_seconds", run->save_wait_s,
-                                "planned_bytes", (json_int_t)run->plan.process_bytes, "peak_resident_bytes", (json_int_t)peak, "model", model);
+                                "planned_bytes", (json_int_t)run->forecast.plan.process_bytes, "peak_resident_bytes", (json_int_t)peak, "model", model);
+        if (row && run->energy_j > 0) json_object_set_new(row, "energy_kwh", json_real(run->energy_j / 3.6e6));
         status = hone_log_add(&run->log, "end", row);
         hone_report_end(run, model);
     }

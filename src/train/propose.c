@@ -3,7 +3,7 @@
 #include "base/cpu.h"
 #include "base/units.h"
 #include "plan/memory.h"
-#include "train/loop.h"
+#include "plan/speed.h"
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +11,6 @@
 static const double FIT_E = 1.87, FIT_A = 521, FIT_B = 1488, FIT_EXPONENT = 0.353, FIT_R_DATA = 15.387756, FIT_R_PARAMS = 5.309743;
 static const double MOST_RATE = 3e-3;          // the fit of the rate lies above what small models bear
 static const double SHARE_IN_STEPS = 0.95;     // of the time; evaluations, samples and checkpoints take the rest
-static const double LEAST_TIMED_S = 1.5, LONG_STEP_S = 5;
 enum { MOST_ROWS = 16, TRIES = 4 };
 
 typedef struct { int64_t layers, width, head_dim; } shape;
@@ -85,25 +84,13 @@ static hone_status load(const search *s, const shape *m, int64_t T, int64_t rows
     return status;
 }
 
-// Seconds of a step: the first warms up, then until there is enough to trust.
-static hone_status time_steps(hone_job *job, double *seconds)
+static hone_status find_step_s(hone_job *job, double *seconds)
 {
-    hone_loop loop;
-    hone_step step;
-    hone_status status = hone_session_allocate(&job->session);
+    hone_speed speed;
+    hone_status status = hone_speed_open(&speed, job);
     if (status) return status;
-    hone_model_init(&job->model, 1, hone_job_place, job);
-    hone_loop_open(&loop, job);
-    status = hone_loop_step(&loop, 1000, &step);
-    *seconds = step.seconds;
-    if (status || step.seconds > LONG_STEP_S) return status;
-    double best = INFINITY, sum = 0;
-    for (int n = 0; !status && (n < 2 || sum < LEAST_TIMED_S); n++) {
-        status = hone_loop_step(&loop, 1000, &step);
-        sum += step.seconds;
-        best = fmin(best, step.seconds);
-    }
-    *seconds = best; // what the machine can do; other load only slows down
+    if (!(status = hone_speed_find(&speed, HONE_SPEED_FULL))) *seconds = hone_speed_step_s(&speed);
+    hone_speed_close(&speed);
     return status;
 }
 
@@ -123,7 +110,7 @@ static hone_status examine(search *s, const shape *m, int64_t most, int64_t *row
                 s->now.process_bytes = plan.process_bytes;
                 s->now.params = plan.params;
                 hone_plan_release(&plan);
-                if (fits && seconds) status = time_steps(&job, seconds);
+                if (fits && seconds) status = find_step_s(&job, seconds);
                 hone_job_close(&job);
                 hone_recipe_release(&recipe);
                 if (fits || status) return status;

@@ -6,7 +6,7 @@
 //                 without repetition it is the rule of Hoffmann et al. 2022 (arXiv:2203.15556): 20 tokens a parameter.
 //                 N: parameters of the blocks; so it comes within one size of what recipes/demo.yaml found by trial
 //     batch, rate B = 0.292 C^0.3271 tokens, 0.3118 C^-0.125 (DeepSeek 2024, arXiv:2401.02954), C FLOPs of the whole run
-//     speed       measured: steps of the chosen size are run, and the choice is made again where it came out otherwise
+//     speed       measured as `hone plan` does (plan/speed.h), and the choice is made again where it came out otherwise
 //     memory      rows of a micro-batch are halved (and accumulated) until the plan fits; then the size below is tried
 //
 // The fits come from models above 10M parameters; below that they are an extrapolation, and say only where to begin.

@@ -95,7 +95,7 @@ static hone_status replay(hone_run *run, const char *folder, int64_t step, const
     hone_status status = hone_job_open(&run->job, run->recipe);
     if (status) return status;
     run->steps = hone_job_steps(&run->job);
-    if (!(status = hone_plan_make(&run->job, &run->plan)) && !(status = hone_plan_check(&run->plan, run->recipe)) &&
+    if (!(status = hone_plan_make(&run->job, &run->forecast.plan)) && !(status = hone_plan_check(&run->forecast.plan, run->recipe)) &&
         !(status = hone_session_allocate(&run->job.session))) {
         hone_loop_open(&run->loop, &run->job);
         status = hone_run_resume(run, path);
@@ -106,7 +106,7 @@ static hone_status replay(hone_run *run, const char *folder, int64_t step, const
         print_head(run, folder, step, path, from);
         status = show_step(run);
     }
-    hone_plan_release(&run->plan);
+    hone_forecast_release(&run->forecast);
     hone_job_close(&run->job);
     return status;
 }

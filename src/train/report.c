@@ -1,7 +1,7 @@
 // report.c: what a run tells: header, progress, rows of the log, the table at the end.
 #include "base/cpu.h"
 #include "base/units.h"
-#include "run/power.h"
+#include "base/power.h"
 #include "train/run.h"
 #include <math.h>
 
@@ -32,21 +32,23 @@ void hone_report_header(const hone_run *run)
 {
     const hone_job *job = &run->job;
     int64_t step_tokens = hone_job_step_tokens(job);
-    fprintf(run->out, "hone pretrain  %s %s  %s  %s %s tokens", job->config.family->model_type, hone_units_count((double)run->plan.params).s,
+    fprintf(run->out, "hone pretrain  %s %s  %s  %s %s tokens", job->config.family->model_type, hone_units_count((double)run->forecast.plan.params).s,
             hone_dtype_name(hone_job_product(run->recipe)),
             job->train.n_sources == 1 ? job->train.source[0].name : "mixture of", hone_units_count((double)hone_mixture_all_tokens(&job->train)).s);
     double held = 0;
     for (int64_t i = 0; i < job->n_held; i++) held += (double)job->held[i].loader.data.n_tokens;
     if (job->has_held) fprintf(run->out, ", held out %s", hone_units_count(held).s);
     if (job->train.n_sources > 1) report_sources(run);
-    fprintf(run->out, "\n  plan   arena %s", hone_units_bytes((double)run->plan.arena_bytes).s);
-    fprintf(run->out, "  process %s", hone_units_bytes((double)run->plan.process_bytes).s);
+    fprintf(run->out, "\n  plan   arena %s", hone_units_bytes((double)run->forecast.plan.arena_bytes).s);
+    fprintf(run->out, "  process %s", hone_units_bytes((double)run->forecast.plan.process_bytes).s);
     if (run->steps > 0) fprintf(run->out, "  %s steps", hone_units_grouped(run->steps).s);
     if (run->recipe->max_time > 0) fprintf(run->out, "  %s%s", run->steps > 0 ? "or " : "", hone_units_time(run->recipe->max_time).s);
     fprintf(run->out, "  %s tokens a step (%lld x %lld x %lld)", hone_units_grouped(step_tokens).s, (long long)job->accumulation,
             (long long)job->rows, (long long)job->T);
     if (run->steps > 0)
         fprintf(run->out, "  %.3g epochs", (double)run->steps * (double)(job->rows * job->accumulation) / (double)job->train.windows);
+    if (run->forecast.paced) fprintf(run->out, "  %s tokens a second", hone_units_grouped((int64_t)run->forecast.cost.tokens_per_s).s);
+    if (run->forecast.cost.total_s > 0) fprintf(run->out, "  %s", hone_units_time(run->forecast.cost.total_s).s);
     fprintf(run->out, "\n");
     if (run->first_step > 0) fprintf(run->out, "  resume from step %s, row %s\n", hone_units_grouped(run->first_step).s, hone_units_grouped(job->train.now.row).s);
     fflush(run->out);
@@ -65,7 +67,7 @@ static double left_s(const hone_run *run)
 static hone_status log_step(hone_run *run, const hone_step *step, double tokens_per_s, int64_t memory)
 {
     const hone_job *job = &run->job;
-    double flops = tokens_per_s * run->plan.flops_per_token;
+    double flops = tokens_per_s * run->forecast.plan.flops_per_token;
     json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)run->loop.step,
         "loss", run->last_loss, "learning_rate", step->rate, "gradient_norm", step->norm, "clip_factor", step->factor,
         "tokens", (json_int_t)hone_mixture_tokens_seen(&job->train), "trained_tokens", (json_int_t)run->loop.trained_tokens,
@@ -74,7 +76,10 @@ static hone_status log_step(hone_run *run, const hone_step *step, double tokens_
         "elapsed_seconds", hone_run_elapsed_s(run));
     double joules, now = hone_clock_s();
     if (hone_power_read(NULL, &joules)) {
-        if (row && run->power_s > 0 && joules > run->power_joules) json_object_set_new(row, "watts", json_real((joules - run->power_joules) / (now - run->power_s)));
+        if (row && run->power_s > 0 && joules > run->power_joules) {
+            json_object_set_new(row, "watts", json_real((joules - run->power_joules) / (now - run->power_s)));
+            run->energy_j += joules - run->power_joules;
+        }
         run->power_joules = joules;
         run->power_s = now;
     }
@@ -106,7 +111,7 @@ hone_status hone_report_step(hone_run *run, const hone_step *step)
     }
     hone_progress_step(&run->progress, &(hone_progress_row){
         .step = run->loop.step, .steps = run->steps, .done = hone_run_done(run), .loss = loss, .bits_per_byte = hone_run_bits_per_byte(run, loss),
-        .tokens_per_s = tokens_per_s, .flops_per_s = tokens_per_s * run->plan.flops_per_token, .left_s = left_s(run), .memory_bytes = memory });
+        .tokens_per_s = tokens_per_s, .flops_per_s = tokens_per_s * run->forecast.plan.flops_per_token, .left_s = left_s(run), .memory_bytes = memory });
     return status;
 }
 
@@ -156,24 +161,36 @@ hone_status hone_report_held(hone_run *run, const hone_evaluation *held, const h
     return status ? status : logged;
 }
 
+// " (4:05 planned, +2.9%)": how far what was measured lies off; nothing where there was no plan.
+static void beside(FILE *out, const char *planned, double ratio)
+{
+    fprintf(out, " (%s planned, %+.1f%%)", planned, 100 * (ratio - 1));
+}
+
 void hone_report_end(const hone_run *run, const char *model)
 {
     FILE *out = run->out;
     int64_t steps = run->loop.step - run->first_step;
     double tokens = (double)steps * (double)hone_job_step_tokens(&run->job), wall = hone_clock_s() - run->began_s;
-    double flops = run->busy_s > 0 ? tokens * run->plan.flops_per_token / run->busy_s : 0;
+    double flops = run->busy_s > 0 ? tokens * run->forecast.plan.flops_per_token / run->busy_s : 0;
     int64_t peak = hone_memory_peak_bytes();
     fprintf(out, "\n  steps        %s", hone_units_grouped(run->loop.step).s);
     if (run->first_step > 0) fprintf(out, ", %s of them now", hone_units_grouped(steps).s);
     if (run->loop.skipped > 0) fprintf(out, ", %s left out as bad", hone_units_grouped(run->loop.skipped).s);
-    fprintf(out, "\n  time         %s, %s of it in steps", hone_units_time(wall).s, hone_units_time(run->busy_s).s);
+    const hone_cost *planned = &run->forecast.cost;
+    fprintf(out, "\n  time         %s", hone_units_time(wall).s);
+    if (planned->total_s > 0 && run->first_step == 0) beside(out, hone_units_time(planned->total_s).s, wall / planned->total_s);
+    fprintf(out, ", %s of it in steps", hone_units_time(run->busy_s).s);
     if (run->save_wait_s > 0.05) fprintf(out, ", %.1f s waiting for checkpoints", run->save_wait_s);
     fprintf(out, "\n  tokens       %s", hone_units_grouped((int64_t)tokens).s);
     if (steps > 0) fprintf(out, ", %s a second", hone_units_grouped((int64_t)(tokens / run->busy_s)).s);
+    if (steps > 0 && planned->tokens_per_s > 0) beside(out, hone_units_grouped((int64_t)planned->tokens_per_s).s, tokens / run->busy_s / planned->tokens_per_s);
     fprintf(out, "\n  FLOP/s       %s", hone_units_flops(flops).s);
     if (run->peak_flops > 0) fprintf(out, ", %.0f%% of the measured peak of %s", 100 * flops / run->peak_flops, hone_units_flops(run->peak_flops).s);
-    fprintf(out, "\n  memory       %s planned", hone_units_bytes((double)run->plan.process_bytes).s);
-    fprintf(out, ", %s measured (%+.1f%%)", hone_units_bytes((double)peak).s, 100 * ((double)peak / (double)run->plan.process_bytes - 1));
+    fprintf(out, "\n  memory       %s planned", hone_units_bytes((double)run->forecast.plan.process_bytes).s);
+    fprintf(out, ", %s measured (%+.1f%%)", hone_units_bytes((double)peak).s, 100 * ((double)peak / (double)run->forecast.plan.process_bytes - 1));
+    if (run->energy_j > 0) fprintf(out, "\n  energy       %s", hone_units_energy(run->energy_j / 3.6e6).s);
+    if (run->energy_j > 0 && planned->energy_kwh > 0 && run->first_step == 0) beside(out, hone_units_energy(planned->energy_kwh).s, run->energy_j / 3.6e6 / planned->energy_kwh);
     fprintf(out, "\n  loss         %.4f", run->last_loss);
     if (run->held_step == run->loop.step) {
         fprintf(out, ", held out %.4f +- %.4f, perplexity %.2f", run->held_loss, run->held_error, exp(run->held_loss));

@@ -3,7 +3,7 @@
 #include "base/lock.h"
 #include "gen/generate.h"
 #include "io/checkpoint.h"
-#include "plan/memory.h"
+#include "plan/forecast.h"
 #include "run/log.h"
 #include "run/progress.h"
 #include "run/recorder.h"
@@ -14,7 +14,7 @@
 typedef struct hone_run {
     const hone_recipe *recipe;
     hone_job job;
-    hone_plan plan;
+    hone_forecast forecast;          // paced where the cache knew, or measuring took a moment only
     hone_loop loop;
     hone_log log;
     hone_progress progress;
@@ -40,6 +40,7 @@ typedef struct hone_run {
     double save_wait_s;              // steps waited for checkpoints being written
     hone_generator generator;        // where there are samples
     double power_joules, power_s;    // the meter at the last row of the log
+    double energy_j;                 // summed so far, 0: not metered
     hone_trace trace; bool profiled; // profile_steps: under way; done
     double peak_bandwidth;           // bytes/s, measured where steps are profiled
     hone_recorder *recorder;         // keeps the run store; NULL none

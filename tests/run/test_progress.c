@@ -20,6 +20,11 @@ static void test_numbers_read_well(void **state)
     assert_string_equal(hone_units_grouped(-1000).s, "-1,000");
     assert_string_equal(hone_units_grouped(12).s, "12");
     assert_string_equal(hone_units_bytes(100).s, "100 B");
+    assert_string_equal(hone_units_energy(2e-5).s, "20 mWh");
+    assert_string_equal(hone_units_energy(0.0117).s, "11.7 Wh");
+    assert_string_equal(hone_units_energy(12.34).s, "12.3 kWh");
+    assert_string_equal(hone_units_mass(4.68).s, "4.68 g");
+    assert_string_equal(hone_units_mass(1236).s, "1.24 kg");
     assert_string_equal(hone_units_bytes(412 * 1048576.0).s, "412 MiB");
     assert_string_equal(hone_units_bytes(1.36 * 1073741824).s, "1.36 GiB");
     assert_string_equal(hone_units_time(7).s, "0:07");

@@ -2,7 +2,7 @@
 // numbers come out of the run, and the trace is the JSON that Chrome reads.
 #include "base/cpu.h"
 #include "base/file.h"
-#include "run/power.h"
+#include "base/power.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include "support/run_rig.h"

@@ -1,6 +1,6 @@
 // power.c: see power.h. intel-rapl:N is package N (AMD's counters appear under the same name); intel-rapl:N:M, its parts,
 // are not added again.
-#include "run/power.h"
+#include "base/power.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include <stdlib.h>

@@ -1,0 +1,207 @@
+// forecast_print.c: a forecast as a table, or several side by side, and as JSON.
+#include "base/units.h"
+#include "plan/forecast.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { ROW_MODEL, ROW_STEP, ROW_MEMORY, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
+static const char *const title[ROWS] = { "model", "step", "memory", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
+enum { WIDTH = 14 };
+
+typedef struct { char value[64], note[256]; } cell;
+
+static __attribute__((format(printf, 2, 3))) void value(cell *c, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(c->value, sizeof c->value, format, arguments);
+    va_end(arguments);
+}
+
+// Adds to what the note says already.
+static __attribute__((format(printf, 2, 3))) void note(cell *c, const char *format, ...)
+{
+    size_t used = strlen(c->note);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(c->note + used, sizeof c->note - used, format, arguments);
+    va_end(arguments);
+}
+
+static void fill_memory(const hone_forecast *f, cell *c)
+{
+    const hone_recipe *r = f->job->recipe;
+    double process = (double)f->plan.process_bytes, limit = f->machine ? f->machine->memory : (double)hone_memory_available_bytes();
+    value(c, "%s", hone_units_bytes(f->machine ? (double)f->plan.arena_bytes : process).s);
+    if (f->machine) note(c, "of tensors%s, as planned for this machine's kernels", f->pace.chips > 1 ? " on each" : "");
+    else note(c, "arena %s, exact", hone_units_bytes((double)f->plan.arena_bytes).s);
+    if (!f->machine && r->max_memory > 0 && f->plan.process_bytes > r->max_memory) note(c, "; more than max_memory, %s", hone_units_bytes((double)r->max_memory).s);
+    else if (limit > 0) note(c, "; %s %s", f->fits ? "of" : "DOES NOT FIT into", hone_units_bytes(limit).s);
+}
+
+static void fill_speed(const hone_forecast *f, cell *c)
+{
+    double step_s = f->pace.step_s, flops = f->cost.tokens_per_s * f->plan.flops_per_token;
+    if (!f->paced) {
+        value(c, "-");
+        note(c, "not measured, as the memory does not suffice");
+        return;
+    }
+    value(c, "%s tok/s", hone_units_grouped((int64_t)f->cost.tokens_per_s).s);
+    note(c, step_s < 1 ? "%.3g ms a step" : "%.3g s a step", step_s < 1 ? 1e3 * step_s : step_s);
+    note(c, ", %s", hone_units_flops(flops).s);
+    if (f->machine) note(c, ": a roofline's estimate, not measured");
+    else if (f->peak_flops > 0) note(c, ", %.0f %% of this machine's peak; %s", 100 * flops / f->peak_flops, f->measured_s > 0 ? "" : "measured before");
+    if (f->measured_s > 0) note(c, "measured in %.1f s", f->measured_s);
+}
+
+static void fill_run(const hone_forecast *f, cell *c)
+{
+    if (f->cost.steps == 0) {
+        value(c, "-");
+        note(c, f->paced ? "no end: give max_steps, num_train_epochs, max_tokens or max_time" : "");
+        return;
+    }
+    value(c, "%s steps", hone_units_grouped(f->cost.steps).s);
+    note(c, "%s tokens, %.3g epochs", hone_units_count((double)f->cost.tokens).s, f->cost.epochs);
+}
+
+static void fill_time(const hone_forecast *f, cell *c)
+{
+    const hone_cost *cost = &f->cost;
+    if (cost->steps == 0) return;
+    value(c, "%s", hone_units_time(cost->total_s).s);
+    note(c, "steps %s", hone_units_time(cost->steps_s).s);
+    if (cost->eval_s > 0) note(c, ", evaluations %s", hone_units_time(cost->eval_s).s);
+    if (cost->sample_s > 0) note(c, ", samples %s", hone_units_time(cost->sample_s).s);
+    note(c, ", last save %s", hone_units_time(cost->save_s).s);
+}
+
+static void fill_rest(const hone_forecast *f, cell *row)
+{
+    const hone_cost *cost = &f->cost;
+    const hone_recipe *r = f->job->recipe;
+    if (cost->disk_bytes > 0) {
+        value(&row[ROW_DISK], "%s", hone_units_bytes((double)cost->disk_bytes).s);
+        note(&row[ROW_DISK], "%" PRId64 " checkpoint%s of %s, the model", cost->checkpoints, cost->checkpoints == 1 ? "" : "s", hone_units_bytes((double)cost->checkpoint_bytes).s);
+        if (cost->disk_bytes > cost->checkpoints * cost->checkpoint_bytes + f->plan.class_bytes[HONE_CLASS_param]) note(&row[ROW_DISK], ", one more while it is written");
+    }
+    if (cost->steps == 0) return;
+    value(&row[ROW_ENERGY], "%s", hone_units_energy(cost->energy_kwh).s);
+    note(&row[ROW_ENERGY], "%.0f W, %s", f->pace.watts, f->pace.power);
+    if (cost->money > 0) {
+        value(&row[ROW_COST], "%.2f", cost->money);
+        note(&row[ROW_COST], "%g an hour", r->price_per_hour);
+    }
+    if (cost->co2_g > 0) {
+        value(&row[ROW_CO2], "%s", hone_units_mass(cost->co2_g).s);
+        note(&row[ROW_CO2], "%g g/kWh", r->gco2_per_kwh);
+    }
+}
+
+static void fill(const hone_forecast *f, cell *row)
+{
+    const hone_job *job = f->job;
+    value(&row[ROW_MODEL], "%s %s", job->config.family->model_type, hone_units_count((double)f->plan.params).s);
+    note(&row[ROW_MODEL], "%s products, %s FLOPs a token", hone_dtype_name(hone_job_product(job->recipe)), hone_units_count(f->plan.flops_per_token).s);
+    int64_t chips = f->paced ? f->pace.chips : 1;
+    value(&row[ROW_STEP], "%s tokens", hone_units_grouped(hone_job_step_tokens(job) * chips).s);
+    if (chips > 1) note(&row[ROW_STEP], "%" PRId64 " chips x ", chips);
+    note(&row[ROW_STEP], "%" PRId64 " x %" PRId64 " rows of %" PRId64, job->accumulation, job->rows, job->T);
+    fill_memory(f, &row[ROW_MEMORY]);
+    fill_speed(f, &row[ROW_SPEED]);
+    fill_run(f, &row[ROW_RUN]);
+    fill_time(f, &row[ROW_TIME]);
+    fill_rest(f, row);
+}
+
+static const char *name_of(const hone_forecast *f)
+{
+    const char *path = f->job->recipe->path, *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+// "            novels 2.31 epochs, medical 0.40": where a mixture ends.
+static hone_status print_sources(const hone_forecast *f, hone_buffer *out)
+{
+    const hone_mixture *m = &f->job->train;
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; i < m->n_sources && m->n_sources > 1 && f->cost.source_epochs && !status; i++)
+        status = hone_buffer_print(out, "  %-8s %*s  %s: %.3g epochs, %s tokens\n", "", WIDTH, "", m->source[i].name, f->cost.source_epochs[i],
+                                   hone_units_count(f->cost.source_epochs[i] * (double)m->source[i].loader.windows * (double)f->job->T).s);
+    return status;
+}
+
+static hone_status print_head(const hone_forecast *forecast, int count, hone_buffer *out)
+{
+    const hone_forecast *f = &forecast[0];
+    if (count > 1) {
+        hone_status status = hone_buffer_print(out, "hone plan  ");
+        for (int i = 0; i < count && !status; i++) status = hone_buffer_print(out, "%s%*s", i ? "  " : "", WIDTH, name_of(&forecast[i]));
+        return status ? status : hone_buffer_print(out, "\n");
+    }
+    hone_status status = hone_buffer_print(out, "hone plan  %s", f->job->recipe->path);
+    if (f->machine && !status && f->pace.chips > 1) status = hone_buffer_print(out, "  on %" PRId64 " x %s", f->pace.chips, f->machine->title);
+    else if (f->machine && !status) status = hone_buffer_print(out, "  on one %s", f->machine->title);
+    return status ? status : hone_buffer_print(out, "\n");
+}
+
+// What an estimate for another machine rests on.
+static hone_status print_roofline(const hone_forecast *f, hone_buffer *out)
+{
+    if (!f->machine) return HONE_OK;
+    double peak = hone_job_product(f->job->recipe) == HONE_bf16 ? f->machine->bf16_flops : f->machine->f32_flops;
+    hone_status status = hone_buffer_print(out, "\n  %s: %s products at %.0f %% of %s, memory at %.0f %% of %.2f TB/s;", f->machine->title,
+        hone_dtype_name(hone_job_product(f->job->recipe)), 100 * HONE_SHARE_OF_FLOPS, hone_units_flops(peak).s, 100 * HONE_SHARE_OF_BANDWIDTH, f->machine->bandwidth * 1e-12);
+    if (!status && f->pace.chips > 1) status = hone_buffer_print(out, "\n  gradients summed over links of %.0f GB/s, nothing overlapped;", f->machine->link * 1e-9);
+    return status ? status : hone_buffer_print(out, " hone has no kernels for it yet.\n");
+}
+
+hone_status hone_forecast_print(const hone_forecast *forecast, int count, hone_buffer *out)
+{
+    cell (*of)[ROWS] = hone_alloc((size_t)count, sizeof *of);
+    hone_status status = of ? print_head(forecast, count, out) : HONE_FAILED;
+    for (int i = 0; i < count && of; i++) fill(&forecast[i], of[i]);
+    for (int r = 0; r < ROWS && !status; r++) {
+        bool any = false;
+        for (int i = 0; i < count; i++) any |= of[i][r].value[0] != '\0';
+        if (!any) continue;
+        status = hone_buffer_print(out, "  %-8s ", title[r]);
+        for (int i = 0; i < count && !status; i++) status = hone_buffer_print(out, "%s%*s", i ? "  " : "", WIDTH, of[i][r].value[0] ? of[i][r].value : "-");
+        if (!status) status = hone_buffer_print(out, "%s%s\n", count == 1 ? "  " : "", count == 1 ? of[0][r].note : "");
+        if (!status && count == 1 && r == ROW_RUN) status = print_sources(forecast, out);
+    }
+    for (int i = 0; i < count && !status; i++)
+        if (i == 0 || forecast[i].machine != forecast[i - 1].machine) status = print_roofline(&forecast[i], out);
+    hone_free(of);
+    return status;
+}
+
+hone_status hone_forecast_json(const hone_forecast *f, json_t **out)
+{
+    const hone_cost *c = &f->cost;
+    hone_status status = hone_plan_json(&f->plan, out);
+    if (status) return status;
+    json_t *more = json_pack("{s:b, s:I, s:I}", "fits", f->fits, "checkpoint_bytes", (json_int_t)c->checkpoint_bytes, "disk_bytes", (json_int_t)c->disk_bytes);
+    json_t *paced = f->paced ? json_pack("{s:s, s:I, s:f, s:f, s:f, s:s}", "machine", f->machine ? f->machine->name : "this", "chips", (json_int_t)f->pace.chips,
+                                         "tokens_per_second", c->tokens_per_s, "step_seconds", f->pace.step_s, "watts", f->pace.watts, "watts_from", f->pace.power)
+                             : json_object();
+    json_t *whole = c->steps > 0 ? json_pack("{s:I, s:I, s:f, s:f, s:f}", "steps", (json_int_t)c->steps, "tokens", (json_int_t)c->tokens, "epochs", c->epochs,
+                                             "seconds", c->total_s, "energy_kwh", c->energy_kwh) : json_object();
+    bool bad = !more || !paced || !whole || json_object_update(*out, more) || json_object_update(*out, paced) || json_object_update(*out, whole);
+    if (!bad && c->money > 0) bad |= json_object_set_new(*out, "money", json_real(c->money)) != 0;
+    if (!bad && c->co2_g > 0) bad |= json_object_set_new(*out, "co2_g", json_real(c->co2_g)) != 0;
+    if (!bad && f->peak_flops > 0) bad |= json_object_set_new(*out, "peak_flops_per_second", json_real(f->peak_flops)) != 0;
+    json_t *sources = c->source_epochs && !bad ? json_object() : NULL;
+    for (int64_t i = 0; sources && i < f->job->train.n_sources; i++)
+        bad |= json_object_set_new(sources, f->job->train.source[i].name, json_real(c->source_epochs[i])) != 0;
+    if (sources) bad |= json_object_set_new(*out, "epochs_by_source", sources) != 0;
+    json_decref(more);
+    json_decref(paced);
+    json_decref(whole);
+    if (!bad) return HONE_OK;
+    json_decref(*out);
+    *out = NULL;
+    return hone_fail("out of memory while the plan was written");
+}

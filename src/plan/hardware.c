@@ -1,0 +1,101 @@
+// hardware.c: see hardware.h.
+#include "plan/hardware.h"
+#include "base/nearest.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const hone_hardware hone_hardware_table[] = {
+#define ACCELERATOR(name, title, f32, bf16, bandwidth, memory, link, watts) { name, title, f32, bf16, bandwidth, memory, link, watts, 0, NULL },
+#define PROCESSOR(name, title, f32, bf16, bandwidth, watts, cores, cpu) { name, title, f32, bf16, bandwidth, 0, 0, watts, cores, cpu },
+#include "plan/hardware.def"
+#undef ACCELERATOR
+#undef PROCESSOR
+};
+const int hone_hardware_count = sizeof hone_hardware_table / sizeof *hone_hardware_table;
+
+// Whole trainings are published at 0.38 to 0.46 of the bf16 peak (PaLM, arXiv:2204.02311; Llama 3, arXiv:2407.21783): products
+// alone reach somewhat more. Triads reach 0.8 to 0.9 of the bandwidth in data sheets.
+const double HONE_SHARE_OF_FLOPS = 0.5, HONE_SHARE_OF_BANDWIDTH = 0.8;
+// Of a core whose chip is not known (Lannelongue et al. 2021, Green Algorithms, doi:10.1002/advs.202100707).
+static const double WATTS_A_CORE = 12;
+
+hone_status hone_hardware_find(const char *text, const hone_hardware **row, int64_t *chips)
+{
+    const char *name = text;
+    char *end;
+    long count = strtol(text, &end, 10);
+    *chips = 1;
+    if (end != text && *end == 'x') {
+        if (count < 1 || count > 1 << 20) return hone_fail_usage("--on %s: how many? 1 to %d, as in 8xh100", text, 1 << 20);
+        *chips = count;
+        name = end + 1;
+    }
+    const char *names[64];
+    HONE_ASSERT(hone_hardware_count <= 64, "%d machines", hone_hardware_count);
+    for (int i = 0; i < hone_hardware_count; i++) {
+        *row = &hone_hardware_table[i];
+        if (strcmp(names[i] = (*row)->name, name)) continue;
+        return *chips == 1 || (*row)->link > 0 ? HONE_OK : hone_fail_usage("--on %s: no link is known between several of these; one processor at a time", text);
+    }
+    const char *near = hone_nearest(name, names, hone_hardware_count);
+    if (near) return hone_fail_usage("--on %s: %s is not a machine that hone knows; did you mean %s?", text, name, near);
+    return hone_fail_usage("--on %s: %s is not a machine that hone knows; hone plan --machines lists them", text, name);
+}
+
+static double node_bytes(const hone_job *job, const hone_node *node)
+{
+    double bytes = 0;
+    for (int i = 0; i < node->n_in + node->n_out; i++) {
+        hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+        if (id != HONE_NONE) bytes += (double)job->session.layout.bytes[id];
+    }
+    return bytes;
+}
+
+typedef struct { double seconds, counted_flops; } roofline;     // counted: by ops, recomputation left out
+
+static roofline add_nodes(const hone_job *job, const hone_hardware *row, const char *name)
+{
+    const hone_graph *graph = job->graph;
+    roofline sum = { 0 };
+    for (int p = 0; p < graph->n_program; p++) {
+        if (strcmp(graph->program[p].name, name)) continue;
+        for (int64_t n = 0; n < graph->program[p].count; n++) {
+            const hone_node *node = &graph->program[p].node[n];
+            double peak = node->attr.product == HONE_bf16 ? row->bf16_flops : row->f32_flops, flops = hone_node_flops(graph, node);
+            sum.seconds += fmax(flops / (peak * HONE_SHARE_OF_FLOPS), node_bytes(job, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH));
+            if (node->phase != HONE_PHASE_RECOMPUTE) sum.counted_flops += flops;
+        }
+    }
+    return sum;
+}
+
+void hone_hardware_pace(const hone_job *job, const hone_plan *plan, const hone_hardware *row, int64_t chips, hone_pace *pace)
+{
+    roofline micro = add_nodes(job, row, "micro"), update = add_nodes(job, row, "update"), score = add_nodes(job, row, "score");
+    double peak = (hone_job_product(job->recipe) == HONE_bf16 ? row->bf16_flops : row->f32_flops) * HONE_SHARE_OF_FLOPS;
+    // What no op counts of the model's FLOPs is attention's; a third of it is forward.
+    double attention_s = fmax(0, plan->flops_per_token * (double)job->micro.N - micro.counted_flops) / peak;
+    double exchange = chips > 1 ? 2 * (double)(chips - 1) / (double)chips * (double)plan->class_bytes[HONE_CLASS_grad] : 0;
+    *pace = (hone_pace){ .chips = chips, .watts = (double)chips * row->watts,
+                         .step_s = (double)job->accumulation * (micro.seconds + attention_s) + update.seconds + (exchange > 0 ? exchange / row->link : 0),
+                         .score_s = job->has_held ? score.seconds + attention_s / 3 : 0,
+                         .token_s = (double)plan->class_bytes[HONE_CLASS_param] / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH) };
+    if (chips > 1) snprintf(pace->power, sizeof pace->power, "%" PRId64 " x %.0f W by the data sheet, the chips alone", chips, row->watts);
+    else snprintf(pace->power, sizeof pace->power, "by its data sheet, the chip alone");
+}
+
+double hone_hardware_watts_here(const char *cpu, int threads, char *how, size_t size)
+{
+    for (int i = 0; i < hone_hardware_count; i++) {
+        const hone_hardware *row = &hone_hardware_table[i];
+        if (!row->cpu || !strstr(cpu, row->cpu)) continue;
+        int chips = (threads + row->cores - 1) / row->cores;
+        snprintf(how, size, "%.0f W by the data sheet for %d cores, %d in use", chips * row->watts, chips * row->cores, threads);
+        return row->watts * (double)threads / (double)row->cores;
+    }
+    snprintf(how, size, "%.0f W a core assumed: chip unknown, not metered", WATTS_A_CORE);
+    return WATTS_A_CORE * threads;
+}

@@ -1,0 +1,27 @@
+// hardware.h: other machines, by their data sheets (hardware.def), and what a recipe would take there at best.
+//
+//     seconds(node) = max( FLOPs / (peak x share), bytes / (bandwidth x share) )               the roofline (Williams et al. 2009)
+//     step          = micro-batches x sum(micro) + all-reduce(gradients) + sum(update)
+//     all-reduce    = 2 (n - 1) / n x bytes / link                                             a ring; nothing overlapped
+//
+// An estimate, and it is printed as one: hone has no kernels for these chips yet.
+#pragma once
+#include "plan/cost.h"
+
+typedef struct hone_hardware {
+    const char *name, *title;
+    double f32_flops, bf16_flops;       // dense products, FLOP/s; sums in f32
+    double bandwidth, memory, link;     // bytes/s; bytes, 0: as much as is put in; bytes/s to its neighbours, 0: unknown
+    double watts;                       // of the whole chip, TDP
+    int cores;                          // of a CPU, else 0
+    const char *cpu;                    // part of its name as the system tells it, else NULL
+} hone_hardware;
+extern const hone_hardware hone_hardware_table[];
+extern const int hone_hardware_count;
+extern const double HONE_SHARE_OF_FLOPS, HONE_SHARE_OF_BANDWIDTH;  // what the roofline takes to be reached
+
+// "h200", "8xh100": the row and the number. An unknown name is a usage error that offers the nearest.
+hone_status hone_hardware_find(const char *text, const hone_hardware **row, int64_t *chips);
+void hone_hardware_pace(const hone_job *job, const hone_plan *plan, const hone_hardware *row, int64_t chips, hone_pace *pace);
+// Watts of this machine's cores in use, where they are not metered: the chip's by its row, else by the core; says how in `how`.
+double hone_hardware_watts_here(const char *cpu, int threads, char *how, size_t size);

@@ -1,0 +1,255 @@
+// speed_measure.c: times the kinds of nodes where a run will run them.
+//
+// Nodes run in the job's own arena, in the order of the program, on initial weights and real rows. So operands lie where
+// they will lie, and what a node finds in the caches is what its neighbours left there: timed alone, a small node on hot
+// operands is up to three times too fast, and on evicted ones as much too slow. Programs that take long are thinned:
+//
+//     forward   embed . . . . . . . . [layer 10] [layer 11] [head]        the last few nodes of each kind
+//     backward  [head] [layer 11] [layer 10] . . . . . . . .              the first few: of the layers that ran
+//
+// and where even that is too much, nodes run on a part of their token rows, all ops being linear in them. A kind takes the
+// median of its times: a neighbour's burst on a shared machine is left out.
+#include "plan/speed.h"
+#include "base/cpu.h"
+#include "base/power.h"
+#include "plan/peak.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double BUDGET_S = 2, QUICK_S = 0.3, MOST_S = 5, LIKELY_SHARE = 0.6;   // of the peak, for the effort alone
+enum { KEEP = 31, FEW = 3, MOST_PASSES = 100, QUICK_BYTES = 256 << 20 };
+
+typedef struct { double seconds[KEEP]; int64_t count; } samples;
+
+typedef struct {
+    hone_speed *speed;
+    hone_job *job;
+    samples *of;            // (n_kind,)
+    bool *chosen[8];        // per program (count,)
+    int64_t few;            // nodes of a kind in each half of a program
+    int32_t live;           // token rows that nodes run on
+    double budget_s, spent_s;
+} timing;
+
+// --- which nodes -------------------------------------------------------------------------------------------------------
+
+static bool forward(const hone_node *node) { return node->phase == HONE_PHASE_FORWARD; }
+
+// Marks at most `few` nodes of each kind in each half of program `which`; returns their FLOPs.
+static double choose(const hone_speed *speed, int which, int64_t few, int64_t *count, bool *chosen)
+{
+    const hone_program *program = &speed->job->graph->program[which];
+    double flops = 0;
+    memset(count, 0, (size_t)speed->n_kind * sizeof *count);
+    for (int half = 0; half < 2; half++) {
+        for (int64_t i = 0; i < program->count; i++) {
+            int64_t n = half ? i : program->count - 1 - i;
+            int32_t kind = speed->kind_of[which][n];
+            if (forward(&program->node[n]) == (half == 1) || count[kind] == few) continue;
+            count[kind]++;
+            if (chosen) chosen[n] = true;
+            flops += hone_node_flops(speed->job->graph, &program->node[n]);
+        }
+        memset(count, 0, (size_t)speed->n_kind * sizeof *count);
+    }
+    return flops;
+}
+
+static double flops_of(const hone_speed *speed, int64_t few)
+{
+    int64_t *count = hone_alloc((size_t)speed->n_kind, sizeof *count);
+    double flops = 0;
+    for (int p = 0; p < 8 && count; p++)
+        if (speed->kind_of[p]) flops += choose(speed, p, few, count, NULL);
+    hone_free(count);
+    return flops;
+}
+
+// How many of a kind, and which share of their rows, so that it does not take too long.
+static void set_effort(const hone_speed *speed, double peak_flops, int64_t *few, double *share)
+{
+    double rate = peak_flops * LIKELY_SHARE;
+    *share = 1;
+    *few = INT64_MAX;
+    if (flops_of(speed, *few) / rate <= BUDGET_S) return;
+    *few = FEW;
+    if (flops_of(speed, *few) / rate <= MOST_S) return;
+    *few = 1;
+    *share = fmin(1, MOST_S * rate / flops_of(speed, *few));
+}
+
+bool hone_speed_is_quick(const hone_speed *speed)
+{
+    return flops_of(speed, INT64_MAX) / (speed->peak_flops * LIKELY_SHARE) < QUICK_S && speed->job->session.layout.arena_bytes < QUICK_BYTES;
+}
+
+// --- one node ----------------------------------------------------------------------------------------------------------
+
+// Lets the node's operands of N token rows count `live` of them; returns what to multiply its time by.
+static double cut_rows(const timing *t, hone_args *args)
+{
+    const hone_op_info *info = hone_op_get(args->op);
+    int64_t N = t->job->micro.N;
+    bool any = false;
+    for (int side = 0; side < 2; side++) {
+        const hone_operand_spec *spec = side ? info->out : info->in;
+        hone_operand *operand = side ? args->out : args->in;
+        for (int i = 0; i < (side ? info->n_out : info->n_in); i++) {
+            if (!operand[i].present || operand[i].dim[0] != N || strcmp(spec[i].dim[0], "N")) continue;
+            operand[i].live = &t->live;
+            any = true;
+        }
+    }
+    return any ? (double)N / (double)t->live : 1;
+}
+
+static void time_node(timing *t, int which, int64_t n)
+{
+    hone_session *s = &t->job->session;
+    hone_args args = s->args[which][n];
+    samples *to = &t->of[t->speed->kind_of[which][n]];
+    double scale = t->live < t->job->micro.N ? cut_rows(t, &args) : 1, start = hone_clock_s();
+    s->backend->run(s->self, &args, s->handle[which][n], s->graph->program[which].node[n].stream);
+    if (s->backend->synchronize) s->backend->synchronize(s->self);
+    double seconds = hone_clock_s() - start;
+    to->seconds[to->count++ % KEEP] = seconds * scale;
+    t->spent_s += seconds;
+}
+
+static void time_program(timing *t, const char *name)
+{
+    const hone_graph *graph = t->job->graph;
+    for (int p = 0; p < graph->n_program; p++) {
+        if (strcmp(graph->program[p].name, name)) continue;
+        for (int64_t n = 0; n < graph->program[p].count; n++)
+            if (t->chosen[p][n]) time_node(t, p, n);
+    }
+}
+
+// --- inputs ------------------------------------------------------------------------------------------------------------
+
+static void *data(const timing *t, hone_tid id) { return hone_session_data(&t->job->session, id); }
+
+static hone_status read_rows(timing *t, const hone_train_io *io, float *weight)
+{
+    hone_batch batch = { .ids = data(t, io->ids), .target = data(t, io->target), .pos = data(t, io->pos), .lo = data(t, io->lo),
+                         .hi = data(t, io->hi), .weight = weight };
+    return hone_mixture_next(&t->job->train, t->job->rows, &batch);
+}
+
+// Reads a micro-batch as the loop does, once to count and once to copy, and times that.
+static hone_status fill_micro(timing *t)
+{
+    hone_job *job = t->job;
+    samples *to = &t->of[t->speed->rows_kind];
+    int64_t row = job->train.now.row;
+    float *weight = data(t, job->micro.weight);
+    hone_batch counted = { 0 };
+    double start = hone_clock_s();
+    hone_status status = hone_mixture_next(&job->train, job->rows, &counted);
+    hone_mixture_seek(&job->train, row);
+    if (!status) status = read_rows(t, &job->micro, weight);
+    for (int64_t n = 0; n < job->micro.N && !status; n++) weight[n] /= (float)job->micro.N;
+    to->seconds[to->count++ % KEEP] = hone_clock_s() - start;
+    hone_mixture_seek(&job->train, row);
+    return status;
+}
+
+static hone_status fill_score(timing *t)
+{
+    int64_t row = t->job->train.now.row;
+    hone_status status = t->job->has_held ? read_rows(t, &t->job->score, NULL) : HONE_OK;
+    hone_mixture_seek(&t->job->train, row);
+    return status;
+}
+
+// --- all ---------------------------------------------------------------------------------------------------------------
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(samples *s)
+{
+    int64_t n = s->count < KEEP ? s->count : KEEP;
+    if (n == 0) return 0;
+    qsort(s->seconds, (size_t)n, sizeof *s->seconds, by_value);
+    return n % 2 ? s->seconds[n / 2] : (s->seconds[n / 2 - 1] + s->seconds[n / 2]) / 2;
+}
+
+static hone_status open_timing(timing *t)
+{
+    hone_speed *speed = t->speed;
+    int64_t N = t->job->micro.N, T = t->job->T, *count = hone_alloc((size_t)speed->n_kind, sizeof *count);
+    double share;
+    set_effort(speed, speed->peak_flops, &t->few, &share);
+    if (t->job->session.backend->prepare) share = 1;    // what a backend prepared knows nothing of fewer rows
+    t->live = (int32_t)(fmax(1, floor(share * (double)(N / T))) * (double)T);
+    t->of = hone_alloc((size_t)speed->n_kind, sizeof *t->of);
+    hone_status status = count && t->of ? HONE_OK : HONE_FAILED;
+    for (int p = 0; p < t->job->graph->n_program && !status; p++) {
+        if (!speed->kind_of[p]) continue;
+        if (!(t->chosen[p] = hone_alloc((size_t)t->job->graph->program[p].count + 1, sizeof(bool)))) status = HONE_FAILED;
+        else choose(speed, p, t->few, count, t->chosen[p]);
+    }
+    hone_free(count);
+    return status;
+}
+
+static hone_status run_passes(timing *t)
+{
+    hone_job *job = t->job;
+    hone_status status = HONE_OK;
+    hone_model_init(&job->model, 1, hone_job_place, job);
+    for (int pass = 0; pass < MOST_PASSES && t->spent_s < t->budget_s && !status; pass++) {
+        status = fill_micro(t);
+        if (!status) time_program(t, "micro");
+        hone_optim_hyper(&job->optim, 1e-5, 1, data(t, job->update.hyper));
+        if (!status) time_program(t, "update");
+        if (!status) status = fill_score(t);
+        if (!status) time_program(t, "score");
+    }
+    return status;
+}
+
+hone_status hone_speed_measure(hone_speed *speed, bool quick)
+{
+    double start = hone_clock_s(), joules = 0, before = 0;
+    timing t = { .speed = speed, .job = speed->job, .budget_s = quick ? QUICK_S : BUDGET_S };
+    hone_status status = open_timing(&t);
+    bool metered = hone_power_read(NULL, &before);
+    double began = hone_clock_s();
+    if (!status) status = run_passes(&t);
+    if (metered && hone_power_read(NULL, &joules) && joules > before) speed->watts = (joules - before) / (hone_clock_s() - began);
+    for (int64_t k = 0; k < speed->n_kind && !status; k++) speed->kind[k].seconds = median(&t.of[k]);
+    for (int p = 0; p < 8; p++) hone_free(t.chosen[p]);
+    hone_free(t.of);
+    speed->measured_s = hone_clock_s() - start;
+    return status;
+}
+
+static hone_status find_peak(hone_speed *speed)
+{
+    int threads = (int)speed->job->recipe->threads;
+    hone_isa isa;
+    hone_status status = threads > 0 ? HONE_OK : hone_cpu_threads(&threads);
+    if (!status) status = hone_cpu_isa(&isa);
+    if (!status) speed->peak_flops = hone_peak_flops(threads, isa, hone_job_product(speed->job->recipe));
+    return status;
+}
+
+hone_status hone_speed_find(hone_speed *speed, hone_speed_effort effort)
+{
+    hone_session *session = &speed->job->session;
+    if (effort != HONE_SPEED_ANEW) hone_speed_load(speed);
+    hone_status status = speed->peak_flops > 0 ? HONE_OK : find_peak(speed);
+    if (status || hone_speed_known(speed)) return status;
+    if (effort == HONE_SPEED_QUICK && !hone_speed_is_quick(speed)) return HONE_OK;
+    if (!(status = hone_session_allocate(session))) status = hone_speed_measure(speed, effort == HONE_SPEED_QUICK);
+    if (!status) hone_speed_save(speed);
+    hone_session_release_arena(session);
+    return status;
+}
