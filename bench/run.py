@@ -71,21 +71,32 @@ def fixture(shape):
     return folder, tokens
 
 
-def hone_train(shape, steps, **keys):
-    """Trains from the fixture; returns tokens/s (median after warm-up), VmHWM in MiB, losses."""
+def recipe_file(out, shape, steps, **keys):
+    """A recipe that trains from the fixture into out/run; keys replace or add to it, None removes."""
     folder, tokens = fixture(shape)
     rows, T, _, _ = TRAIN[shape]
+    recipe = dict(model_name_or_path=folder, dataset=tokens, order="sequential", neat_packing=False, cutoff_len=T,
+                  per_device_train_batch_size=rows, max_steps=steps, learning_rate=6e-4, warmup_steps=10,
+                  lr_scheduler_type="constant", weight_decay=0.1, adam_beta2=0.95, max_grad_norm=1.0,
+                  logging_steps=1, threads=THREADS, output_dir=os.path.join(out, "run"))
+    recipe.update(keys)
+    path = os.path.join(out, "recipe.yaml")
+    with open(path, "w") as f:
+        json.dump({k: v for k, v in recipe.items() if v is not None}, f)  # JSON is YAML
+    return path
+
+
+def read_log(out):
+    with open(os.path.join(out, "run", "log.jsonl")) as f:
+        return [json.loads(line) for line in f]
+
+
+def hone_train(shape, steps, **keys):
+    """Trains from the fixture; returns tokens/s (median after warm-up), VmHWM in MiB, losses."""
+    rows, T, _, _ = TRAIN[shape]
     with tempfile.TemporaryDirectory(dir=WORK) as out:
-        recipe = dict(model_name_or_path=folder, dataset=tokens, order="sequential", neat_packing=False, cutoff_len=T,
-                      per_device_train_batch_size=rows, max_steps=steps, learning_rate=6e-4, warmup_steps=10,
-                      lr_scheduler_type="constant", weight_decay=0.1, adam_beta2=0.95, max_grad_norm=1.0,
-                      logging_steps=1, threads=THREADS, output_dir=os.path.join(out, "run"), **keys)
-        path = os.path.join(out, "recipe.yaml")
-        with open(path, "w") as f:
-            json.dump(recipe, f)  # JSON is YAML
-        run(HONE, "pretrain", path)
-        with open(os.path.join(out, "run", "log.jsonl")) as f:
-            log = [json.loads(line) for line in f]
+        run(HONE, "pretrain", recipe_file(out, shape, steps, **keys))
+        log = read_log(out)
     step = [r for r in log if r.get("event") == "step"]
     end = [r for r in log if r.get("event") == "end"][-1]
     seconds = [r["step_seconds"] for r in step]
@@ -96,22 +107,30 @@ def hone_train(shape, steps, **keys):
 def save_stall(shape):
     """What a save under way adds to a step: each step behind a save against the two around it that have none."""
     def row(pairs):
-        folder, tokens = fixture(shape)
-        rows, T, _, _ = TRAIN[shape]
         with tempfile.TemporaryDirectory(dir=WORK) as out:
-            recipe = dict(model_name_or_path=folder, dataset=tokens, cutoff_len=T, per_device_train_batch_size=rows,
-                          max_steps=3 + 3 * max(pairs, 3), save_steps=3, save_total_limit=1, logging_steps=1, threads=THREADS,
-                          output_dir=os.path.join(out, "run"))
-            path = os.path.join(out, "recipe.yaml")
-            with open(path, "w") as f:
-                json.dump(recipe, f)
-            run(HONE, "pretrain", path)
-            with open(os.path.join(out, "run", "log.jsonl")) as f:
-                seconds = {r["step"]: r["step_seconds"] for r in map(json.loads, f) if r["event"] == "step"}
+            run(HONE, "pretrain", recipe_file(out, shape, 3 + 3 * max(pairs, 3), save_steps=3, save_total_limit=1))
+            seconds = {r["step"]: r["step_seconds"] for r in read_log(out) if r["event"] == "step"}
         saved = [s for s in seconds if s % 3 == 1 and s > 1 and s + 1 in seconds]
         without = [(seconds[s - 1] + seconds[s + 1]) / 2 for s in saved]
         added = statistics.median(seconds[s] / w - 1 for s, w in zip(saved, without))
         return added, statistics.median(seconds[s] for s in saved), statistics.median(without)
+    return row
+
+
+def planned_speed(shape, steps, **keys):
+    """How far the tokens/s that `hone plan` foretells, measured anew, lie off those of a run right behind it."""
+    def row(pairs):
+        planned, measured = [], []
+        for _ in range(2 * pairs):
+            with tempfile.TemporaryDirectory(dir=WORK) as out:
+                path = recipe_file(out, shape, steps, **keys)
+                planned.append(json.loads(run(HONE, "plan", "--measure", "--json", path).stdout)["tokens_per_second"])
+                run(HONE, "pretrain", path)
+                log = read_log(out)
+            end, steps_done = log[-1], [r for r in log if r["event"] == "step"]
+            measured.append(steps_done[-1]["tokens"] / end["seconds_in_steps"])
+        ours, theirs = statistics.median(measured), statistics.median(planned)
+        return abs(ours / theirs - 1), ours, theirs
     return row
 
 
@@ -355,6 +374,13 @@ def tokenizer_training(pairs):
     return median_ratio(ours, theirs, "rate")
 
 
+SMALL = dict(model_name_or_path=None, cutoff_len=256, per_device_train_batch_size=8, model=dict(
+    model_type="llama", hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=6,
+    max_position_embeddings=512, vocab_size=8192, tie_word_embeddings=True))
+ODD = dict(model_name_or_path=None, neat_packing=True, cutoff_len=100, per_device_train_batch_size=3, gradient_accumulation_steps=2, model=dict(
+    model_type="qwen3", hidden_size=100, intermediate_size=300, num_hidden_layers=3, num_attention_heads=5, num_key_value_heads=5,
+    head_dim=20, max_position_embeddings=512, vocab_size=8192, tie_word_embeddings=False))
+
 ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("train-speed-gpt2-124m", "training tokens/s, 4 x 512, f32, against the peer", 1.4, +1, speed("gpt2-124m")),
     ("train-memory-gpt2-124m", "peak resident MiB, a save under way, against the peer", 0.7, -1, memory("gpt2-124m")),
@@ -365,6 +391,12 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("bf16-speed-gpt2-124m", "training tokens/s, 4 x 512, precision: bf16, against the peer's best of f32 and bf16", 1.7, +1, speed("gpt2-124m", "bf16")),
     ("bf16-memory-gpt2-124m", "peak resident MiB of the same", 0.5, -1, memory("gpt2-124m", "bf16")),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
+    ("plan-speed-small", "planned tokens/s against the run's, how far off: 4 x 192, 8 x 256", 0.15, -1, planned_speed("llama-15m", 20, **SMALL)),
+    ("plan-speed-small-1", "the same on one thread", 0.15, -1, planned_speed("llama-15m", 20, threads=1, **SMALL)),
+    ("plan-speed-odd", "the same, 3 x 100, 2 x 3 x 100, two threads", 0.15, -1, planned_speed("llama-15m", 60, **ODD)),
+    ("plan-speed-llama-15m", "the same, 16 x 256, f32", 0.15, -1, planned_speed("llama-15m", 4)),
+    ("plan-speed-llama-15m-bf16", "the same, precision: bf16", 0.15, -1, planned_speed("llama-15m", 6, precision="bf16")),
+    ("plan-speed-gpt2-124m", "the same, GPT-2 124M, 4 x 512, f32", 0.15, -1, planned_speed("gpt2-124m", 3)),
     ("gemm-weighted", "f32 GFLOP/s over the training shapes, share of the FMA peak", 0.85, +1, gemm_weighted),
     ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst),
     ("generate-1", "greedy tokens/s, GPT-2 124M, batch 1, against the peer", 2.0, +1, generation(1)),

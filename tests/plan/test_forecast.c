@@ -213,6 +213,17 @@ static void test_plan_says_what_a_run_takes(void **state)
     hone_free(b);
 }
 
+// What the plan foretold stands in the run's log, its closing table and its report.
+static void test_a_run_puts_measured_beside_planned(void **state)
+{
+    (void)state;
+    char *a = recipe_file("a.yaml", "max_steps: 20\nprice_per_hour: 2\n"), *run = hone_path_join(folder, "out");
+    must_say(0, (const char *[]){ "pretrain", a, NULL }, (const char *[]){ " tokens a second  0:00\n", "  time         0:00 (0:00 planned, ", " planned, ", "  memory ", NULL });
+    must_say(0, (const char *[]){ "report", run, NULL }, (const char *[]){ "  tokens a second ", " %\n  time ", " %\n  energy ", "-\n  cost ", NULL });
+    hone_free(a);
+    hone_free(run);
+}
+
 static void test_plan_for_another_machine_says_that_it_is_an_estimate(void **state)
 {
     (void)state;
@@ -238,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_the_roofline_is_its_arithmetic),
         cmocka_unit_test(test_watts_are_the_chips_or_said_to_be_assumed),
         cmocka_unit_test(test_plan_says_what_a_run_takes),
+        cmocka_unit_test(test_a_run_puts_measured_beside_planned),
         cmocka_unit_test(test_plan_for_another_machine_says_that_it_is_an_estimate),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
