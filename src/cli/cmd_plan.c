@@ -100,7 +100,8 @@ hone_status hone_cmd_plan(int argc, char **argv)
     const hone_cli_command command = { "plan", "[options] RECIPE.yaml... [key=value ...]",
         "Says what a run takes before it runs: memory (the arena to the byte), tokens a second, time, disk, energy, with\n"
         "price_per_hour and gco2_per_kwh money and CO2. It builds the very programs that `hone pretrain` runs and times each kind\n"
-        "of node in them: some seconds, once for a shape on a machine. Several recipes stand side by side.",
+        "of node in them: some seconds, once for a shape on a machine (`hone pretrain` measures by itself only what takes half a\n"
+        "second). Several recipes stand side by side.",
         "hone plan recipes/tiny.yaml per_device_train_batch_size=16", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;

@@ -5,7 +5,7 @@
 static const double DISK_BYTES_PER_S = 400e6;   // written and synced: what a cloud's disk or a laptop's SSD keeps up
 
 // How often something happens that is done every `every` steps and at the end.
-static double times(int64_t every, double steps) { return every > 0 ? fmax(0, ceil(steps / (double)every) - 1) + 1 : 1; }
+static double times(int64_t every, double steps) { return every > 0 ? ceil(steps / (double)every) : 1; }
 
 // One evaluation: each held-out set by itself, eval_tokens dealt evenly (train/heldout.c).
 static double evaluation_s(const hone_job *job, const hone_pace *pace)

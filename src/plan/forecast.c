@@ -31,7 +31,6 @@ static hone_status forecast_here(hone_forecast *f, hone_job *job, const hone_for
     hone_speed speed;
     hone_status status = hone_speed_open(&speed, job);
     if (status) return status;
-    speed.peak_flops = options->peak_flops;
     if (f->fits) status = hone_speed_find(&speed, options->effort);
     if (!status) status = finish(f, &speed);
     hone_speed_close(&speed);

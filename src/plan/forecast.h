@@ -20,7 +20,6 @@ typedef struct hone_forecast {
 typedef struct hone_forecast_options {
     const char *on;                 // "8xh100"; NULL: this machine
     hone_speed_effort effort;
-    double peak_flops;              // of this machine, 0: to be measured where it is needed
 } hone_forecast_options;
 
 // Where the recipe does not fit (.fits), there is no speed.

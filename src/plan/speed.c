@@ -41,7 +41,7 @@ static hone_status describe(const hone_graph *graph, const hone_node *node, doub
     if (!status) status = hone_buffer_print(out, " >");
     if (!status) status = print_operands(out, args.out, node->n_out);
     if (!status && reads_ranges(info)) status = hone_buffer_print(out, " seen 2^%.1f", round(3 * log2(seen)) / 3);
-    return status ? status : hone_buffer_print(out, " #%016" PRIx64, hone_hash64(&args.attr, sizeof args.attr));
+    return status ? status : hone_buffer_print(out, " #%016" PRIx64, hone_hash64(&args.attr, offsetof(hone_attr, scale))); // factors cost nothing
 }
 
 static hone_status find_kind(hone_speed *speed, const char *key, int32_t *kind)
@@ -118,6 +118,8 @@ double hone_speed_program_s(const hone_speed *speed, const char *name)
     }
     return sum;
 }
+
+bool hone_speed_known(const hone_speed *speed) { return hone_speed_step_s(speed) + hone_speed_program_s(speed, "score") > 0; }
 
 double hone_speed_step_s(const hone_speed *speed)
 {

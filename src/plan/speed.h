@@ -30,7 +30,7 @@ void hone_speed_close(hone_speed *speed);
 // One run of a program; NAN where a kind is not known, 0 where the job has no such program.
 double hone_speed_program_s(const hone_speed *speed, const char *program);
 double hone_speed_step_s(const hone_speed *speed);      // NAN where a kind is not known
-static inline bool hone_speed_known(const hone_speed *speed) { return hone_speed_step_s(speed) > 0; }
+bool hone_speed_known(const hone_speed *speed);         // every kind of every program
 
 // How much may be measured where the cache does not know: nothing that takes over half a second (a run begins with it);
 // what it takes, two seconds or, for the largest micro-batches, some more; the same, whatever the cache knows.

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double BUDGET_S = 2, QUICK_S = 0.3, MOST_S = 5, LIKELY_SHARE = 0.6;   // of the peak, for the effort alone
+static const double BUDGET_S = 2, QUICK_S = 0.3, MOST_S = 5, LIKELY_SHARE = 0.3;   // of the peak, for the effort alone
 enum { KEEP = 31, FEW = 3, MOST_PASSES = 100, QUICK_BYTES = 256 << 20 };
 
 typedef struct { double seconds[KEEP]; int64_t count; } samples;
@@ -41,8 +41,8 @@ static double choose(const hone_speed *speed, int which, int64_t few, int64_t *c
 {
     const hone_program *program = &speed->job->graph->program[which];
     double flops = 0;
-    memset(count, 0, (size_t)speed->n_kind * sizeof *count);
     for (int half = 0; half < 2; half++) {
+        memset(count, 0, (size_t)speed->n_kind * sizeof *count);
         for (int64_t i = 0; i < program->count; i++) {
             int64_t n = half ? i : program->count - 1 - i;
             int32_t kind = speed->kind_of[which][n];
@@ -51,7 +51,6 @@ static double choose(const hone_speed *speed, int which, int64_t few, int64_t *c
             if (chosen) chosen[n] = true;
             flops += hone_node_flops(speed->job->graph, &program->node[n]);
         }
-        memset(count, 0, (size_t)speed->n_kind * sizeof *count);
     }
     return flops;
 }
@@ -67,9 +66,9 @@ static double flops_of(const hone_speed *speed, int64_t few)
 }
 
 // How many of a kind, and which share of their rows, so that it does not take too long.
-static void set_effort(const hone_speed *speed, double peak_flops, int64_t *few, double *share)
+static void set_effort(const hone_speed *speed, int64_t *few, double *share)
 {
-    double rate = peak_flops * LIKELY_SHARE;
+    double rate = speed->peak_flops * LIKELY_SHARE;
     *share = 1;
     *few = INT64_MAX;
     if (flops_of(speed, *few) / rate <= BUDGET_S) return;
@@ -185,7 +184,7 @@ static hone_status open_timing(timing *t)
     hone_speed *speed = t->speed;
     int64_t N = t->job->micro.N, T = t->job->T, *count = hone_alloc((size_t)speed->n_kind, sizeof *count);
     double share;
-    set_effort(speed, speed->peak_flops, &t->few, &share);
+    set_effort(speed, &t->few, &share);
     if (t->job->session.backend->prepare) share = 1;    // what a backend prepared knows nothing of fewer rows
     t->live = (int32_t)(fmax(1, floor(share * (double)(N / T))) * (double)T);
     t->of = hone_alloc((size_t)speed->n_kind, sizeof *t->of);

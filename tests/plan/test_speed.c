@@ -56,6 +56,10 @@ static void test_a_step_is_the_sum_of_its_nodes(void **state)
     assert_true(hone_speed_step_s(&r.speed) == (double)(3 * (micro + 1) + update) * 0x1p-10 + 3.0 * (double)of_first);
     r.speed.kind[first].seconds = 0;
     assert_true(isnan(hone_speed_step_s(&r.speed)));
+    // what evaluation alone runs must be known as well
+    for (int64_t k = 0; k < r.speed.n_kind; k++) r.speed.kind[k].seconds = strncmp(r.speed.kind[k].key, "linear_logprob ", 15) ? 1 : 0;
+    assert_true(hone_speed_step_s(&r.speed) > 0);
+    assert_false(hone_speed_known(&r.speed));
     close_rig(&r);
 }
 
