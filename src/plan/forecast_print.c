@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { ROW_MODEL, ROW_STEP, ROW_MEMORY, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
-static const char *const title[ROWS] = { "model", "step", "memory", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
+enum { ROW_MODEL, ROW_STEP, ROW_MEMORY, ROW_FITS, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
+static const char *const title[ROWS] = { "model", "step", "memory", "fits", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
 enum { WIDTH = 14 };
 
 typedef struct { char value[64], note[256]; } cell;
@@ -29,15 +29,20 @@ static __attribute__((format(printf, 2, 3))) void note(cell *c, const char *form
     va_end(arguments);
 }
 
-static void fill_memory(const hone_forecast *f, cell *c)
+// `fits` stands there only where something does not.
+static void fill_memory(const hone_forecast *f, cell *memory, cell *fits)
 {
     const hone_recipe *r = f->job->recipe;
-    double process = (double)f->plan.process_bytes, limit = f->machine ? f->machine->memory : (double)hone_memory_available_bytes();
-    value(c, "%s", hone_units_bytes(f->machine ? (double)f->plan.arena_bytes : process).s);
-    if (f->machine) note(c, "of tensors%s, as planned for this machine's kernels", f->pace.chips > 1 ? " on each" : "");
-    else note(c, "arena %s, exact", hone_units_bytes((double)f->plan.arena_bytes).s);
-    if (!f->machine && r->max_memory > 0 && f->plan.process_bytes > r->max_memory) note(c, "; more than max_memory, %s", hone_units_bytes((double)r->max_memory).s);
-    else if (limit > 0) note(c, "; %s %s", f->fits ? "of" : "DOES NOT FIT into", hone_units_bytes(limit).s);
+    double limit = f->machine ? f->machine->memory : (double)hone_memory_available_bytes();
+    bool by_recipe = !f->machine && r->max_memory > 0 && f->plan.process_bytes > r->max_memory;
+    if (by_recipe) limit = (double)r->max_memory;
+    value(memory, "%s", hone_units_bytes((double)(f->machine ? f->plan.arena_bytes : f->plan.process_bytes)).s);
+    if (f->machine) note(memory, "of tensors%s, as planned for this machine's kernels", f->pace.chips > 1 ? " on each" : "");
+    else note(memory, "arena %s, exact", hone_units_bytes((double)f->plan.arena_bytes).s);
+    if (limit > 0) note(memory, "; of %s", hone_units_bytes(limit).s);
+    if (f->fits) return;
+    value(fits, "no");
+    note(fits, "%s; lower per_device_train_batch_size, cutoff_len or the model's sizes", by_recipe ? "max_memory is less" : "the machine has less");
 }
 
 static void fill_speed(const hone_forecast *f, cell *c)
@@ -45,7 +50,7 @@ static void fill_speed(const hone_forecast *f, cell *c)
     double step_s = f->pace.step_s, flops = f->cost.tokens_per_s * f->plan.flops_per_token;
     if (!f->paced) {
         value(c, "-");
-        note(c, "not measured, as the memory does not suffice");
+        note(c, "not measured: it does not fit");
         return;
     }
     value(c, "%s tok/s", hone_units_grouped((int64_t)f->cost.tokens_per_s).s);
@@ -58,9 +63,10 @@ static void fill_speed(const hone_forecast *f, cell *c)
 
 static void fill_run(const hone_forecast *f, cell *c)
 {
+    if (!f->paced) return;
     if (f->cost.steps == 0) {
         value(c, "-");
-        note(c, f->paced ? "no end: give max_steps, num_train_epochs, max_tokens or max_time" : "");
+        note(c, "no end: give max_steps, num_train_epochs, max_tokens or max_time");
         return;
     }
     value(c, "%s steps", hone_units_grouped(f->cost.steps).s);
@@ -109,7 +115,7 @@ static void fill(const hone_forecast *f, cell *row)
     value(&row[ROW_STEP], "%s tokens", hone_units_grouped(hone_job_step_tokens(job) * chips).s);
     if (chips > 1) note(&row[ROW_STEP], "%" PRId64 " chips x ", chips);
     note(&row[ROW_STEP], "%" PRId64 " x %" PRId64 " rows of %" PRId64, job->accumulation, job->rows, job->T);
-    fill_memory(f, &row[ROW_MEMORY]);
+    fill_memory(f, &row[ROW_MEMORY], &row[ROW_FITS]);
     fill_speed(f, &row[ROW_SPEED]);
     fill_run(f, &row[ROW_RUN]);
     fill_time(f, &row[ROW_TIME]);

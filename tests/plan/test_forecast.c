@@ -205,7 +205,7 @@ static void test_plan_says_what_a_run_takes(void **state)
     must_say(0, (const char *[]){ "plan", a, b, "cutoff_len=30", NULL }, (const char *[]){ "hone plan          a.yaml          b.yaml\n", "  step         240 tokens      120 tokens\n",
              "  run         1,000 steps     2,000 steps\n", NULL });
     must_say(0, (const char *[]){ "plan", "--memory", a, NULL }, (const char *[]){ "  parameters ", "by layer, MiB", "weights", NULL });
-    must_say(0, (const char *[]){ "plan", a, "max_memory=1MB", NULL }, (const char *[]){ "; more than max_memory, 977 KiB", "not measured, as the memory does not suffice", NULL });
+    must_say(0, (const char *[]){ "plan", a, "max_memory=1MB", NULL }, (const char *[]){ "exact; of 977 KiB\n", "  fits                 no  max_memory is less; lower ", "  speed                 -  not measured: it does not fit\n", NULL });
     must_say(2, (const char *[]){ "plan", NULL }, (const char *[]){ "which recipe?", NULL });
     must_say(1, (const char *[]){ "plan", a, "/no/such.yaml", NULL }, (const char *[]){ "/no/such.yaml", NULL });
     must_say(1, (const char *[]){ "plan", a, "price_per_hour=-1", NULL }, (const char *[]){ "price_per_hour", "[0,)", NULL });
