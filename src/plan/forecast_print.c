@@ -156,12 +156,13 @@ static hone_status print_head(const hone_forecast *forecast, int count, hone_buf
 // What an estimate for another machine rests on.
 static hone_status print_roofline(const hone_forecast *f, hone_buffer *out)
 {
-    if (!f->machine) return HONE_OK;
-    double peak = hone_job_product(f->job->recipe) == HONE_bf16 ? f->machine->bf16_flops : f->machine->f32_flops;
-    hone_status status = hone_buffer_print(out, "\n  %s: %s products at %.0f %% of %s, memory at %.0f %% of %.2f TB/s;", f->machine->title,
-        hone_dtype_name(hone_job_product(f->job->recipe)), 100 * HONE_SHARE_OF_FLOPS, hone_units_flops(peak).s, 100 * HONE_SHARE_OF_BANDWIDTH, f->machine->bandwidth * 1e-12);
-    if (!status && f->pace.chips > 1) status = hone_buffer_print(out, "\n  gradients summed over links of %.0f GB/s, nothing overlapped;", f->machine->link * 1e-9);
-    return status ? status : hone_buffer_print(out, " hone has no kernels for it yet.\n");
+    const hone_hardware *m = f->machine;
+    if (!m) return HONE_OK;
+    hone_status status = hone_buffer_print(out, "\n  %s: products at %.0f %% of %s (f32) or %s (bf16), memory at %.0f %% of %.2f TB/s", m->title, 100 * HONE_SHARE_OF_FLOPS,
+        hone_units_flops(m->f32_flops).s, hone_units_flops(m->bf16_flops).s, 100 * HONE_SHARE_OF_BANDWIDTH, m->bandwidth * 1e-12);
+    if (!status && f->pace.chips > 1) status = hone_buffer_print(out, ",\n  gradients summed over links of %.0f GB/s, nothing overlapped", m->link * 1e-9);
+    if (status) return status;
+    return hone_buffer_print(out, m->cores > 0 ? ".\n  An estimate: `hone plan` run there measures.\n" : ".\n  An estimate: hone has no kernels for it yet.\n");
 }
 
 hone_status hone_forecast_print(const hone_forecast *forecast, int count, hone_buffer *out)
@@ -178,10 +179,8 @@ hone_status hone_forecast_print(const hone_forecast *forecast, int count, hone_b
         if (!status) status = hone_buffer_print(out, "%s%s\n", count == 1 ? "  " : "", count == 1 ? of[0][r].note : "");
         if (!status && count == 1 && r == ROW_RUN) status = print_sources(forecast, out);
     }
-    for (int i = 0; i < count && !status; i++)
-        if (i == 0 || forecast[i].machine != forecast[i - 1].machine) status = print_roofline(&forecast[i], out);
     hone_free(of);
-    return status;
+    return status ? status : print_roofline(forecast, out);
 }
 
 hone_status hone_forecast_json(const hone_forecast *f, json_t **out)

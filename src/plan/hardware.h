@@ -4,7 +4,7 @@
 //     step          = micro-batches x sum(micro) + all-reduce(gradients) + sum(update)
 //     all-reduce    = 2 (n - 1) / n x bytes / link                                             a ring; nothing overlapped
 //
-// An estimate, and it is printed as one: hone has no kernels for these chips yet.
+// An estimate, and it is printed as one: hone has no kernels for accelerators yet, and a processor should be measured.
 #pragma once
 #include "plan/cost.h"
 

@@ -229,9 +229,10 @@ static void test_plan_for_another_machine_says_that_it_is_an_estimate(void **sta
     (void)state;
     char *a = recipe_file("a.yaml", "max_tokens: 1000000\n");
     must_say(0, (const char *[]){ "plan", "--on", "h200", a, NULL }, (const char *[]){ "  on one NVIDIA H200 SXM 141 GB\n", "a roofline's estimate, not measured\n", "; of 131 GiB\n",
-             "f32 products at 50 % of 67.0 TFLOP/s, memory at 80 % of 4.80 TB/s; hone has no kernels for it yet.\n", "700 W, by its data sheet, the chip alone", NULL });
+             "products at 50 % of 67.0 TFLOP/s (f32) or 989 TFLOP/s (bf16), memory at 80 % of 4.80 TB/s.\n  An estimate: hone has no kernels for it yet.\n", "700 W, by its data sheet, the chip alone", NULL });
     must_say(0, (const char *[]){ "plan", "--on", "8xh100", a, "precision=bf16", NULL }, (const char *[]){ "  on 8 x NVIDIA H100 SXM 80 GB\n", "  step       2,368 tokens  8 chips x 1 x 8 rows of 37\n",
-             "bf16 products at 50 % of 989 TFLOP/s", "links of 450 GB/s, nothing overlapped", "8 x 700 W", NULL });
+             "products at 50 % of 67.0 TFLOP/s", "links of 450 GB/s, nothing overlapped", "8 x 700 W", NULL });
+    must_say(0, (const char *[]){ "plan", "--on", "epyc-9654", a, NULL }, (const char *[]){ "  on one AMD EPYC 9654\n", "An estimate: `hone plan` run there measures.\n", NULL });
     must_say(2, (const char *[]){ "plan", "--on", "h20", a, NULL }, (const char *[]){ "--on h20: h20 is not a machine that hone knows; did you mean h200?", NULL });
     must_say(2, (const char *[]){ "plan", "--on", "0xh200", a, NULL }, (const char *[]){ "how many? 1 to ", NULL });
     must_say(2, (const char *[]){ "plan", "--on", "2xepyc-9654", a, NULL }, (const char *[]){ "one processor", NULL });
