@@ -1,16 +1,18 @@
 // bench_gemm.c: the matrix kernels over the shapes of training and decoding, as shares of the measured multiply-add peak,
 // beside oneDNN's sgemm where the build found it.
 //
-//     bench_gemm [--json] [--quick] [only]        only: part of a row's name
+//     bench_gemm [--json] [--quick] [--product bf16|i8] [only]        only: part of a row's name
 //
 // A row runs as training runs it: linear and linear_dx with the making of the weight's form before them, the head with its
 // softmax. oneDNN gets bare products (for the head three of them, chunk by chunk) and no softmax. Both sides and the peak (a
 // loop of multiply-adds in registers) take turns, the peak for 2 ms right after the kernel, at the clock that the machine
 // grants under this load; share and ratio are medians over the rounds of turns, so that a machine whose speed wavers
 // (neighbours, power) wavers on both sides of a quotient.
+// bf16 and i8: the same rows with such products (of i8 without the head, which has none); shares are of the peak of their instructions.
 // flops: of all runs of the shape in one training step, so that shares can be weighted.
 #include "backend/cpu/kernels.h"
 #include "base/memory.h"
+#include "plan/peak.h"
 #include "backend/cpu/isa/peak.h"
 #include <omp.h>
 #include <stdio.h>
@@ -46,6 +48,8 @@ static const row rows[] = {
 
 static const hone_cpu_kernels *kernels;
 static int threads;
+static hone_dtype product = HONE_f32;
+static double peak_rate = 1; // of `product`, in multiply-adds of the loop
 static double (*peak_loop)(int64_t turns, double *flops);
 
 static void *pages(size_t bytes)
@@ -87,10 +91,10 @@ static void bench_open(bench *b, const row *r)
     hone_operand x = operand(b->x, HONE_f32, r->N, r->K), w = operand(b->w, HONE_f32, r->M, r->K), y = operand(b->y, HONE_f32, r->N, r->M);
     hone_operand dw = operand(b->dw, HONE_f32, r->M, r->K);
     const hone_form form = r->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : r->per_step ? HONE_FORM_PACKED : HONE_FORM_STREAMED;
-    b->form_bytes = kernels->form_bytes(form, HONE_f32, r->M, r->K);
+    b->form_bytes = kernels->form_bytes(form, product, r->M, r->K);
     b->form = pages(b->form_bytes);
     hone_operand packed = w;
-    packed.data = b->form, packed.form = form;
+    packed.data = b->form, packed.form = form, packed.dtype = product;
     b->pack = (hone_args){ .op = HONE_OP_pack, .in = { w }, .out = { packed } };
     if (r->op == HONE_OP_linear) b->args = (hone_args){ .op = r->op, .in = { x, packed }, .out = { y } };
     if (r->op == HONE_OP_linear_dx) b->args = (hone_args){ .op = r->op, .in = { y, packed }, .out = { x } };
@@ -102,6 +106,7 @@ static void bench_open(bench *b, const row *r)
         b->args = (hone_args){ .op = r->op, .in = { x, w, operand(b->target, HONE_i32, r->N, 0), operand(b->weight, HONE_f32, r->N, 0) },
                                .out = { operand(b->logprob, HONE_f32, r->N, 0), operand(b->dx, HONE_f32, r->N, r->K), dw } };
     }
+    b->args.attr.product = product;
     b->args.workspace_bytes = kernels->op[r->op].workspace ? kernels->op[r->op].workspace(&b->args, threads) : 0;
     b->args.workspace = pages(b->args.workspace_bytes);
     kernels->op[HONE_OP_pack].run(&b->pack, threads);
@@ -162,7 +167,7 @@ static double peak_turn(void) // FLOP/s: the sum of what each thread reaches
     {
         double flops = 0, from = hone_clock_s();
         peak_loop(300000, &flops);
-        total += flops / (hone_clock_s() - from);
+        total += peak_rate * flops / (hone_clock_s() - from);
     }
     return total;
 }
@@ -175,7 +180,11 @@ static double median(double *v, int n)
 
 int main(int argc, char **argv)
 {
-    static double (*const peaks[HONE_ISA_COUNT])(int64_t, double *) = { hone_peak_loop_portable, hone_peak_loop_avx2, hone_peak_loop_avx512, hone_peak_loop_avx512, hone_peak_loop_avx512 };
+    static double (*const peaks[HONE_ISA_COUNT])(int64_t, double *) = {
+#define INSTRUCTION_SET(id, name, ...) hone_peak_loop_##name,
+#include "base/isa.def"
+#undef INSTRUCTION_SET
+    };
     enum { ROUNDS = 15 };
     bool json = false, quick = false;
     const char *only = "";
@@ -184,16 +193,21 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--json")) json = true;
         else if (!strcmp(argv[i], "--quick")) quick = true;
-        else only = argv[i];
+        else if (!strcmp(argv[i], "--product") && i + 1 < argc) {
+            i++;
+            while (product < HONE_DTYPE_COUNT && strcmp(argv[i], hone_dtype_name(product))) product++;
+            if (product != HONE_f32 && product != HONE_bf16 && product != HONE_i8) return fprintf(stderr, "bench_gemm: no products of %s; bf16 or i8\n", argv[i]), 2;
+        } else only = argv[i];
     }
     if (hone_cpu_isa(&isa) != HONE_OK || hone_cpu_threads(&threads) != HONE_OK) return fprintf(stderr, "bench_gemm: %s\n", hone_error()), 1;
-    kernels = hone_cpu_kernel_tables[isa], peak_loop = peaks[isa];
+    kernels = hone_cpu_kernel_tables[isa], peak_rate = hone_isa_rate(isa, product);
+    peak_loop = peaks[isa == HONE_ISA_AMX && product == HONE_f32 ? HONE_ISA_AVX512_BF16 : isa]; // f32: of multiply-adds, on AMX too
     if (!json) printf("%-9s %-11s %5s %5s %6s  %9s %6s  %9s  %7s\n", hone_isa_name[isa], "", "N", "K", "M", "GFLOP/s", "share", "GB/s", "/oneDNN");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const row *r = &rows[i];
         char name[64];
         snprintf(name, sizeof name, "%s.%s.%lldx%lld", r->model, hone_op_get(r->op)->name + (r->op == HONE_OP_linear ? 0 : 7), (long long)r->K, (long long)r->M);
-        if (!strstr(name, only)) continue;
+        if (!strstr(name, only) || (product == HONE_i8 && r->op == HONE_OP_linear_xent)) continue;
         bench b;
         timing ours = { 0 }, theirs = { 0 };
         double share[ROUNDS], ratio[ROUNDS], seconds[ROUNDS], peak[ROUNDS];

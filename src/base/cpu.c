@@ -15,7 +15,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-const char *const hone_isa_name[HONE_ISA_COUNT] = { "portable", "avx2", "avx512", "avx512_bf16", "amx" };
+const char *const hone_isa_name[HONE_ISA_COUNT] = {
+#define INSTRUCTION_SET(id, name, ...) #name,
+#include "base/isa.def"
+#undef INSTRUCTION_SET
+};
 
 static hone_cpu_info info;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -56,7 +60,15 @@ static void read_features(void)
     tiles = tiles && bit(d7, 24) && tiles_granted(); // AMX-TILE
     info.amx_bf16 = tiles && bit(d7, 22);
     info.amx_int8 = tiles && bit(d7, 25);
-    info.best = info.amx_bf16 && info.avx512 ? HONE_ISA_AMX : info.avx512_bf16 ? HONE_ISA_AVX512_BF16 : info.avx512 ? HONE_ISA_AVX512 : info.avx2 ? HONE_ISA_AVX2 : HONE_ISA_PORTABLE;
+}
+
+static void choose_sets(void)
+{
+#define INSTRUCTION_SET(id, name, there, ...) info.has[HONE_ISA_##id] = (there);
+#include "base/isa.def"
+#undef INSTRUCTION_SET
+    for (int isa = 0; isa < HONE_ISA_COUNT; isa++)
+        if (info.has[isa]) info.best = (hone_isa)isa;
 }
 
 static void read_model(void)
@@ -119,6 +131,7 @@ static void read_all(void)
 {
     read_model();
     read_features();
+    choose_sets();
     read_caches();
     read_cores();
 }
@@ -129,6 +142,14 @@ const hone_cpu_info *hone_cpu(void)
     return &info;
 }
 
+hone_isa hone_isa_next(hone_isa isa)
+{
+    const hone_cpu_info *cpu = hone_cpu();
+    do isa++;
+    while (isa < HONE_ISA_COUNT && !cpu->has[isa]);
+    return isa;
+}
+
 hone_status hone_cpu_isa(hone_isa *isa)
 {
     const char *forced = getenv("HONE_ISA");
@@ -137,12 +158,16 @@ hone_status hone_cpu_isa(hone_isa *isa)
     if (!forced || !*forced) return HONE_OK;
     for (int i = 0; i < HONE_ISA_COUNT; i++) {
         if (strcmp(forced, hone_isa_name[i]) != 0) continue;
-        if (i > (int)best)
-            return hone_fail("HONE_ISA=%s: this machine (%s) goes up to %s; unset HONE_ISA", forced, info.model, hone_isa_name[best]);
+        if (!info.has[i])
+            return hone_fail("HONE_ISA=%s: this machine (%s) lacks it; unset HONE_ISA: the best it has is %s", forced, info.model, hone_isa_name[best]);
         *isa = (hone_isa)i;
         return HONE_OK;
     }
-    return hone_fail("HONE_ISA=%s: unknown; use portable, avx2, avx512, avx512_bf16 or amx", forced);
+    return hone_fail("HONE_ISA=%s: unknown; use"
+#define INSTRUCTION_SET(id, name, ...) " " #name
+#include "base/isa.def"
+#undef INSTRUCTION_SET
+                     , forced);
 }
 
 hone_status hone_cpu_threads(int *threads)

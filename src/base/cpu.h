@@ -1,10 +1,15 @@
-// cpu.h: what this machine is: instruction sets, cores, caches, clock. HONE_ISA=portable|avx2|avx512|avx512_bf16|amx forces a lower set.
+// cpu.h: what this machine is: instruction sets, cores, caches, clock. HONE_ISA=NAME (isa.def) forces a lower set.
 #pragma once
 #include "base/error.h"
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum { HONE_ISA_PORTABLE, HONE_ISA_AVX2, HONE_ISA_AVX512, HONE_ISA_AVX512_BF16, HONE_ISA_AMX, HONE_ISA_COUNT } hone_isa; // kernels exist for these
+typedef enum { // kernels exist for these
+#define INSTRUCTION_SET(id, ...) HONE_ISA_##id,
+#include "base/isa.def"
+#undef INSTRUCTION_SET
+    HONE_ISA_COUNT
+} hone_isa;
 extern const char *const hone_isa_name[HONE_ISA_COUNT];
 
 typedef struct {
@@ -12,10 +17,12 @@ typedef struct {
     int cores;                     // this process may use (affinity and cgroup quota)
     int64_t l1d_bytes, l2_bytes, l3_bytes; // l1d, l2 of one core, l3 as a whole; 0 unknown
     bool avx2, avx512, avx512_vnni, avx512_bf16, avx512_fp16, avx_vnni, amx_bf16, amx_int8;
-    hone_isa best;                 // highest with kernels here
+    bool has[HONE_ISA_COUNT];      // kernels of this set run here
+    hone_isa best;                 // the highest of them
 } hone_cpu_info;
 
 const hone_cpu_info *hone_cpu(void);
+hone_isa hone_isa_next(hone_isa isa); // the next higher set that this machine has, HONE_ISA_COUNT behind the last
 // The set to use: HONE_ISA if set (an error if this machine lacks it or it is unknown), else the best.
 hone_status hone_cpu_isa(hone_isa *isa);
 hone_status hone_cpu_threads(int *threads); // HONE_THREADS if set (an error if < 1), else cores

@@ -59,9 +59,9 @@ static hone_status examine(report *r)
     r->total_bytes = hone_memory_total_bytes();
     r->available_bytes = hone_memory_available_bytes();
     r->group_bytes = hone_cgroup_memory_free_bytes();
-    for (int isa = 0; isa <= (int)r->cpu->best; isa++) {
-        r->flops[isa][0] = hone_peak_flops(1, (hone_isa)isa, HONE_f32);
-        r->flops[isa][1] = r->threads > 1 ? hone_peak_flops(r->threads, (hone_isa)isa, HONE_f32) : r->flops[isa][0];
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
+        r->flops[isa][0] = hone_peak_flops(1, isa, HONE_f32);
+        r->flops[isa][1] = r->threads > 1 ? hone_peak_flops(r->threads, isa, HONE_f32) : r->flops[isa][0];
     }
     r->bandwidth = hone_peak_bandwidth(r->threads);
     find_libraries(r->library);
@@ -108,17 +108,15 @@ static void print_text(const report *r)
     each_set(cpu, print_name, NULL);
     printf("%s\n", cpu->avx2 ? "" : " none that hone has kernels for beyond the x86-64 baseline");
     printf("  kernels       %s%s\n", hone_isa_name[r->isa],
-           getenv("HONE_ISA") ? " (HONE_ISA)" : "; HONE_ISA=portable|avx2|avx512 forces a lower set");
+           getenv("HONE_ISA") ? " (HONE_ISA)" : "; HONE_ISA=NAME (below) forces a lower set");
     printf("  memory        %s, %s available%s", size_text(r->total_bytes, a), size_text(r->available_bytes, b),
            r->group_bytes == INT64_MAX ? ", no cgroup limit\n" : ", ");
     if (r->group_bytes != INT64_MAX) printf("%s free below the cgroup's limit\n", size_text(r->group_bytes, c));
-    printf("\n  measured peak, f32 multiply-adds%12s", "1 thread");
-    if (r->threads > 1) printf("%10d threads", r->threads);
-    printf("\n");
-    for (int isa = 0; isa <= (int)cpu->best; isa++) {
-        printf("    %-12s%s%20.0f GFLOP/s", hone_isa_name[isa], isa == (int)r->isa ? " used" : "     ", r->flops[isa][0] / 1e9);
-        if (r->threads > 1) printf("%10.0f GFLOP/s", r->flops[isa][1] / 1e9);
-        printf("\n");
+    printf("\n  peaks, GFLOP/s       f32, 1 thread    f32, all    bf16    int8    (f32 measured, the others by the instructions' rates)\n");
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
+        const double one = r->flops[isa][0] / 1e9, all = r->flops[isa][1] / 1e9;
+        printf("    %-12s%s%17.0f%12.0f%8.0f%8.0f\n", hone_isa_name[isa], isa == r->isa ? " used" : "     ", one, all,
+               all * hone_isa_rate(isa, HONE_bf16), all * hone_isa_rate(isa, HONE_i8));
     }
     if (r->bandwidth > 0) printf("  measured memory bandwidth (triad, %d thread%s)  %.1f GB/s\n", r->threads, r->threads == 1 ? "" : "s", r->bandwidth / 1e9);
     else printf("  memory bandwidth not measured: %s\n", hone_error());
@@ -132,7 +130,7 @@ static hone_status print_json(const report *r)
 {
     json_t *sets = json_array(), *peaks = json_array(), *libraries = json_object();
     each_set(r->cpu, append_name, sets);
-    for (int isa = 0; isa <= (int)r->cpu->best; isa++)
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
         json_array_append_new(peaks, json_pack("{s:s, s:f, s:f}", "isa", hone_isa_name[isa], "one_thread_flops", r->flops[isa][0],
                                                "all_threads_flops", r->flops[isa][1]));
     for (int i = 0; i < LIBRARIES; i++) json_object_set_new(libraries, r->library[i].name, json_string(r->library[i].version));

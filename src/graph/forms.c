@@ -21,14 +21,14 @@ static bool has_form(const hone_graph *graph, const hone_node *node, hone_forms 
 // Of the numbers that the product is made in.
 static hone_tid make_form(hone_graph *graph, hone_tid w, hone_form form, hone_dtype product)
 {
-    return hone_pack(graph, w, form, product == HONE_bf16 ? HONE_bf16 : hone_at(graph, w)->dtype == HONE_f64 ? HONE_f64 : HONE_f32);
+    return hone_pack(graph, w, form, product != HONE_f32 ? product : hone_at(graph, w)->dtype == HONE_f64 ? HONE_f64 : HONE_f32);
 }
 
 // A living form is a cache: one per weight and kind, found by name, made anew by program "refresh".
 static hone_tid living_form(hone_graph *graph, hone_tid w, hone_form form, hone_dtype product)
 {
     char name[80];
-    snprintf(name, sizeof name, "form%d%s.%.66s", (int)form, product == HONE_bf16 ? "bf16" : "", hone_at(graph, w)->name);
+    snprintf(name, sizeof name, "form%d%s.%.66s", (int)form, product == HONE_f32 ? "" : hone_dtype_name(product), hone_at(graph, w)->name);
     hone_tid found = hone_graph_find(graph, name);
     if (found != HONE_NONE) return found;
     hone_tid made = make_form(graph, w, form, product);

@@ -21,7 +21,7 @@ typedef struct hone_attr {
     int32_t block;                      // attention: keys a block of the table holds
     int32_t inverse;                    // rope
     hone_form form; hone_dtype dtype;   // pack: what to make
-    hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; else as they are
+    hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; i8 = quantised (quantize.h); else as they are
     float scale;                        // attention: of scores; muon: of the step
     float eps;                          // norms, adamw
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon
@@ -30,7 +30,7 @@ typedef struct hone_attr {
 } hone_attr;
 
 #define HONE_INPLACE(k) (1 << 8 | (k))  // output 0 may take input k's place
-enum { HONE_CHEAP = 1 << 9, HONE_PRODUCT = 1 << 10 };
+enum { HONE_CHEAP = 1 << 9, HONE_PRODUCT = 1 << 10, HONE_INTEGERS = 1 << 11 };
 
 typedef struct hone_operand_spec {
     char name[16];

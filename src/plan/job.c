@@ -256,7 +256,11 @@ static hone_status open_prompts(hone_job *job)
     return HONE_OK;
 }
 
-hone_dtype hone_job_product(const hone_recipe *recipe) { return recipe->precision == HONE_precision_bf16 ? HONE_bf16 : HONE_f32; }
+hone_dtype hone_job_product(const hone_recipe *recipe)
+{
+    static const hone_dtype of[] = { [HONE_precision_f32] = HONE_f32, [HONE_precision_bf16] = HONE_bf16, [HONE_precision_int8] = HONE_i8 };
+    return of[recipe->precision];
+}
 
 // Rows of a decode run for samples: one prompt a time, read in chunks.
 enum { SAMPLE_CHUNK = 32 };

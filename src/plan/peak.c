@@ -8,8 +8,9 @@
 static const double SLICE_S = 0.002, WINDOW_S = 0.12;
 
 static double (*const loop[HONE_ISA_COUNT])(int64_t, double *) = {
-    [HONE_ISA_PORTABLE] = hone_peak_loop_portable, [HONE_ISA_AVX2] = hone_peak_loop_avx2, [HONE_ISA_AVX512] = hone_peak_loop_avx512,
-    [HONE_ISA_AVX512_BF16] = hone_peak_loop_avx512_bf16, [HONE_ISA_AMX] = hone_peak_loop_amx,
+#define INSTRUCTION_SET(id, name, ...) [HONE_ISA_##id] = hone_peak_loop_##name,
+#include "base/isa.def"
+#undef INSTRUCTION_SET
 };
 
 // Seconds of one slice; *flops is what it computed.
@@ -19,6 +20,20 @@ static double slice(hone_isa isa, int64_t turns, double *flops)
     double sum = loop[isa](turns, flops);
     double seconds = hone_clock_s() - begin;
     return sum > 0 ? seconds : 1e9; // always positive: this keeps the loop alive
+}
+
+double hone_isa_rate(hone_isa isa, hone_dtype product)
+{
+    static const double bf16[] = {
+#define INSTRUCTION_SET(id, name, has, bf16, int8) bf16,
+#include "base/isa.def"
+#undef INSTRUCTION_SET
+    }, int8[] = {
+#define INSTRUCTION_SET(id, name, has, bf16, int8) int8,
+#include "base/isa.def"
+#undef INSTRUCTION_SET
+    };
+    return product == HONE_i8 ? int8[isa] : product == HONE_bf16 ? bf16[isa] : 1;
 }
 
 double hone_peak_flops(int threads, hone_isa isa, hone_dtype product)
@@ -45,9 +60,7 @@ double hone_peak_flops(int threads, hone_isa isa, hone_dtype product)
         } while (hone_clock_s() < end);
         total += best;
     }
-    if (product == HONE_bf16 && isa == HONE_ISA_AVX512_BF16) return 2 * total; // an instruction takes pairs
-    if (product == HONE_bf16 && isa == HONE_ISA_AMX) return 6 * total;         // an f32 product on tiles is six of bf16
-    return total;
+    return total * hone_isa_rate(isa, product);
 }
 
 double hone_peak_bandwidth_in(void *pages, int64_t size_bytes, int threads)

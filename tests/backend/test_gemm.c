@@ -9,7 +9,7 @@
 
 enum { KC = 384, MAX_THREADS = 3 };
 static hone_isa isa;   // under test
-#define EACH_ISA for (isa = 0; isa <= hone_cpu()->best; isa++)
+#define EACH_ISA for (isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
 #define EACH_THREADS(t) for (int t = 1; t <= MAX_THREADS; t++)
 
 // Memory ------------------------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ static void test_parts_are_as_exact_as_multiply_adds(void **state)
 {
     (void)state;
     enum { N = 70, M = 64, K = 1500 };
-    if (hone_cpu()->best < HONE_ISA_AMX) {
+    if (!hone_cpu()->has[HONE_ISA_AMX]) {
         print_message("skipped: no AMX\n");
         return;
     }
@@ -236,7 +236,7 @@ static void test_parts_are_as_exact_as_multiply_adds(void **state)
     for (int64_t i = 0; i < N * K; i++) a[i] *= ldexpf(1, (int)(i % 23) - 11); // parts of very different places meet
     const product p = { .op = HONE_OP_linear, .N = N, .M = M, .K = K, .a = a, .w = w };
     double square[HONE_ISA_COUNT] = { 0 };
-    for (isa = HONE_ISA_AVX512; isa <= HONE_ISA_AMX; isa++) {
+    for (isa = HONE_ISA_AVX512; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
         float *c = multiply(&p, N, AS_FORM, false, 2);
         for (int64_t n = 0; n < N; n++)
             for (int64_t m = 0; m < M; m++) {
@@ -250,6 +250,42 @@ static void test_parts_are_as_exact_as_multiply_adds(void **state)
     print_message("           error of parts / of multiply-adds: %.3f\n", sqrt(square[HONE_ISA_AMX] / square[HONE_ISA_AVX512]));
     assert_true(square[HONE_ISA_AMX] <= square[HONE_ISA_AVX512]);
     free(a), free(w);
+}
+
+// Products of 8-bit integers where quantize.h says something special: sums of the largest integers are exact, zeros and numbers
+// below 2^-100 are zero, and what is not finite spoils its own row and nothing else. Everything ordinary is test_ops' affair.
+static void test_integers_at_their_limits(void **state)
+{
+    (void)state;
+    enum { N = 40, M = 37, K = 1000 };
+    enum { ZEROS = 3, TINY = 5, INFINITE = 17, NOT_A_NUMBER = 33, ORDINARY = 8 };
+    float *x = random_floats(N * K), *w = random_floats(M * K), *y = floats(N * M), *clean = floats(N * M);
+    for (int64_t i = 0; i < K; i++) {
+        for (int64_t n = 10; n < 16; n++) x[n * K + i] = n % 2 ? -2 : 2; // whole rows and columns of +-127
+        w[9 * K + i] = 3;
+        x[ZEROS * K + i] = 0, x[TINY * K + i] *= 0x1p-130f;
+    }
+    hone_args args = { .op = HONE_OP_linear, .attr.product = HONE_i8, .in = { f32_of(x, N, K), f32_of(w, M, K) }, .out = { f32_of(clean, N, M) } };
+    EACH_ISA {
+        x[INFINITE * K + 700] = 1, x[NOT_A_NUMBER * K] = 1;
+        args.out[0].data = clean;
+        run(&args, 2);
+        for (int64_t n = 10; n < 16; n++) assert_true(fabsf(clean[n * M + 9] - (n % 2 ? -6 : 6) * (float)K) <= 0x1p-21f * 6 * K);
+        for (int64_t m = 0; m < M; m++) {
+            assert_true(clean[ZEROS * M + m] == 0);
+            assert_true(clean[TINY * M + m] == 0);
+            assert_true(clean[ORDINARY * M + m] != 0);
+        }
+        x[INFINITE * K + 700] = -INFINITY, x[NOT_A_NUMBER * K] = NAN;
+        args.out[0].data = y;
+        run(&args, 2);
+        for (int64_t n = 0; n < N; n++) {
+            const bool spoiled = n == INFINITE || n == NOT_A_NUMBER;
+            if (!spoiled) assert_same_bits(y + n * M, clean + n * M, M, "row beside one that is not finite");
+            else for (int64_t m = 0; m < M; m++) assert_false(isfinite(y[n * M + m]));
+        }
+    }
+    free(x), free(w), free(y), free(clean);
 }
 
 // dw += dy^T x ------------------------------------------------------------------------------------------------------------
@@ -475,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_rows_do_not_depend_on_their_number),
         cmocka_unit_test(test_streamed_weights),
         cmocka_unit_test(test_parts_are_as_exact_as_multiply_adds),
+        cmocka_unit_test(test_integers_at_their_limits),
         cmocka_unit_test(test_linear_dw_matches_f64),
         cmocka_unit_test(test_linear_xent_matches_f64),
         cmocka_unit_test(test_score_micro_and_decode_agree),

@@ -182,7 +182,7 @@ static void test_attention_equals_its_definition(void **state)
         float *o = hone_alloc((size_t)outs, 4), *lse = hone_alloc((size_t)(p.N * p.H), 4);
         float *dq = hone_alloc((size_t)(p.N * p.P), 4), *dkv = p.q == p.kv ? NULL : hone_alloc((size_t)(p.R * p.Q), 4);
         by_definition(&p, o64, lse64, dq64, dkv64);
-        for (hone_isa isa = 0; isa <= hone_cpu()->best; isa++)
+        for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
             for (int threads = 1; threads <= 2; threads++) {
                 memset(o, 0xff, (size_t)outs * 4), memset(lse, 0xff, (size_t)(p.N * p.H) * 4);
                 memset(dq, 0xff, (size_t)(p.N * p.P) * 4);
@@ -218,7 +218,7 @@ static void test_a_row_of_attention_does_not_depend_on_its_neighbours(void **sta
         const int64_t width = p.H * p.D;
         float *o = hone_alloc((size_t)(p.N * width), 4), *lse = hone_alloc((size_t)(p.N * p.H), 4);
         float *part = hone_alloc((size_t)(64 * width), 4), *part_lse = hone_alloc((size_t)(64 * p.H), 4);
-        for (hone_isa isa = 0; isa <= hone_cpu()->best; isa++) {
+        for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
             hone_args whole = attention_args(&p, o, lse);
             run_op(isa, &whole, 2);
             for (int64_t rows = 1; rows <= 64; rows = rows == 1 ? 7 : rows == 7 ? 64 : 65)
@@ -245,7 +245,7 @@ static void test_attention_back_does_not_depend_on_threads(void **state)
     const size_t bytes = (size_t)(p.N * p.P) * 4;
     float *o = hone_alloc((size_t)(p.N * p.H * p.D), 4), *lse = hone_alloc((size_t)(p.N * p.H), 4);
     float *dq[3] = { hone_alloc(bytes, 1), hone_alloc(bytes, 1), hone_alloc(bytes, 1) };
-    for (hone_isa isa = 0; isa <= hone_cpu()->best; isa++) {
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
         hone_args args = attention_args(&p, o, lse);
         run_op(isa, &args, 1);
         for (int threads = 1; threads <= 3; threads++) {
@@ -287,7 +287,7 @@ static void test_paged_keys_equal_the_definition(void **state)
         double *o64 = hone_alloc((size_t)outs, 8), *lse64 = hone_alloc((size_t)(p.N * p.H), 8);
         float *o = hone_alloc((size_t)outs, 4), *lse = hone_alloc((size_t)(p.N * p.H), 4);
         by_definition(&p, o64, lse64, NULL, NULL);
-        for (hone_isa isa = 0; isa <= hone_cpu()->best; isa++)
+        for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
             for (int threads = 1; threads <= 2; threads++) {
                 hone_args args = attention_args(&p, o, lse);
                 run_op(isa, &args, threads);
@@ -318,7 +318,7 @@ static void test_rows_behind_the_live_count_stay(void **state)
     make(&p);
     const int64_t width = p.H * p.D, outs = p.N * width;
     float *all = hone_alloc((size_t)outs, 4), *o = hone_alloc((size_t)outs, 4), *lse = hone_alloc((size_t)(p.N * p.H), 4);
-    for (hone_isa isa = 0; isa <= hone_cpu()->best; isa++) {
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
         hone_args args = attention_args(&p, all, lse);
         run_op(isa, &args, 2);
         memset(o, 0x5a, (size_t)outs * 4), memset(lse, 0x5a, (size_t)(p.N * p.H) * 4);
@@ -341,7 +341,7 @@ static void test_reductions_do_not_depend_on_threads(void **state)
     enum { N = 1000, C = 131 };
     float *dy = random_floats(N * C, 1, 1), *x = random_floats(N * C, 2, 1), *g = random_floats(C, 3, 1), *s = random_floats(2 * N, 4, 1);
     float *dx = hone_alloc(N * C, 4), *dg[3], *db[3], part[3];
-    for (hone_isa isa = 0; isa <= hone_cpu()->best; isa++)
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
         for (int t = 0; t < 3; t++) {
             dg[t] = random_floats(C, 5, 1), db[t] = random_floats(C, 6, 1);
             hone_args rms = { .op = HONE_OP_rmsnorm_back, .in = { operand(dy, HONE_f32, N, C), operand(x, HONE_f32, N, C),
@@ -368,7 +368,7 @@ static void test_activations_reach_their_limits(void **state)
     (void)state;
     float x[] = { -1e30f, -200, -88, -20, 0, 20, 88, 200, 1e6f }, y[9], one[9], dx[9];
     for (int i = 0; i < 9; i++) one[i] = 1;
-    for (hone_isa isa = 0; isa <= hone_cpu()->best; isa++) {
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
         hone_args gelu = { .op = HONE_OP_gelu, .in = { operand(x, HONE_f32, 1, 9) }, .out = { operand(y, HONE_f32, 1, 9) } };
         hone_args back = { .op = HONE_OP_gelu_back, .in = { operand(one, HONE_f32, 1, 9), operand(x, HONE_f32, 1, 9) },
                            .out = { operand(dx, HONE_f32, 1, 9) } };

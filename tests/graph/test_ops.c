@@ -30,8 +30,8 @@ static int open_targets(void **state)
 {
     (void)state;
     add_target(&hone_backend_ref, 1, -1);
-    for (int isa = 0; isa <= (int)hone_cpu()->best; isa++)
-        for (int threads = 1; threads <= 2; threads++) add_target(&hone_backend_cpu, threads, isa);
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
+        for (int threads = 1; threads <= 2; threads++) add_target(&hone_backend_cpu, threads, (int)isa);
     return 0;
 }
 

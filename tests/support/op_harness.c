@@ -263,12 +263,12 @@ static bool fill_rope(op_trial *t)
     return true;
 }
 
-// Products as they are, and of operands rounded to bf16.
+// Products as they are, of operands rounded to bf16, and of 8-bit integers.
 static bool fill_product(op_trial *t)
 {
     if (t->variant.real == HONE_f64 && t->variant.kind) return false; // rounding has no derivative to compare with
     if (t->variant.live && t->variant.kind) return false;             // live rows are no other with bf16: time is better spent
-    t->args.attr.product = t->variant.kind ? HONE_bf16 : HONE_f32;
+    t->args.attr.product = (hone_dtype[]){ HONE_f32, HONE_bf16, HONE_i8 }[t->variant.kind];
     return true;
 }
 
@@ -334,9 +334,9 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_kv_write] = { 1, fill_kv_write },
     [HONE_OP_rope_table] = { 1, fill_rope_table },
     [HONE_OP_rope] = { 2, fill_rope },
-    [HONE_OP_linear] = { 2, fill_product },
-    [HONE_OP_linear_dx] = { 2, fill_product },
-    [HONE_OP_linear_dw] = { 2, fill_product },
+    [HONE_OP_linear] = { 3, fill_product },
+    [HONE_OP_linear_dx] = { 3, fill_product },
+    [HONE_OP_linear_dw] = { 3, fill_product },
     [HONE_OP_linear_xent] = { 2, fill_head },
     [HONE_OP_linear_logprob] = { 2, fill_head },
     [HONE_OP_pack] = { 2, fill_pack },

@@ -13,14 +13,13 @@ typedef struct cpu_backend {
     int threads;
 } cpu_backend;
 
-extern const hone_cpu_kernels hone_cpu_kernels_portable, hone_cpu_kernels_avx2, hone_cpu_kernels_avx512, hone_cpu_kernels_avx512_bf16,
-    hone_cpu_kernels_amx;
+#define INSTRUCTION_SET(id, name, ...) extern const hone_cpu_kernels hone_cpu_kernels_##name;
+#include "base/isa.def"
+#undef INSTRUCTION_SET
 const hone_cpu_kernels *const hone_cpu_kernel_tables[HONE_ISA_COUNT] = {
-    [HONE_ISA_PORTABLE] = &hone_cpu_kernels_portable,
-    [HONE_ISA_AVX2] = &hone_cpu_kernels_avx2,
-    [HONE_ISA_AVX512] = &hone_cpu_kernels_avx512,
-    [HONE_ISA_AVX512_BF16] = &hone_cpu_kernels_avx512_bf16,
-    [HONE_ISA_AMX] = &hone_cpu_kernels_amx,
+#define INSTRUCTION_SET(id, name, ...) [HONE_ISA_##id] = &hone_cpu_kernels_##name,
+#include "base/isa.def"
+#undef INSTRUCTION_SET
 };
 
 static hone_status cpu_open(const hone_backend_options *options, void **self)
@@ -31,7 +30,7 @@ static hone_status cpu_open(const hone_backend_options *options, void **self)
     if (options->force_isa <= 0) status = hone_cpu_isa(&isa);
     else if (options->force_isa > HONE_ISA_COUNT) return hone_fail("cpu backend: instruction set %d does not exist", options->force_isa - 1);
     else isa = (hone_isa)(options->force_isa - 1);
-    if (status == HONE_OK && isa > hone_cpu()->best)
+    if (status == HONE_OK && !hone_cpu()->has[isa])
         status = hone_fail("cpu backend: this machine (%s) lacks %s; the best it has is %s", hone_cpu()->model,
                            hone_isa_name[isa], hone_isa_name[hone_cpu()->best]);
     if (status == HONE_OK && threads <= 0) status = hone_cpu_threads(&threads);
@@ -70,13 +69,19 @@ static size_t cpu_form_bytes(void *self, hone_form form, hone_dtype dtype, int64
     return cpu->kernels->form_bytes ? cpu->kernels->form_bytes(form, dtype, M, K) : 0;
 }
 
-// Floats are f32, but for the weight of a matrix product (bf16 too) and what a pack makes.
-static bool takes_bf16(hone_op op, bool output, int k)
+// Floats are f32, but for the weight of a matrix product (bf16 too; 8-bit integers where packed) and what a pack makes.
+static bool takes(hone_op op, bool output, int k, const hone_operand *operand)
 {
-    if (op == HONE_OP_pack) return true;
+    const hone_dtype dtype = operand->dtype;
+    if (dtype == HONE_f32 || dtype == HONE_i32) return true;
+    if (dtype != HONE_bf16 && (dtype != HONE_i8 || operand->form == HONE_FORM_PLAIN)) return false;
+    if (op == HONE_OP_pack) return output || dtype == HONE_bf16;
     if (output || k != 1) return false;
     return op == HONE_OP_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob;
 }
+
+// The numbers that a form is of, or that a product is made in: f32 unless narrower.
+static hone_dtype numbers(hone_dtype dtype) { return dtype == HONE_bf16 || dtype == HONE_i8 ? dtype : HONE_f32; }
 
 // Forms other than plain: each is read by the one product that it is made for.
 static bool takes_form(hone_op op, bool output, int k, hone_form form)
@@ -92,15 +97,14 @@ static bool operand_fits(const hone_args *args, bool output, int k, const char *
     const hone_op_info *info = hone_op_get(args->op);
     // A packed form is of the numbers that the product is made in.
     const bool packed = !output && operand->form != HONE_FORM_PLAIN;
-    const bool other_numbers = packed && (operand->dtype == HONE_bf16) != (args->attr.product == HONE_bf16);
+    const bool other_numbers = packed && numbers(operand->dtype) != numbers(args->attr.product);
     if (operand->present && (other_numbers || !takes_form(args->op, output, k, operand->form))) {
         snprintf(message, sizeof message, "the cpu backend's %s takes no form %d of %s", info->name, (int)operand->form,
                  output ? info->out[k].name : info->in[k].name);
         *why_not = message;
         return false;
     }
-    if (!operand->present || operand->dtype == HONE_f32 || operand->dtype == HONE_i32) return true;
-    if (operand->dtype == HONE_bf16 && takes_bf16(args->op, output, k)) return true;
+    if (!operand->present || takes(args->op, output, k, operand)) return true;
     snprintf(message, sizeof message, "the cpu backend's %s takes no %s as %s", info->name, hone_dtype_name(operand->dtype),
              output ? info->out[k].name : info->in[k].name);
     *why_not = message;

@@ -1,5 +1,45 @@
 // linear.c: products with a weight W (M, K), and casting one.
 #include "backend/ref/ref.h"
+#include "graph/quantize.h"
+
+// `depth` elements of an operand, `step` apart: a row or a column.
+typedef struct line { const hone_operand *of; int64_t at, step; } line;
+static double element(const line *l, int64_t k) { return get(l->of, l->at + k * l->step); }
+
+// The scale of the block of steps from k to end.
+static hone_quant quant_of(const line *l, int64_t k, int64_t end)
+{
+    float top = 0;
+    for (; k < end; k++) {
+        const float size = fabsf((float)element(l, k));
+        if (!(size <= top)) top = size;
+        if (isnan(size)) break;
+    }
+    return hone_quant_of(top);
+}
+
+static double dot_of_integers(const line *x, const line *y, int64_t depth)
+{
+    double sum = 0;
+    for (int64_t from = 0; from < depth; from += HONE_QUANT_BLOCK) {
+        const int64_t end = depth < from + HONE_QUANT_BLOCK ? depth : from + HONE_QUANT_BLOCK;
+        const hone_quant qx = quant_of(x, from, end), qy = quant_of(y, from, end);
+        double whole = 0;
+        for (int64_t k = from; k < end; k++)
+            whole += (double)rintf((float)element(x, k) * qx.inverse) * (double)rintf((float)element(y, k) * qy.inverse);
+        sum += (double)qx.scale * (double)qy.scale * whole;
+    }
+    return sum;
+}
+
+// sum_k x[k] y[k] of the numbers that attribute `product` multiplies.
+static double dot(const hone_args *a, line x, line y, int64_t depth)
+{
+    if (a->attr.product == HONE_i8) return dot_of_integers(&x, &y, depth);
+    double sum = 0;
+    for (int64_t k = 0; k < depth; k++) sum += factor(a, element(&x, k)) * factor(a, element(&y, k));
+    return sum;
+}
 
 // y = x W^T (+ bias) (+ residual)
 //   x (N, K)   w (M, K)   bias (M,)   residual, y (N, M), which may be one
@@ -8,11 +48,8 @@ void hone_ref_linear(const hone_args *a)
     const hone_operand *x = &a->in[0], *w = &a->in[1], *bias = &a->in[2], *residual = &a->in[3], *y = &a->out[0];
     int64_t N = hone_rows(x), K = w->dim[1], M = w->dim[0];
     for (int64_t n = 0; n < N; n++)
-        for (int64_t m = 0; m < M; m++) {
-            double sum = get_or(bias, m, 0) + get_or(residual, n * M + m, 0);
-            for (int64_t k = 0; k < K; k++) sum += factor(a, get(x, n * K + k)) * factor(a, get(w, m * K + k));
-            put(y, n * M + m, sum);
-        }
+        for (int64_t m = 0; m < M; m++)
+            put(y, n * M + m, get_or(bias, m, 0) + get_or(residual, n * M + m, 0) + dot(a, (line){ x, n * K, 1 }, (line){ w, m * K, 1 }, K));
 }
 
 // dL/dx[n,k] = sum_m dL/dy[n,m] dy[n,m]/dx[n,k]:  dx = dy W (+ addend)
@@ -22,11 +59,8 @@ void hone_ref_linear_dx(const hone_args *a)
     const hone_operand *dy = &a->in[0], *w = &a->in[1], *addend = &a->in[2], *dx = &a->out[0];
     int64_t N = hone_rows(dy), K = w->dim[1], M = w->dim[0];
     for (int64_t n = 0; n < N; n++)
-        for (int64_t k = 0; k < K; k++) {
-            double sum = get_or(addend, n * K + k, 0);
-            for (int64_t m = 0; m < M; m++) sum += factor(a, get(dy, n * M + m)) * factor(a, get(w, m * K + k));
-            put(dx, n * K + k, sum);
-        }
+        for (int64_t k = 0; k < K; k++)
+            put(dx, n * K + k, get_or(addend, n * K + k, 0) + dot(a, (line){ dy, n * M, 1 }, (line){ w, k, K }, M));
 }
 
 // dw += dy^T x,  db += sum_n dy[n]
@@ -36,11 +70,7 @@ void hone_ref_linear_dw(const hone_args *a)
     const hone_operand *dy = &a->in[0], *x = &a->in[1], *dw = &a->out[0], *db = &a->out[1];
     int64_t N = hone_rows(dy), K = dw->dim[1], M = dw->dim[0];
     for (int64_t m = 0; m < M; m++) {
-        for (int64_t k = 0; k < K; k++) {
-            double sum = get(dw, m * K + k);
-            for (int64_t n = 0; n < N; n++) sum += factor(a, get(dy, n * M + m)) * factor(a, get(x, n * K + k));
-            put(dw, m * K + k, sum);
-        }
+        for (int64_t k = 0; k < K; k++) put(dw, m * K + k, get(dw, m * K + k) + dot(a, (line){ dy, m, M }, (line){ x, k, K }, N));
         if (!db->present) continue;
         double sum = get(db, m);
         for (int64_t n = 0; n < N; n++) sum += get(dy, n * M + m);

@@ -42,7 +42,8 @@ typedef struct gemm {
 } gemm;
 
 // A core: how tiles and panels are laid out, who makes them and who multiplies them. gemm_fma.c is on vector multiply-adds,
-// gemm_dot.c on dot products of bf16, gemm_amx.c on matrix tiles. Their bits differ, so that one operation on one form of a weight stays with one core.
+// gemm_dot.c on dot products of bf16, gemm_amx.c on matrix tiles, gemm_int8.c in 8-bit integers. Their bits differ, so that one
+// operation on one form of a weight stays with one core.
 //
 // Makers of panels and tiles: `n` rows or columns of a source, ld apart; bf16 sources are widened.
 //   panel_of_rows     panel (k, i) = source row i (of n <= NR), element k     rows NULL: i * ld, else rows[i] * ld
@@ -56,6 +57,7 @@ typedef struct gemm_core {
     bool even;              // rows are shared evenly between the fewest tiles that hold them; or every tile but the last is full
     bool in_place;          // can read f32 rows without tiles
     int64_t grain, bytes;   // depth is padded to multiples of `grain`; an element takes `bytes`
+    int64_t head;           // bytes that each row or column has besides in every depth block
     void (*block)(const gemm *g, span tile, span panel);    // tiles x panels of the product, the whole depth
     void (*panel_of_rows)(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth);
     void (*panel_of_columns)(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth);
@@ -63,22 +65,26 @@ typedef struct gemm_core {
     void (*tiles_of_columns)(void *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum);
 } gemm_core;
 
-// Each comes twice: for f32 products, and for products of operands rounded to bf16.
+// What multiplies f32 numbers, numbers rounded to bf16, and 8-bit integers, for many rows and for few (streamed).
 #define gemm_fma ISA(hone_cpu_gemm_fma)
 #define gemm_fma_bf16 ISA(hone_cpu_gemm_fma_bf16)
-extern const gemm_core gemm_fma, gemm_fma_bf16;
-V_INLINE const gemm_core *gemm_stream_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma; }
+#define gemm_int8 ISA(hone_cpu_gemm_int8)
+extern const gemm_core gemm_fma, gemm_fma_bf16, gemm_int8;
+V_INLINE const gemm_core *gemm_stream_core_of(hone_dtype product)
+{
+    return product == HONE_i8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma;
+}
 #ifdef __AMX_BF16__
 #define gemm_amx ISA(hone_cpu_gemm_amx)
 #define gemm_amx_bf16 ISA(hone_cpu_gemm_amx_bf16)
 extern const gemm_core gemm_amx, gemm_amx_bf16;
-V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_amx_bf16 : &gemm_amx; }
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_i8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_amx_bf16 : &gemm_amx; }
 #elif defined __AVX512BF16__
 #define gemm_dot ISA(hone_cpu_gemm_dot)
 extern const gemm_core gemm_dot;
-V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_dot : &gemm_fma; }
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_i8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_dot : &gemm_fma; }
 #else
-V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma; }
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return gemm_stream_core_of(product); }
 #endif
 
 V_INLINE int64_t gemm_tiles(const gemm_core *core, int64_t rows) { return divide_up(rows, core->rows); }
@@ -88,8 +94,10 @@ V_INLINE int64_t gemm_tile_row(const gemm_core *core, int64_t rows, int64_t tile
     return core->even ? rows * tile / gemm_tiles(core, rows) : at_most(rows, tile * core->rows);
 }
 V_INLINE int64_t gemm_panels(int64_t cols) { return divide_up(cols, NR); }
-V_INLINE int64_t gemm_tile_bytes(const gemm_core *core, int64_t depth) { return core->rows * core->bytes * round_up(depth, core->grain); }
-V_INLINE int64_t gemm_panel_bytes(const gemm_core *core, int64_t depth) { return NR * core->bytes * round_up(depth, core->grain); }
+// Bytes of a row or column over `depth` steps; depth of whole blocks: where the next one begins.
+V_INLINE int64_t gemm_line_bytes(const gemm_core *core, int64_t depth) { return core->bytes * round_up(depth, core->grain) + core->head * divide_up(depth, KC); }
+V_INLINE int64_t gemm_tile_bytes(const gemm_core *core, int64_t depth) { return core->rows * gemm_line_bytes(core, depth); }
+V_INLINE int64_t gemm_panel_bytes(const gemm_core *core, int64_t depth) { return NR * gemm_line_bytes(core, depth); }
 
 // Defines a core from the five functions of a source, which take a constant `how` first.
 #define GEMM_CORE(name, how, ...)                                                                                                   \

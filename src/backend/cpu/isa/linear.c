@@ -48,7 +48,7 @@ static void run_task(const gemm_core *core, const gemm *g, const cut *t, int64_t
 // Forms -----------------------------------------------------------------------------------------------------------------
 
 static int64_t bytes_of(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; }
-// Forms of bf16 feed bf16 products, all others f32 ones.
+// A packed form is of the numbers that the product is made in.
 static const gemm_core *core_of_form(hone_form form, hone_dtype dtype) { return form == HONE_FORM_STREAMED ? gemm_stream_core_of(dtype) : gemm_core_of(dtype); }
 
 // Panels of a weight (M, K): features side by side (packed, streamed) or inputs side by side (packed_t).
@@ -57,7 +57,7 @@ static int64_t form_depth(hone_form form, int64_t M, int64_t K) { return form ==
 
 size_t ISA(hone_cpu_form_bytes)(hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
-    if (dtype != HONE_f32 && dtype != HONE_bf16) return 0;
+    if (dtype != HONE_f32 && dtype != HONE_bf16 && (dtype != HONE_i8 || form == HONE_FORM_PLAIN)) return 0; // integers need scales
     if (form == HONE_FORM_PLAIN) return (size_t)(M * K * bytes_of(dtype));
     return (size_t)(form_panels(form, M, K) * gemm_panel_bytes(core_of_form(form, dtype), form_depth(form, M, K)));
 }

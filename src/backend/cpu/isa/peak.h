@@ -2,8 +2,7 @@
 #pragma once
 #include <stdint.h>
 
-double hone_peak_loop_portable(int64_t turns, double *flops);
-double hone_peak_loop_avx2(int64_t turns, double *flops);
-double hone_peak_loop_avx512(int64_t turns, double *flops);
-double hone_peak_loop_avx512_bf16(int64_t turns, double *flops);
-double hone_peak_loop_amx(int64_t turns, double *flops); // f32 by six products of bf16 tiles (gemm_amx.c)
+// On matrix tiles f32 is made by six products of bf16 (gemm_amx.c).
+#define INSTRUCTION_SET(id, name, ...) double hone_peak_loop_##name(int64_t turns, double *flops);
+#include "base/isa.def"
+#undef INSTRUCTION_SET

@@ -3,9 +3,11 @@
 //     HONE_ISA      VW   what it stands on
 //     portable       4   GNU vector types only: any compiler, any chip
 //     avx2           8   AVX2 + FMA + F16C
+//     avx2_vnni      8   and dot products of int8 (gemm_int8.c)
 //     avx512        16   AVX-512 F, DQ, BW, VL
+//     avx512_vnni   16   and dot products of int8
 //     avx512_bf16   16   and dot products of bf16 (gemm_dot.c)
-//     amx           16   AVX-512 and matrix tiles (gemm_amx.c)
+//     amx           16   AVX-512, VNNI and matrix tiles (gemm_amx.c, gemm_int8.c)
 //
 // vf VW floats, vi VW 32-bit integers, vm a mask of VW lanes. ISA(name) is name_<HONE_ISA>.
 // Reductions and v_exp have one fixed order of operations per width, so results repeat bit for bit; they differ between
@@ -14,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 #ifndef HONE_ISA
-#error "compiled once per instruction set: -DHONE_ISA=portable|avx2|avx512|avx512_bf16|amx"
+#error "compiled once per instruction set: -DHONE_ISA=<name in base/isa.def>"
 #endif
 #define HONE_PASTE_(a, b) a##_##b
 #define HONE_PASTE(a, b) HONE_PASTE_(a, b)
@@ -80,7 +82,7 @@ V_INLINE vf v_min(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); 
 V_INLINE vf v_sqrt(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
 V_INLINE vf v_round(vf a) { return (vf)_mm512_roundscale_ps((__m512)a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 V_INLINE vf v_scale2(vf a, vf n) { return (vf)_mm512_scalef_ps((__m512)a, (__m512)n); } // a 2^n, n whole
-V_INLINE vi v_to_int(vf a) { return (vi)_mm512_cvtps_epi32((__m512)a); }
+V_INLINE vi v_to_int(vf a) { return (vi)_mm512_cvtps_epi32((__m512)a); } // to nearest, ties to even
 V_INLINE vf v_from_bf16(const uint16_t *p)
 {
     return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
@@ -148,7 +150,7 @@ V_INLINE vf v_round(vf a) // |a| < 2^22; the sum's last place is 1, so adding ro
     vf b = v_set(big);
     return (a + b) - b;
 }
-V_INLINE vi v_to_int(vf a) { return __builtin_convertvector(a, vi); } // of whole values
+V_INLINE vi v_to_int(vf a) { return __builtin_convertvector(v_round(a), vi); }
 V_INLINE vf v_from_bf16(const uint16_t *p)
 {
     vi v;
