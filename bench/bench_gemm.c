@@ -1,14 +1,14 @@
 // bench_gemm.c: the matrix kernels over the shapes of training and decoding, as shares of the measured multiply-add peak,
 // beside oneDNN's sgemm where the build found it.
 //
-//     bench_gemm [--json] [--quick] [--product bf16|i8] [only]        only: part of a row's name
+//     bench_gemm [--json] [--quick] [--product bf16|int8] [only]        only: part of a row's name
 //
 // A row runs as training runs it: linear and linear_dx with the making of the weight's form before them, the head with its
 // softmax. oneDNN gets bare products (for the head three of them, chunk by chunk) and no softmax. Both sides and the peak (a
 // loop of multiply-adds in registers) take turns, the peak for 2 ms right after the kernel, at the clock that the machine
 // grants under this load; share and ratio are medians over the rounds of turns, so that a machine whose speed wavers
 // (neighbours, power) wavers on both sides of a quotient.
-// bf16 and i8: the same rows with such products (of i8 without the head, which has none); shares are of the peak of their instructions.
+// bf16 and int8: the same rows with such products (of int8 without the head, which has none); shares are of the peak of their instructions.
 // flops: of all runs of the shape in one training step, so that shares can be weighted.
 #include "backend/cpu/kernels.h"
 #include "base/memory.h"
@@ -196,7 +196,7 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--product") && i + 1 < argc) {
             i++;
             while (product < HONE_DTYPE_COUNT && strcmp(argv[i], hone_dtype_name(product))) product++;
-            if (product != HONE_f32 && product != HONE_bf16 && product != HONE_i8) return fprintf(stderr, "bench_gemm: no products of %s; bf16 or i8\n", argv[i]), 2;
+            if (product != HONE_f32 && product != HONE_bf16 && product != HONE_int8) return fprintf(stderr, "bench_gemm: no products of %s; bf16 or int8\n", argv[i]), 2;
         } else only = argv[i];
     }
     if (hone_cpu_isa(&isa) != HONE_OK || hone_cpu_threads(&threads) != HONE_OK) return fprintf(stderr, "bench_gemm: %s\n", hone_error()), 1;
@@ -207,7 +207,7 @@ int main(int argc, char **argv)
         const row *r = &rows[i];
         char name[64];
         snprintf(name, sizeof name, "%s.%s.%lldx%lld", r->model, hone_op_get(r->op)->name + (r->op == HONE_OP_linear ? 0 : 7), (long long)r->K, (long long)r->M);
-        if (!strstr(name, only) || (product == HONE_i8 && r->op == HONE_OP_linear_xent)) continue;
+        if (!strstr(name, only) || (product == HONE_int8 && r->op == HONE_OP_linear_xent)) continue;
         bench b;
         timing ours = { 0 }, theirs = { 0 };
         double share[ROUNDS], ratio[ROUNDS], seconds[ROUNDS], peak[ROUNDS];

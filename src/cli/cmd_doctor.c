@@ -116,7 +116,7 @@ static void print_text(const report *r)
     for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
         const double one = r->flops[isa][0] / 1e9, all = r->flops[isa][1] / 1e9;
         printf("    %-12s%s%17.0f%12.0f%8.0f%8.0f\n", hone_isa_name[isa], isa == r->isa ? " used" : "     ", one, all,
-               all * hone_isa_rate(isa, HONE_bf16), all * hone_isa_rate(isa, HONE_i8));
+               all * hone_isa_rate(isa, HONE_bf16), all * hone_isa_rate(isa, HONE_int8));
     }
     if (r->bandwidth > 0) printf("  measured memory bandwidth (triad, %d thread%s)  %.1f GB/s\n", r->threads, r->threads == 1 ? "" : "s", r->bandwidth / 1e9);
     else printf("  memory bandwidth not measured: %s\n", hone_error());

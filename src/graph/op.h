@@ -21,7 +21,7 @@ typedef struct hone_attr {
     int32_t block;                      // attention: keys a block of the table holds
     int32_t inverse;                    // rope
     hone_form form; hone_dtype dtype;   // pack: what to make
-    hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; i8 = quantised (quantize.h); else as they are
+    hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; int8 = quantised (quantize.h); else as they are
     float scale;                        // attention: of scores; muon: of the step
     float eps;                          // norms, adamw
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon

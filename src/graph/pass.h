@@ -21,8 +21,8 @@ typedef bool (*hone_drop_fn)(const hone_graph *graph, const hone_node *node, voi
 hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_drop_fn drop, void *context);
 bool hone_drop_cheap(const hone_graph *graph, const hone_node *node, void *unused); // HONE_CHEAP ops: always worth it
 
-// Matrix products of the program in `product` (f32, bf16, i8): operands are rounded, sums are f32. (Micikevicius et al. 2018;
-// bf16 needs no loss scaling: Kalamkar et al. 2019.) i8: quantised as quantize.h says; the head, whose probabilities need
+// Matrix products of the program in `product` (f32, bf16, int8): operands are rounded, sums are f32. (Micikevicius et al. 2018;
+// bf16 needs no loss scaling: Kalamkar et al. 2019.) int8: quantised as quantize.h says; the head, whose probabilities need
 // more, in bf16.
 void hone_pass_precision(hone_program *program, hone_dtype product);
 

@@ -5,6 +5,6 @@ void hone_pass_precision(hone_program *program, hone_dtype product)
 {
     for (int64_t n = 0; n < program->count; n++) {
         const int flags = hone_op_get(program->node[n].op)->flags;
-        if (flags & HONE_PRODUCT) program->node[n].attr.product = product == HONE_i8 && !(flags & HONE_INTEGERS) ? HONE_bf16 : product;
+        if (flags & HONE_PRODUCT) program->node[n].attr.product = product == HONE_int8 && !(flags & HONE_INTEGERS) ? HONE_bf16 : product;
     }
 }

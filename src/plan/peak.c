@@ -33,7 +33,7 @@ double hone_isa_rate(hone_isa isa, hone_dtype product)
 #include "base/isa.def"
 #undef INSTRUCTION_SET
     };
-    return product == HONE_i8 ? int8[isa] : product == HONE_bf16 ? bf16[isa] : 1;
+    return product == HONE_int8 ? int8[isa] : product == HONE_bf16 ? bf16[isa] : 1;
 }
 
 double hone_peak_flops(int threads, hone_isa isa, hone_dtype product)

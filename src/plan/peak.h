@@ -4,7 +4,7 @@
 #include "base/cpu.h"
 #include "graph/tensor.h"
 
-// Multiply-adds in registers, 2 FLOP each, of operands in f32, bf16 or i8 as the kernels make them: FLOP/s
+// Multiply-adds in registers, 2 FLOP each, of operands in f32, bf16 or int8 as the kernels make them: FLOP/s
 double hone_peak_flops(int threads, hone_isa isa, hone_dtype product);
 double hone_isa_rate(hone_isa isa, hone_dtype product); // how many times the rate of f32 that is
 double hone_peak_bandwidth(int threads);             // triad a = b + s c over arrays beyond the caches: bytes/s

@@ -265,7 +265,7 @@ static void test_integers_at_their_limits(void **state)
         w[9 * K + i] = 3;
         x[ZEROS * K + i] = 0, x[TINY * K + i] *= 0x1p-130f;
     }
-    hone_args args = { .op = HONE_OP_linear, .attr.product = HONE_i8, .in = { f32_of(x, N, K), f32_of(w, M, K) }, .out = { f32_of(clean, N, M) } };
+    hone_args args = { .op = HONE_OP_linear, .attr.product = HONE_int8, .in = { f32_of(x, N, K), f32_of(w, M, K) }, .out = { f32_of(clean, N, M) } };
     EACH_ISA {
         x[INFINITE * K + 700] = 1, x[NOT_A_NUMBER * K] = 1;
         args.out[0].data = clean;

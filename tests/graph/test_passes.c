@@ -275,19 +275,19 @@ static void test_forms_made_at_each_use_change_no_bit(void **state)
 
 // --- precision ----------------------------------------------------------------------------------------------------------
 
-// Gradients of the whole model with products of bf16: near those of f32 (each operand is off by at most 2^-9), not equal;
-// and the cpu's near ref's, which rounds the same operands: what differs is where sums round to another operand downstream.
-static void test_bf16_products_are_near_f32_ones_on_every_backend(void **state)
+// Gradients of the whole model with narrow products: near those of f32 (an operand of bf16 is off by at most 2^-9 of itself, of
+// int8 by 2^-8 of the largest in its block), not equal; and the cpu's near ref's, which rounds the same operands: what differs
+// is where sums round to another operand downstream.
+static void check_narrow_products(hone_dtype product, double allowed)
 {
-    (void)state;
     for (int kind = 0; kind < RIG_KINDS; kind++) {
         hone_config config = rig_config(kind);
-        rig r[3]; // ref f32, ref bf16, cpu bf16
+        rig r[3]; // ref f32, ref narrow, cpu narrow
         for (int i = 0; i < 3; i++) {
             hone_session_options options = on(i < 2 ? "ref" : "cpu");
             rig_forward(&r[i], &config, 2, 37);
             assert_int_equal(hone_pass_grad(r[i].graph, NULL), HONE_OK);
-            hone_pass_precision(r[i].graph->now, i ? HONE_bf16 : HONE_f32);
+            hone_pass_precision(r[i].graph->now, i ? product : HONE_f32);
             assert_int_equal(hone_pass_forms(r[i].graph, r[i].graph->now, i == 2 ? HONE_FORMS_AT_USE : HONE_FORMS_NONE), HONE_OK);
             rig_start(&r[i], &options);
             run_hash(&r[i]);
@@ -302,11 +302,18 @@ static void test_bf16_products_are_near_f32_ones_on_every_backend(void **state)
                 size += pow((double)full[k], 2);
             }
         }
-        print_message("           %s: bf16 from f32 %.1e, cpu from ref %.1e\n", rig_name(kind), sqrt(rounding / size), sqrt(backend / size));
-        assert_true(rounding < size * 0.03 * 0.03 && backend < rounding);
+        print_message("           %s: %s from f32 %.1e, cpu from ref %.1e\n", rig_name(kind), hone_dtype_name(product), sqrt(rounding / size),
+                      sqrt(backend / size));
+        assert_true(rounding < size * allowed * allowed && backend < rounding);
         assert_int_not_equal(rig_hash(&r[0]), rig_hash(&r[1]));
         for (int i = 0; i < 3; i++) rig_close(&r[i]);
     }
+}
+static void test_narrow_products_are_near_f32_ones_on_every_backend(void **state)
+{
+    (void)state;
+    check_narrow_products(HONE_bf16, 0.03);
+    check_narrow_products(HONE_int8, 0.1);
 }
 
 // One linear reads its weight in bf16: the storage stays f32 (the master), the form is a cast made before its uses.
@@ -442,7 +449,7 @@ int main(void)
         cmocka_unit_test(test_two_micro_batches_in_1f1b_order_change_no_bit),
         cmocka_unit_test(test_an_mlp_split_in_two_with_a_sum_agrees),
         cmocka_unit_test(test_forms_made_at_each_use_change_no_bit),
-        cmocka_unit_test(test_bf16_products_are_near_f32_ones_on_every_backend),
+        cmocka_unit_test(test_narrow_products_are_near_f32_ones_on_every_backend),
         cmocka_unit_test(test_a_weight_stored_in_bf16_equals_one_rounded_to_bf16),
         cmocka_unit_test(test_a_frozen_weight_has_no_gradient_node),
         cmocka_unit_test(test_rows_beyond_the_live_count_take_no_part),

@@ -268,7 +268,7 @@ static bool fill_product(op_trial *t)
 {
     if (t->variant.real == HONE_f64 && t->variant.kind) return false; // rounding has no derivative to compare with
     if (t->variant.live && t->variant.kind) return false;             // live rows are no other with bf16: time is better spent
-    t->args.attr.product = (hone_dtype[]){ HONE_f32, HONE_bf16, HONE_i8 }[t->variant.kind];
+    t->args.attr.product = (hone_dtype[]){ HONE_f32, HONE_bf16, HONE_int8 }[t->variant.kind];
     return true;
 }
 

@@ -74,14 +74,14 @@ static bool takes(hone_op op, bool output, int k, const hone_operand *operand)
 {
     const hone_dtype dtype = operand->dtype;
     if (dtype == HONE_f32 || dtype == HONE_i32) return true;
-    if (dtype != HONE_bf16 && (dtype != HONE_i8 || operand->form == HONE_FORM_PLAIN)) return false;
+    if (dtype != HONE_bf16 && (dtype != HONE_int8 || operand->form == HONE_FORM_PLAIN)) return false;
     if (op == HONE_OP_pack) return output || dtype == HONE_bf16;
     if (output || k != 1) return false;
     return op == HONE_OP_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob;
 }
 
 // The numbers that a form is of, or that a product is made in: f32 unless narrower.
-static hone_dtype numbers(hone_dtype dtype) { return dtype == HONE_bf16 || dtype == HONE_i8 ? dtype : HONE_f32; }
+static hone_dtype numbers(hone_dtype dtype) { return dtype == HONE_bf16 || dtype == HONE_int8 ? dtype : HONE_f32; }
 
 // Forms other than plain: each is read by the one product that it is made for.
 static bool takes_form(hone_op op, bool output, int k, hone_form form)

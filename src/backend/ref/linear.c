@@ -35,7 +35,7 @@ static double dot_of_integers(const line *x, const line *y, int64_t depth)
 // sum_k x[k] y[k] of the numbers that attribute `product` multiplies.
 static double dot(const hone_args *a, line x, line y, int64_t depth)
 {
-    if (a->attr.product == HONE_i8) return dot_of_integers(&x, &y, depth);
+    if (a->attr.product == HONE_int8) return dot_of_integers(&x, &y, depth);
     double sum = 0;
     for (int64_t k = 0; k < depth; k++) sum += factor(a, element(&x, k)) * factor(a, element(&y, k));
     return sum;

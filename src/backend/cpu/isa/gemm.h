@@ -72,17 +72,17 @@ typedef struct gemm_core {
 extern const gemm_core gemm_fma, gemm_fma_bf16, gemm_int8;
 V_INLINE const gemm_core *gemm_stream_core_of(hone_dtype product)
 {
-    return product == HONE_i8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma;
+    return product == HONE_int8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma;
 }
 #ifdef __AMX_BF16__
 #define gemm_amx ISA(hone_cpu_gemm_amx)
 #define gemm_amx_bf16 ISA(hone_cpu_gemm_amx_bf16)
 extern const gemm_core gemm_amx, gemm_amx_bf16;
-V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_i8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_amx_bf16 : &gemm_amx; }
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_int8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_amx_bf16 : &gemm_amx; }
 #elif defined __AVX512BF16__
 #define gemm_dot ISA(hone_cpu_gemm_dot)
 extern const gemm_core gemm_dot;
-V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_i8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_dot : &gemm_fma; }
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_int8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_dot : &gemm_fma; }
 #else
 V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return gemm_stream_core_of(product); }
 #endif

@@ -57,7 +57,7 @@ static int64_t form_depth(hone_form form, int64_t M, int64_t K) { return form ==
 
 size_t ISA(hone_cpu_form_bytes)(hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
-    if (dtype != HONE_f32 && dtype != HONE_bf16 && (dtype != HONE_i8 || form == HONE_FORM_PLAIN)) return 0; // integers need scales
+    if (dtype != HONE_f32 && dtype != HONE_bf16 && (dtype != HONE_int8 || form == HONE_FORM_PLAIN)) return 0; // integers need scales
     if (form == HONE_FORM_PLAIN) return (size_t)(M * K * bytes_of(dtype));
     return (size_t)(form_panels(form, M, K) * gemm_panel_bytes(core_of_form(form, dtype), form_depth(form, M, K)));
 }
