@@ -126,15 +126,22 @@ static hone_status push_all(hone_ids *out, const int32_t *ids, int64_t count)
     return HONE_OK;
 }
 
-hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *text, size_t size, int flags, hone_ids *out)
+static hone_status encode_with(hone_encoder *encoder, const char *text, size_t size, int flags, hone_ids *out)
 {
-    hone_encoder *encoder = borrow(tokenizer);
-    if (!encoder) return HONE_FAILED;
+    const hone_tokenizer *tokenizer = encoder->tokenizer;
     bool special = flags & HONE_ENCODE_SPECIAL;
     encoder->out = out;
     hone_status status = special ? push_all(out, tokenizer->prefix, tokenizer->n_prefix) : HONE_OK;
     if (!status) status = encode_text(encoder, text, size, flags);
     if (!status && special) status = push_all(out, tokenizer->suffix, tokenizer->n_suffix);
+    return status;
+}
+
+hone_status hone_tokenizer_encode(const hone_tokenizer *tokenizer, const char *text, size_t size, int flags, hone_ids *out)
+{
+    hone_encoder *encoder = borrow(tokenizer);
+    if (!encoder) return HONE_FAILED;
+    hone_status status = encode_with(encoder, text, size, flags, out);
     give_back(tokenizer, encoder);
     return status;
 }
@@ -169,17 +176,24 @@ hone_status hone_tokenizer_encode_many(const hone_tokenizer *tokenizer, int64_t 
     hone_status status = hone_cpu_threads(&threads);
     if (status) return status;
     char message[512] = ""; // messages are per thread: the failing one's comes back to the caller's
-    #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int64_t i = 0; i < n; i++) {
-        out[i].count = 0;
-        hone_status mine = hone_tokenizer_encode(tokenizer, text[i], size[i], flags, &out[i]);
-        if (mine) {
-            #pragma omp critical
-            if (!status) {
-                status = mine;
-                strncpy(message, hone_error(), sizeof message - 1);
+    #pragma omp parallel num_threads(threads)
+    {
+        // One encoder a thread: borrowed anew for each text, its cache would wander from core to core.
+        hone_encoder *encoder = borrow(tokenizer);
+        #pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < n; i++) {
+            hone_ids ids = { .data = out[i].data, .capacity = out[i].capacity }; // in out[] itself, neighbours would fight for a line
+            hone_status one = encoder ? encode_with(encoder, text[i], size[i], flags, &ids) : HONE_FAILED;
+            out[i] = ids;
+            if (one) {
+                #pragma omp critical
+                if (!status) {
+                    status = one;
+                    strncpy(message, hone_error(), sizeof message - 1);
+                }
             }
         }
+        if (encoder) give_back(tokenizer, encoder);
     }
     return status ? hone_fail("%s", message) : HONE_OK;
 }
