@@ -29,7 +29,7 @@ def torture(rng):
         texts.append(" ".join("a" + chr(c) for c in everything[first:first + 64]))
     for _ in range(150):  # pieces of all pools
         texts.append("".join("".join(chr(rng.choice(pool)) for _ in range(rng.randint(1, 6))) for pool in rng.sample(pools, 4)))
-    return texts
+    return texts + [" " * 100_000, "a" * 100_000, "7" * 100_000, "1234567890" * 10_000, "\r\n" * 50_000, "\u00e9" * 100_000]
 
 
 def load(path):
