@@ -102,21 +102,36 @@ static double page_cache_bytes(const char *folder)
     return bytes;
 }
 
-static void visit_memory(const char *folder, bool v2, void *context)
+static bool read_limit(const char *folder, bool v2, double *limit)
+{
+    return read_number(folder, v2 ? "memory.max" : "memory.limit_in_bytes", limit);
+}
+
+static void visit_limit(const char *folder, bool v2, void *context)
+{
+    double limit, *least = context;
+    if (read_limit(folder, v2, &limit) && limit < *least) *least = limit;
+}
+
+static void visit_room(const char *folder, bool v2, void *context)
 {
     double limit, used, *least = context;
-    if (!read_number(folder, v2 ? "memory.max" : "memory.limit_in_bytes", &limit)) return;
+    if (!read_limit(folder, v2, &limit)) return;
     if (!read_number(folder, v2 ? "memory.current" : "memory.usage_in_bytes", &used)) return;
     double room = limit - used + page_cache_bytes(folder);
     if (room < *least) *least = room < 0 ? 0 : room;
 }
 
-int64_t hone_cgroup_memory_free_bytes(void)
+// v1 says "no limit" by a number near 2^63.
+static int64_t least_memory(visit_fn visit)
 {
-    double least = 0x1p62; // v1 says "no limit" by a number near 2^63
-    visit_cgroups("memory", visit_memory, &least);
+    double least = 0x1p62;
+    visit_cgroups("memory", visit, &least);
     return least >= 0x1p62 ? INT64_MAX : (int64_t)least;
 }
+
+int64_t hone_cgroup_memory_limit_bytes(void) { return least_memory(visit_limit); }
+int64_t hone_cgroup_memory_free_bytes(void) { return least_memory(visit_room); }
 
 static void visit_cpu(const char *folder, bool v2, void *context)
 {

@@ -207,3 +207,9 @@ int64_t hone_memory_available_bytes(void)
     int64_t system = proc_bytes("/proc/meminfo", "MemAvailable"), group = hone_cgroup_memory_free_bytes();
     return system < group ? system : group;
 }
+
+int64_t hone_memory_limit_bytes(void)
+{
+    int64_t system = hone_memory_total_bytes(), group = hone_cgroup_memory_limit_bytes();
+    return system < group ? system : group;
+}

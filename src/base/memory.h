@@ -29,4 +29,5 @@ void hone_pages_free(void *pages, size_t bytes);
 int64_t hone_memory_resident_bytes(void);       // VmRSS of this process
 int64_t hone_memory_peak_bytes(void);           // VmHWM of this process
 int64_t hone_memory_total_bytes(void);          // MemTotal of this machine
+int64_t hone_memory_limit_bytes(void);          // MemTotal, or the cgroup's limit where that is less
 int64_t hone_memory_available_bytes(void);      // MemAvailable, bounded by the cgroup's limit

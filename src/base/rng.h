@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 typedef enum {            // purpose: one stream each; append only, the numbers are part of checkpoints' meaning
-    HONE_RNG_INIT = 1, HONE_RNG_ORDER = 2, HONE_RNG_SAMPLE = 3, HONE_RNG_SPLIT = 4, HONE_RNG_DROPOUT = 5, HONE_RNG_TEST = 6
+    HONE_RNG_INIT = 1, HONE_RNG_ORDER = 2, HONE_RNG_SAMPLE = 3, HONE_RNG_SPLIT = 4, HONE_RNG_DROPOUT = 5, HONE_RNG_TEST = 6, HONE_RNG_SEARCH = 7
 } hone_rng_purpose;
 
 // The bare generator: replaces the counter by its four random words.

@@ -292,14 +292,14 @@ hone_tid hone_pack(hone_graph *graph, hone_tid w, hone_form form, hone_dtype dty
     return hone_graph_add(graph, HONE_OP_pack, &(hone_attr){ .form = form, .dtype = dtype }, (hone_tid[]){ w }, NULL)->out[0];
 }
 
-static bool is_transient(const hone_graph *graph, hone_tid id)
+bool hone_is_transient(const hone_tensor *tensor)
 {
     static const bool persistent[] = {
 #define CLASS(name, persistent, title) persistent,
 #include "graph/classes.def"
 #undef CLASS
     };
-    return !persistent[hone_at(graph, id)->cls];
+    return !persistent[tensor->cls];
 }
 
 hone_status hone_graph_validate(const hone_graph *graph, const hone_program *program)
@@ -315,12 +315,12 @@ hone_status hone_graph_validate(const hone_graph *graph, const hone_program *pro
         hone_node_print(graph, node, text, sizeof text);
         if (hone_node_bind(graph, node, &binding)) goto out;
         for (int i = 0; i < node->n_in; i++)
-            if (node->in[i] != HONE_NONE && is_transient(graph, node->in[i]) && !written[node->in[i]]) {
+            if (node->in[i] != HONE_NONE && hone_is_transient(hone_at(graph, node->in[i])) && !written[node->in[i]]) {
                 hone_fail("%s node %lld %s reads %s before it is written", program->name, (long long)n, text, hone_at(graph, node->in[i])->name);
                 goto out;
             }
         for (int i = 0; i < node->n_out; i++) {
-            if (node->out[i] == HONE_NONE || !is_transient(graph, node->out[i])) continue;
+            if (node->out[i] == HONE_NONE || !hone_is_transient(hone_at(graph, node->out[i]))) continue;
             bool update = hone_op_get(node->op)->out[i].update;
             if (update != (written[node->out[i]] > 0)) {
                 hone_fail("%s node %lld %s: %s", program->name, (long long)n, text,

@@ -20,17 +20,9 @@ typedef struct {
     int64_t *last_reader;    // (n_tensor,) last node that reads or writes it, -1 none
 } planner;
 
-static bool persistent(const hone_tensor *tensor)
-{
-    static const bool is[] = {
-#define CLASS(name, persistent, title) persistent,
-#include "graph/classes.def"
-#undef CLASS
-    };
-    return is[tensor->cls];
-}
+static bool persistent(const hone_tensor *tensor) { return !hone_is_transient(tensor); }
 
-static size_t aligned(size_t bytes) { return (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN; }
+size_t hone_layout_align(size_t bytes) { return (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN; }
 
 static hone_tid storage_of(const hone_graph *graph, hone_tid id)
 {
@@ -38,7 +30,7 @@ static hone_tid storage_of(const hone_graph *graph, hone_tid id)
     return base == HONE_NONE ? id : base;
 }
 
-static size_t tensor_bytes(const hone_tensor *tensor, const hone_backend *backend, void *self)
+size_t hone_layout_tensor_bytes(const hone_tensor *tensor, const hone_backend *backend, void *self)
 {
     size_t plain = (size_t)hone_tensor_count(tensor) * hone_dtype_bytes(tensor->dtype);
     if (tensor->form == HONE_FORM_PLAIN) return plain;
@@ -79,7 +71,7 @@ static size_t place_class(const hone_graph *graph, hone_layout *layout, int cls,
         const hone_tensor *tensor = hone_at(graph, id);
         if ((int)tensor->cls != cls || !persistent(tensor) || tensor->base != HONE_NONE) continue;
         layout->offset[id] = at + bytes;
-        bytes += aligned(layout->bytes[id]);
+        bytes += hone_layout_align(layout->bytes[id]);
     }
     return bytes;
 }
@@ -110,7 +102,7 @@ static hone_status new_block(planner *p, int64_t birth, int64_t death, size_t by
 {
     if (hone_grow(&p->block, p->n_block, &p->capacity, sizeof *p->block)) return HONE_FAILED;
     *index = p->n_block;
-    p->block[p->n_block++] = (block){ .birth = birth, .death = death, .bytes = aligned(bytes) };
+    p->block[p->n_block++] = (block){ .birth = birth, .death = death, .bytes = hone_layout_align(bytes) };
     return HONE_OK;
 }
 
@@ -242,7 +234,7 @@ static void account_peak(planner *p, int which)
     }
     layout->peak_program = which;
     layout->peak_node = at;
-    layout->workspace_peak_bytes = aligned(layout->workspace_bytes[which][at]);
+    layout->workspace_peak_bytes = hone_layout_align(layout->workspace_bytes[which][at]);
     for (int cls = 0; cls < HONE_CLASS_COUNT; cls++) {
         hone_tensor like = { .cls = (hone_class)cls };
         if (!persistent(&like)) layout->class_bytes[cls] = 0;
@@ -301,7 +293,7 @@ hone_status hone_layout_plan(const hone_graph *graph, const hone_backend *backen
     if (!layout->offset || !layout->bytes) goto fail;
     for (hone_tid id = 0; id < graph->n_tensor; id++) {
         layout->offset[id] = HONE_NOWHERE;
-        layout->bytes[id] = tensor_bytes(hone_at(graph, id), backend, self);
+        layout->bytes[id] = hone_layout_tensor_bytes(hone_at(graph, id), backend, self);
     }
     place_persistent(graph, layout);
     size_t largest = 0;

@@ -1,6 +1,6 @@
 // pass.h: the passes that every run uses, in their order. A pass rewrites one program of the graph.
 //
-//     model builder -> grad -> precision -> recompute -> forms -> layout
+//     model builder -> grad -> precision -> forms -> recompute -> layout
 #pragma once
 #include "graph/graph.h"
 
@@ -14,12 +14,13 @@ hone_status hone_pass_grad(hone_graph *graph, hone_tid **grad_of);
 // The gradient tensor of a parameter, or HONE_NONE ("grad.<name>").
 hone_tid hone_grad_of_param(const hone_graph *graph, hone_tid param);
 
-// Activation checkpointing (Chen et al. 2016): each output of a forward node chosen by `drop` that the backward reads is
-// recomputed: the node is cloned (with what it needs, if that is dropped as well) just before the first backward reader,
-// and backward readers read the clone's outputs. Bit-identical: the clone runs the same kernel on the same rows.
-typedef bool (*hone_drop_fn)(const hone_graph *graph, const hone_node *node, void *context);
-hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_drop_fn drop, void *context);
-bool hone_drop_cheap(const hone_graph *graph, const hone_node *node, void *unused); // HONE_CHEAP ops: always worth it
+// Activation checkpointing (Chen et al. 2016): of the forward nodes whose outputs the backward reads, those chosen by `drop`
+// run again just before the first backward reader, with what they need (recompute.h). Bit-identical: the clone runs the
+// same kernel on the same rows. After forms, so that a clone's weight is packed again at its use. budget.h chooses by bytes.
+typedef bool (*hone_drop_fn)(const hone_graph *graph, const hone_program *program, const hone_node *node);
+hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_drop_fn drop);
+bool hone_drop_cheap(const hone_graph *graph, const hone_program *program, const hone_node *node);  // HONE_CHEAP ops: always worth it
+bool hone_drop_blocks(const hone_graph *graph, const hone_program *program, const hone_node *node); // and all of a block but its output
 
 // Matrix products of the program in `product` (f32, bf16, int8): operands are rounded, sums are f32. (Micikevicius et al. 2018;
 // bf16 needs no loss scaling: Kalamkar et al. 2019.) int8: quantised as quantize.h says; the head, whose probabilities need

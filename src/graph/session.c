@@ -27,23 +27,29 @@ static hone_status check_supported(const hone_session *session, const hone_progr
     return HONE_OK;
 }
 
+hone_status hone_session_replan(hone_session *session)
+{
+    hone_layout_release(&session->layout);
+    for (int i = 0; i < session->graph->n_program; i++)
+        if (check_supported(session, &session->graph->program[i])) return HONE_FAILED;
+    return hone_layout_plan(session->graph, session->backend, session->self, &session->options, &session->layout);
+}
+
 hone_status hone_session_plan(hone_session *session, hone_graph *graph, const hone_session_options *options)
 {
     static const hone_session_options defaults;
     if (!options) options = &defaults;
     hone_backend_options hardware = options->hardware;
-    *session = (hone_session){ .graph = graph, .poison = options->poison };
+    *session = (hone_session){ .graph = graph, .options = options->layout, .poison = options->poison };
     if (graph->failed) return hone_fail("out of memory while the graph was built");
     if (hardware.threads <= 0 && hone_cpu_threads(&hardware.threads)) return HONE_FAILED;
     if (hone_backend_find(options->backend ? options->backend : "cpu", &session->backend)) return HONE_FAILED;
     if (session->backend->open(&hardware, &session->self)) return HONE_FAILED;
-    for (int i = 0; i < graph->n_program; i++)
-        if (check_supported(session, &graph->program[i])) goto fail;
-    if (hone_layout_plan(graph, session->backend, session->self, &options->layout, &session->layout)) goto fail;
+    if (hone_session_replan(session)) {
+        hone_session_close(session);
+        return HONE_FAILED;
+    }
     return HONE_OK;
-fail:
-    hone_session_close(session);
-    return HONE_FAILED;
 }
 
 static void *place(const hone_session *session, hone_tid id)

@@ -6,6 +6,7 @@ typedef struct hone_session {
     hone_graph *graph;                 // borrowed
     const hone_backend *backend;
     void *self;                        // the backend's
+    hone_layout_options options;
     hone_layout layout;
     uint8_t *arena;
     hone_args *args[8];                // per program: (count,) operands resolved to pointers
@@ -23,6 +24,7 @@ typedef struct hone_session_options {
 
 // Plans only: arena stays NULL (hone plan, and the check against available memory before a run).
 hone_status hone_session_plan(hone_session *session, hone_graph *graph, const hone_session_options *options);
+hone_status hone_session_replan(hone_session *session);      // programs were rewritten since: their layout anew
 hone_status hone_session_allocate(hone_session *session);    // after plan: the arena, zeroed and resident
 hone_status hone_session_open(hone_session *session, hone_graph *graph, const hone_session_options *options); // both
 void hone_session_release_arena(hone_session *session);      // back to what plan left; NULL arena is fine

@@ -144,15 +144,19 @@ void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_t
     make_output(&b, io->logprob, "logprob");
 }
 
-hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
+hone_status hone_model_build_stored(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
 {
     hone_graph *graph = model->graph;
     hone_model_build_forward(model, rows, T, io);
     hone_status status = hone_pass_grad(graph, NULL);
     hone_pass_precision(graph->now, model->product);
-    if (!status) status = hone_pass_recompute(graph, graph->now, hone_drop_cheap, NULL);
-    if (!status) status = hone_pass_forms(graph, graph->now, HONE_FORMS_AT_USE);
-    return status;
+    return status ? status : hone_pass_forms(graph, graph->now, HONE_FORMS_AT_USE);
+}
+
+hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
+{
+    hone_status status = hone_model_build_stored(model, rows, T, io);
+    return status ? status : hone_pass_recompute(model->graph, model->graph->now, hone_drop_cheap);
 }
 
 hone_status hone_model_build_score(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)

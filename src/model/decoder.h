@@ -50,7 +50,9 @@ typedef struct hone_train_io {
 } hone_train_io;
 // Program "micro", its forward alone: what passes start from.
 void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_train_io *io);
-// Program "micro": forward, backward (hone_pass_grad), cheap recompute, forms at use.
+// Program "micro": forward, backward (hone_pass_grad), forms at use; every activation that the backward reads is stored.
+hone_status hone_model_build_stored(hone_model *model, int64_t rows, int64_t T, hone_train_io *io);
+// The same, recomputing what is cheap.
 hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io);
 // Program "score": same inputs (target = ids to score; no weight) and same kernels on the same rows: logprobs bit-identical.
 hone_status hone_model_build_score(hone_model *model, int64_t rows, int64_t T, hone_train_io *io);

@@ -1,5 +1,5 @@
 // job.c: from a recipe to a planned session (see job.h).
-#include "plan/job.h"
+#include "plan/fit.h"
 #include "base/file.h"
 #include <inttypes.h>
 #include <math.h>
@@ -279,7 +279,7 @@ static hone_status build_programs(hone_job *job)
     hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
     job->model.product = hone_job_product(r);
     job->model.zero_outputs = r->zero_init_outputs;
-    if (!status) status = hone_model_build_micro(&job->model, job->rows, job->T, &job->micro);
+    if (!status) status = hone_model_build_stored(&job->model, job->rows, job->T, &job->micro);
     job->optim = (hone_optim_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
                                        .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm,
                                        .muon = r->optimizer == HONE_optimizer_muon, .muon_rate = r->muon_learning_rate / r->learning_rate,
@@ -289,7 +289,8 @@ static hone_status build_programs(hone_job *job)
     if (!status && job->n_prompt > 0) status = build_decode(job);
     if (status) return status;
     hone_session_options options = { .backend = r->backend, .hardware = { .threads = (int)r->threads } };
-    return hone_session_plan(&job->session, job->graph, &options);
+    status = hone_session_plan(&job->session, job->graph, &options);
+    return status ? status : hone_job_fit(job);
 }
 
 hone_status hone_job_open_data(hone_job *job, const hone_recipe *recipe)

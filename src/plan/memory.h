@@ -6,7 +6,7 @@
 //
 // The process keeps to it: tests compare with VmHWM.
 #pragma once
-#include "plan/job.h"
+#include "plan/fit.h"
 
 enum { HONE_PARAM_GROUPS = 5 };
 
@@ -19,9 +19,12 @@ typedef struct hone_plan {
     int64_t arena_bytes, base_bytes, late_bytes, process_bytes;
     const char *peak_program; int64_t peak_node;
     double flops_per_token;
+    hone_recompute_price recompute;
 } hone_plan;
 extern const char *const hone_param_group_name[HONE_PARAM_GROUPS];
 
+// What a run allocates on top of the arena.
+int64_t hone_plan_late_bytes(const hone_job *job);
 hone_status hone_plan_make(const hone_job *job, hone_plan *plan);
 void hone_plan_release(hone_plan *plan);
 hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out);    // the table

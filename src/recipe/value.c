@@ -19,7 +19,7 @@ static bool parse_number(const char *text, double *value, const char **rest)
     return true;
 }
 
-// A number with a unit behind it: "512MiB", "1.5h", "90".
+// A number with a unit behind it: "512MiB", "1.5h", "90"; "50%" is a share of this machine's memory.
 static bool parse_unit(const char *text, hone_key_type type, double *value)
 {
     static const struct { const char *name; hone_key_type type; double factor; } unit[] = {
@@ -31,6 +31,7 @@ static bool parse_unit(const char *text, hone_key_type type, double *value)
     };
     const char *rest;
     if (!parse_number(text, value, &rest)) return false;
+    if (type == HONE_TYPE_bytes && strcmp(rest, "%") == 0) { *value = floor(*value / 100 * (double)hone_memory_limit_bytes()); return true; }
     for (size_t i = 0; i < sizeof unit / sizeof *unit; i++)
         if (unit[i].type == type && strcmp(rest, unit[i].name) == 0) { *value *= unit[i].factor; return true; }
     return false;
@@ -117,7 +118,7 @@ hone_status hone_value_set(hone_recipe *recipe, const hone_key *key, const char 
     case HONE_TYPE_bytes: case HONE_TYPE_time:
         if (!parse_unit(text, key->type, &number))
             return hone_fail("%s: '%s' is not a %s", key->name, text,
-                             key->type == HONE_TYPE_bytes ? "size in bytes (such as 512MiB or 4GB)" : "time (such as 90s, 5m or 1.5h)");
+                             key->type == HONE_TYPE_bytes ? "size in bytes (such as 512MiB, 4GB or 50%)" : "time (such as 90s, 5m or 1.5h)");
         if (!in_range(key->range, number)) return fail_range(key, text);
         if (key->type == HONE_TYPE_time) *(double *)at = number;
         else if (number < 9e18) *(int64_t *)at = (int64_t)number;

@@ -154,6 +154,19 @@ static void test_no_two_living_tensors_share_bytes(void **state)
     }
 }
 
+static void test_no_two_living_tensors_share_bytes_where_much_is_recomputed(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        hone_config config = rig_config(kind);
+        rig r;
+        rig_micro_within(&r, &config, 2, 37, NULL, kind % 2 ? 1 : 0.6);
+        rig_start(&r, NULL);
+        check_places(r.graph, &r.session.layout, 0);
+        rig_close(&r);
+    }
+}
+
 static void test_the_validator_finds_a_clash(void **state)
 {
     (void)state;
@@ -321,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_two_living_tensors_share_bytes),
+        cmocka_unit_test(test_no_two_living_tensors_share_bytes_where_much_is_recomputed),
         cmocka_unit_test(test_the_validator_finds_a_clash),
         cmocka_unit_test(test_caches_are_kept_and_lie_where_training_works),
         cmocka_unit_test(test_no_reuse_and_poison_change_no_bit),

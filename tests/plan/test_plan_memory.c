@@ -21,6 +21,8 @@ static const size_case cases[] = {
                                "gradient_accumulation_steps=3" } },
     { "large data", false, { "model.hidden_size=192", "model.num_hidden_layers=4", "per_device_train_batch_size=16", "dataset=DATA" } },
     { "large vocabulary", false, { "model.vocab_size=30000", "model.hidden_size=192", "cutoff_len=128", "per_device_train_batch_size=2" } },
+    { "per block", false, { "per_device_train_batch_size=48", "cutoff_len=64", "model.hidden_size=96", "model.num_hidden_layers=6", "gradient_checkpointing=true" } },
+    { "within 64 MiB", false, { "per_device_train_batch_size=48", "cutoff_len=64", "model.hidden_size=96", "model.num_hidden_layers=6", "memory=64MiB" } },
     { "llama 15M", true, { "model.vocab_size=8192", "model.hidden_size=384", "model.intermediate_size=1024", "model.num_hidden_layers=6",
                            "model.num_attention_heads=6", "model.num_key_value_heads=6", "cutoff_len=256", "per_device_train_batch_size=16" } },
     { "llama 42M", true, { "model.vocab_size=16384", "model.hidden_size=512", "model.intermediate_size=1376", "model.num_hidden_layers=8",

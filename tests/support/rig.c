@@ -47,6 +47,35 @@ void rig_micro(rig *r, const hone_config *config, int64_t rows, int64_t T)
     assert_int_equal(hone_model_build_micro(&r->model, rows, T, &r->io), HONE_OK);
 }
 
+void rig_micro_within(rig *r, const hone_config *config, int64_t rows, int64_t T, const hone_session_options *options, double tight)
+{
+    *r = (rig){ .graph = hone_graph_new() };
+    assert_non_null(r->graph);
+    assert_int_equal(hone_model_declare(&r->model, r->graph, config), HONE_OK);
+    assert_int_equal(hone_model_build_stored(&r->model, rows, T, &r->io), HONE_OK);
+    hone_program *micro = r->graph->now, built = *micro;
+    double *cost = hone_alloc((size_t)built.count, sizeof *cost);
+    for (int64_t n = 0; n < built.count; n++) cost[n] = hone_node_work(r->graph, &built.node[n]);
+    hone_session session;
+    hone_recompute recompute;
+    hone_budget *budget;
+    assert_int_equal(hone_session_plan(&session, r->graph, options), HONE_OK);
+    assert_int_equal(hone_recompute_open(&recompute, r->graph, &built), HONE_OK);
+    hone_recompute_choose(&recompute, hone_drop_cheap);
+    assert_int_equal(hone_budget_open(&budget, &recompute, session.backend, session.self, cost), HONE_OK);
+    size_t whole = hone_budget_peak(budget);
+    assert_false(hone_budget_choose(budget, 0));
+    size_t least = hone_budget_peak(budget);
+    assert_true(hone_budget_choose(budget, whole - (size_t)(tight * (double)(whole - least))));
+    hone_recompute_order(&recompute);
+    assert_int_equal(hone_recompute_apply(&recompute, r->graph, micro), HONE_OK);
+    hone_budget_close(budget);
+    hone_recompute_close(&recompute);
+    hone_session_close(&session);
+    hone_free(built.node);
+    hone_free(cost);
+}
+
 void *rig_place(void *r, hone_tid id) { return hone_session_data(&((rig *)r)->session, id); }
 
 void *rig_named(rig *r, const char *name)

@@ -1,0 +1,19 @@
+// fit.h: which activations of program micro are stored, as the recipe's keys memory and gradient_checkpointing have it.
+//
+//     neither                   what is as cheap to compute as to read is recomputed
+//     gradient_checkpointing    all of a block but its output
+//     memory                    the cheapest set with which the whole process fits (graph/budget.h)
+//
+// The simulated peak that budget.h keeps to knows no gaps between places. So the arena is planned with each choice, and
+// where it is too large the choice is made again for as many bytes less.
+#pragma once
+#include "plan/job.h"
+
+// After the session was planned with everything stored; plans it anew. Where no choice fits: an error with the table of the
+// smallest plan, and the value of `memory` that would do.
+hone_status hone_job_fit(hone_job *job);
+
+// What recomputation costs a run of micro, as shares of what micro costs without: FLOPs of the matrix products, and work
+// (hone_node_work: attention and memory traffic counted in).
+typedef struct hone_recompute_price { int64_t node[HONE_OP_COUNT], nodes; double flops_share, work_share; } hone_recompute_price;
+void hone_job_price_recompute(const hone_job *job, hone_recompute_price *price);
