@@ -22,6 +22,7 @@ static hone_status finish(hone_forecast *f, const hone_speed *speed)
     if (!hone_speed_known(speed)) return HONE_OK;
     f->measured_s = speed->measured_s;
     f->paced = true;
+    f->recompute_s = (double)f->job->accumulation * hone_speed_recompute_s(speed);
     pace_here(speed, &f->plan, &f->pace);
     return hone_cost_make(f->job, &f->plan, &f->pace, &f->cost);
 }

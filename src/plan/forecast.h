@@ -13,6 +13,7 @@ typedef struct hone_forecast {
     bool paced;                     // speed is known: pace and cost are filled in
     double peak_flops;              // of this machine, measured; 0 unknown
     double measured_s;              // how long measuring took now, 0: it came from the cache
+    double recompute_s;             // of a step: activations made a second time
     hone_pace pace;
     hone_cost cost;
 } hone_forecast;

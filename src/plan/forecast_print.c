@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { ROW_MODEL, ROW_STEP, ROW_MEMORY, ROW_FITS, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
-static const char *const title[ROWS] = { "model", "step", "memory", "fits", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
+enum { ROW_MODEL, ROW_STEP, ROW_MEMORY, ROW_FITS, ROW_RECOMPUTE, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
+static const char *const title[ROWS] = { "model", "step", "memory", "fits", "again", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
 enum { WIDTH = 14 };
 
 typedef struct { char value[64], note[256]; } cell;
@@ -43,6 +43,16 @@ static void fill_memory(const hone_forecast *f, cell *memory, cell *fits)
     if (f->fits) return;
     value(fits, "no");
     note(fits, "%s; lower per_device_train_batch_size, cutoff_len or the model's sizes", by_recipe ? "max_memory is less" : "the machine has less");
+}
+
+// The price of the memory: what runs a second time.
+static void fill_recompute(const hone_forecast *f, cell *c)
+{
+    const hone_recompute_price *price = &f->plan.recompute;
+    if (f->job->recipe->memory == 0 && !f->job->recipe->gradient_checkpointing) return;
+    if (f->recompute_s > 0) value(c, "%.1f %%", 100 * f->recompute_s / f->pace.step_s);
+    else value(c, "%.1f %%", 100 * price->work_share / (1 + price->work_share));
+    note(c, "of the step, activations recomputed: %" PRId64 " nodes, %.1f %% more FLOPs", price->nodes, 100 * price->flops_share);
 }
 
 static void fill_speed(const hone_forecast *f, cell *c)
@@ -116,6 +126,7 @@ static void fill(const hone_forecast *f, cell *row)
     if (chips > 1) note(&row[ROW_STEP], "%" PRId64 " chips x ", chips);
     note(&row[ROW_STEP], "%" PRId64 " x %" PRId64 " rows of %" PRId64, job->accumulation, job->rows, job->T);
     fill_memory(f, &row[ROW_MEMORY], &row[ROW_FITS]);
+    fill_recompute(f, &row[ROW_RECOMPUTE]);
     fill_speed(f, &row[ROW_SPEED]);
     fill_run(f, &row[ROW_RUN]);
     fill_time(f, &row[ROW_TIME]);

@@ -105,13 +105,14 @@ void hone_speed_close(hone_speed *speed)
     *speed = (hone_speed){ 0 };
 }
 
-double hone_speed_program_s(const hone_speed *speed, const char *name)
+static double sum_nodes(const hone_speed *speed, const char *name, bool again_only)
 {
     const hone_graph *graph = speed->job->graph;
     double sum = 0;
     for (int p = 0; p < graph->n_program; p++) {
         if (strcmp(graph->program[p].name, name) || !speed->kind_of[p]) continue;
         for (int64_t n = 0; n < graph->program[p].count; n++) {
+            if (again_only && graph->program[p].node[n].phase != HONE_PHASE_RECOMPUTE) continue;
             double seconds = speed->kind[speed->kind_of[p][n]].seconds;
             sum += seconds > 0 ? seconds : NAN;
         }
@@ -119,6 +120,8 @@ double hone_speed_program_s(const hone_speed *speed, const char *name)
     return sum;
 }
 
+double hone_speed_program_s(const hone_speed *speed, const char *name) { return sum_nodes(speed, name, false); }
+double hone_speed_recompute_s(const hone_speed *speed) { return sum_nodes(speed, "micro", true); }
 bool hone_speed_known(const hone_speed *speed) { return hone_speed_step_s(speed) + hone_speed_program_s(speed, "score") > 0; }
 
 double hone_speed_step_s(const hone_speed *speed)

@@ -29,6 +29,7 @@ hone_status hone_speed_open(hone_speed *speed, hone_job *job);
 void hone_speed_close(hone_speed *speed);
 // One run of a program; NAN where a kind is not known, 0 where the job has no such program.
 double hone_speed_program_s(const hone_speed *speed, const char *program);
+double hone_speed_recompute_s(const hone_speed *speed); // of one run of micro: the nodes that run a second time
 double hone_speed_step_s(const hone_speed *speed);      // NAN where a kind is not known
 bool hone_speed_known(const hone_speed *speed);         // every kind of every program
 

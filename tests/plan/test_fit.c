@@ -1,8 +1,9 @@
 // test_fit.c: training within a given memory: what is planned fits, less memory costs more work, too little is refused with
 // the value that would do, and no choice changes a bit of what is trained.
-#include "base/file.h"
 #include "plan/memory.h"
+#include "support/check.h"
 #include "support/cmocka_all.h"
+#include "support/folder.h"
 #include "support/run_rig.h"
 #include "support/verb.h"
 
@@ -12,10 +13,7 @@ static int make_folder(void **state)
 {
     (void)state;
     folder = run_rig_folder();
-    hone_recipe recipe;
-    run_rig_recipe(&recipe, folder, "per_device_train_batch_size: 24\nmax_steps: 4\nsave_steps: 2\neval_tokens: 600\nrun_store: none\n");
-    hone_recipe_release(&recipe);
-    recipe_path = hone_path_join(folder, "recipe.yaml");
+    recipe_path = run_rig_recipe_file(folder, "per_device_train_batch_size: 24\nmax_steps: 4\nsave_steps: 2\neval_tokens: 600\nrun_store: none\n");
     return 0;
 }
 
@@ -63,8 +61,8 @@ static int64_t least_memory(void)
     assert_false(plan_within(8 << 20, &unused));
     const char *said = strstr(hone_error(), "the least is memory: ");
     assert_non_null(said);
-    assert_non_null(strstr(hone_error(), "memory=8388608\n"));     // where it was written
-    assert_non_null(strstr(hone_error(), "  recomputed "));        // and the table
+    assert_says(hone_error(), "memory=8388608\n");     // where it was written
+    assert_says(hone_error(), "  recomputed ");        // and the table
     return strtoll(said + strlen("the least is memory: "), NULL, 10) << 20;
 }
 
@@ -102,15 +100,6 @@ static void test_the_least_that_is_named_works_and_less_does_not(void **state)
     assert_false(plan_within(least - (12 << 20), &now));
 }
 
-static uint64_t hash_of(const char *out, int step, const char *name)
-{
-    uint64_t hash;
-    char *path = hone_format("%s/step-%d/%s", out, step, name);
-    if (hone_file_hash(path, &hash) != HONE_OK) fail_msg("%s", hone_error());
-    hone_free(path);
-    return hash;
-}
-
 // Three runs of four steps: storing all, within little memory, and the first one's second step gone on with per block.
 static void test_training_is_bit_identical_within_any_memory(void **state)
 {
@@ -130,10 +119,10 @@ static void test_training_is_bit_identical_within_any_memory(void **state)
         hone_free(text);
         for (int file = 0; file < 2; file++) {
             const char *name = file ? "optimizer.safetensors" : "model.safetensors";
-            assert_true(hash_of(out[i] + 11, 4, name) == hash_of(out[0] + 11, 4, name));
+            assert_true(test_hash("%s/run%d/step-4/%s", folder, i, name) == test_hash("%s/run0/step-4/%s", folder, name));
         }
     }
-    assert_false(hash_of(out[0] + 11, 2, "model.safetensors") == hash_of(out[0] + 11, 4, "model.safetensors"));
+    assert_false(test_hash("%s/run0/step-2/model.safetensors", folder) == test_hash("%s/run0/step-4/model.safetensors", folder));
     for (int i = 0; i < 3; i++) {
         hone_free(out[i]);
         hone_free(key[i]);
@@ -149,10 +138,10 @@ static void test_the_two_keys_exclude_each_other_and_shares_are_read(void **stat
     assert_int_equal(hone_recipe_load(&recipe, recipe_path, 2, (char *[]){ "memory=50%", "gradient_checkpointing=true" }), HONE_OK);
     assert_int_equal(recipe.memory, hone_memory_limit_bytes() / 2);
     assert_int_equal(hone_job_open(&job, &recipe), HONE_FAILED);
-    assert_non_null(strstr(hone_error(), "give one of the two"));
+    assert_says(hone_error(), "give one of the two");
     hone_recipe_release(&recipe);
     assert_int_equal(hone_recipe_load(&recipe, recipe_path, 1, (char *[]){ "memory=50 %%" }), HONE_FAILED);
-    assert_non_null(strstr(hone_error(), "512MiB, 4GB or 50%"));
+    assert_says(hone_error(), "512MiB, 4GB or 50%");
 }
 
 int main(void)
