@@ -22,6 +22,7 @@ typedef struct { hone_recipe recipe; hone_job job; hone_plan plan; hone_cost cos
 
 static void open_rig(rig *r, const char *more)
 {
+    *r = (rig){ 0 };
     run_rig_recipe(&r->recipe, folder, more);
     must(hone_job_open(&r->job, &r->recipe));
     must(hone_plan_make(&r->job, &r->plan));
