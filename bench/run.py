@@ -199,21 +199,24 @@ def gemm_worst(pairs):
     return worst["share"], worst["gflops"], worst["peak_gflops"]
 
 
-def generation(batch):
+def generation(batch, precision="f32"):
+    """f32 against f32; a lower precision against the peer's best of f32 and bf16."""
     def row(pairs):
         folder, _ = fixture("gpt2-124m")
         length, new = 32, 64
+        modes = ((),) if precision == "f32" else ((), ("--bf16",))
         with tempfile.NamedTemporaryFile("w", suffix=".jsonl", dir=WORK) as f:
             for b in range(batch):
                 f.write(json.dumps(dict(ids=[(b * 7919 + i * 104729) % 50257 for i in range(length)])) + "\n")
             f.flush()
             ours, theirs = [], []
             for _ in range(pairs):
-                out = run(HONE, "generate", folder, "--input", f.name, "--max-new-tokens", new, "--batch", batch, "--ignore-eos")
+                out = run(HONE, "generate", folder, "--input", f.name, "--max-new-tokens", new, "--batch", batch, "--ignore-eos",
+                          "--precision", precision)
                 seconds = re.search(r"prompt \d+ tokens ([\d.]+) s .* new \d+ tokens ([\d.]+) s", out.stderr)
                 ours.append(dict(rate=batch * new / (float(seconds[1]) + float(seconds[2]))))
-                theirs.append(dict(rate=peer("generate", "--model", folder, "--prompt-len", length, "--new", new, "--batch", batch,
-                                             "--steps", 3, "--threads", THREADS)["tokens_per_second"]))
+                theirs.append(dict(rate=max(peer("generate", "--model", folder, "--prompt-len", length, "--new", new, "--batch", batch,
+                                                 "--steps", 3, "--threads", THREADS, *mode)["tokens_per_second"] for mode in modes)))
         return median_ratio(ours, theirs, "rate")
     return row
 
@@ -401,6 +404,8 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst),
     ("generate-1", "greedy tokens/s, GPT-2 124M, batch 1, against the peer", 2.0, +1, generation(1)),
     ("generate-32", "greedy tokens/s, GPT-2 124M, batch 32, against the peer", 2.0, +1, generation(32)),
+    ("generate-int8-1", "the same, batch 1, --precision int8 against the peer's best of f32 and bf16", 4.0, +1, generation(1, "int8")),
+    ("generate-int8-32", "the same, batch 32", 4.0, +1, generation(32, "int8")),
     ("prepare-speed", "prepare end to end, exact duplicates removed, MB/s, against the encoder alone", 0.8, +1, prepare_speed),
     ("prepare-memory", "peak resident MiB of prepare on 2 GB of text", 300, -1, prepare_memory),
     ("near-duplicates", "MB/s of 1 GB, near duplicates removed and the rest tokenized", 20, +1, near_duplicates),

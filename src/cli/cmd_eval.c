@@ -1,7 +1,7 @@
 // cmd_eval.c: hone eval: loss, perplexity and bits per byte of a model on held-out text.
 #include "base/cpu.h"
 #include "base/json.h"
-#include "cli/args.h"
+#include "cli/model.h"
 #include "cli/verbs.h"
 #include "gen/evaluate.h"
 #include <inttypes.h>
@@ -44,13 +44,13 @@ static hone_status print(const char *model, const char *data, const hone_evaluat
 hone_status hone_cmd_eval(int argc, char **argv)
 {
     hone_evaluate_options how = { 0 };
-    const char *backend = NULL;
+    hone_cli_model model = { 0 };
     bool json = false, done;
     const hone_cli_option options[] = {
         { "data", HONE_CLI_TEXT, &how.data, "PATH", "prepared folder (its held-out split), .u16/.u32 token file, .jsonl of {\"text\"}, or a text file" },
         { "context", HONE_CLI_INT, &how.context, "N", "tokens a window (default 1024, or the model's positions)" },
         { "max-tokens", HONE_CLI_INT, &how.max_tokens, "N", "stop after about so many tokens (default 0: all)" },
-        { "backend", HONE_CLI_TEXT, &backend, "NAME", "cpu (default), ref, or the path of a shared object" },
+        HONE_CLI_MODEL_OPTIONS(model),
         { "json", HONE_CLI_FLAG, &json, NULL, "print one JSON object" }, { 0 } };
     const hone_cli_command command = { "eval", "MODEL --data PATH [options]",
         "Measures how well a model foretells text: loss, perplexity, bits per byte, each with its standard error over windows.\n"
@@ -69,8 +69,7 @@ hone_status hone_cmd_eval(int argc, char **argv)
     }
     hone_runner runner;
     hone_evaluation e = { 0 };
-    status = hone_runner_open(&runner, argv[0]);
-    runner.backend = backend;
+    status = hone_cli_open_model(&runner, argv[0], &model);
     if (!status) status = hone_evaluate(&runner, &how, &e);
     if (terminal && shown_s > 0) fprintf(stderr, "\r\033[K");
     if (!status) status = print(argv[0], how.data, &e, json);

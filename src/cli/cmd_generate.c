@@ -1,11 +1,10 @@
 // cmd_generate.c: hone generate: text from a model, streamed for one prompt, in order for a file of them.
 #include "base/cpu.h"
 #include "base/file.h"
-#include "cli/args.h"
+#include "cli/model.h"
 #include "gen/lines.h"
 #include "cli/verbs.h"
 #include "gen/generate.h"
-#include "gen/runner.h"
 #include "gen/stream.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +14,8 @@
 enum { DEFAULT_NEW = 256, DEFAULT_BATCH = 16, PREFILL_ROWS = 256 };
 
 typedef struct {
-    const char *prompt, *input, *backend;
+    const char *prompt, *input;
+    hone_cli_model model;
     hone_cli_texts stop;
     hone_sampling how;
     int64_t max_new, batch;      // 0: not given
@@ -199,15 +199,15 @@ static hone_status run(job *j, const char *folder)
     double start = hone_clock_s();
     hone_decode_io io;
     hone_generator generator;
-    if (hone_runner_open(&j->runner, folder)) return HONE_FAILED;
+    hone_status status = hone_cli_open_model(&j->runner, folder, &j->set->model);
+    if (status) return status;
     if (j->set->stop.count && hone_runner_need_tokenizer(&j->runner)) return HONE_FAILED;
     if (read_prompts(j) || make_requests(j) || build(j, &io)) return HONE_FAILED;
-    j->runner.backend = j->set->backend;
     if (hone_runner_start(&j->runner)) return HONE_FAILED;
     if (hone_generator_open(&generator, &j->runner.session, &j->runner.model, &io)) return HONE_FAILED;
     double ready = hone_clock_s() - start;
     if (j->set->prompt) print_text(j, j->set->prompt, strlen(j->set->prompt));
-    hone_status status = hone_generator_run(&generator, j->request, j->count,
+    status = hone_generator_run(&generator, j->request, j->count,
                                             &(hone_generate_hooks){ .token = on_token, .finish = on_finish, .context = j });
     if (!status) status = j->status;
     if (!status) print_speed(j, &generator.stats, ready);
@@ -245,7 +245,7 @@ hone_status hone_cmd_generate(int argc, char **argv)
         { "batch", HONE_CLI_INT, &s.batch, "N", "how many requests of --input run side by side (default 16)" },
         { "ignore-eos", HONE_CLI_FLAG, &s.ignore_eos, NULL, "goes on behind the end-of-text token" },
         { "logprobs", HONE_CLI_FLAG, &s.logprobs, NULL, "adds each new token's log-probability (JSON output)" },
-        { "backend", HONE_CLI_TEXT, &s.backend, "NAME", "cpu (default), ref, or the path of a shared object" },
+        HONE_CLI_MODEL_OPTIONS(s.model),
         { "json", HONE_CLI_FLAG, &s.json, NULL, "prints one JSON object instead of text" }, { 0 } };
     const hone_cli_command command = { "generate", "MODEL --prompt TEXT | --input FILE [options]",
         "Continues texts. MODEL is a Hugging Face folder. Text goes to standard output as it is made, speed to standard error.",

@@ -1,8 +1,7 @@
 // cmd_score.c: hone score: the log-probability of every token of given texts.
-#include "cli/args.h"
+#include "cli/model.h"
 #include "cli/verbs.h"
 #include "gen/lines.h"
-#include "gen/runner.h"
 #include "gen/score.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,17 +59,16 @@ static hone_status score_line(job *j, const hone_line *line)
     return ran ? print_rows(j, j->n_row - 1) : HONE_OK;
 }
 
-static hone_status run(job *j, const char *folder, const char *input, int64_t context, const char *backend)
+static hone_status run(job *j, const char *folder, const char *input, int64_t context, const hone_cli_model *model)
 {
     hone_lines lines;
     hone_train_io io;
     if (hone_lines_open(&lines, input)) return HONE_FAILED;
-    hone_status status = hone_runner_open(&j->runner, folder);
+    hone_status status = hone_cli_open_model(&j->runner, folder, model);
     if (!status) {
         int64_t positions = j->runner.model.config.max_positions;
         status = hone_model_build_score(&j->runner.model, 1, context < positions ? context : positions, &io);
     }
-    j->runner.backend = backend;
     if (!status) status = hone_runner_start(&j->runner);
     if (!status) status = hone_scorer_open(&j->scorer, &j->runner.session, &j->runner.model, &io);
     for (hone_line line; !status && hone_lines_next(&lines, &line, &status);) {
@@ -89,13 +87,14 @@ static hone_status run(job *j, const char *folder, const char *input, int64_t co
 
 hone_status hone_cmd_score(int argc, char **argv)
 {
-    const char *input = NULL, *backend = NULL;
+    const char *input = NULL;
+    hone_cli_model model = { 0 };
     int64_t context = DEFAULT_CONTEXT;
     bool done;
     const hone_cli_option options[] = {
         { "input", HONE_CLI_TEXT, &input, "FILE", "one JSON object a line: {\"text\"} or {\"ids\"}" },
         { "context", HONE_CLI_INT, &context, "N", "tokens a run (default 2048, or the model's positions); longer lines are refused" },
-        { "backend", HONE_CLI_TEXT, &backend, "NAME", "cpu (default), ref, or the path of a shared object" }, { 0 } };
+        HONE_CLI_MODEL_OPTIONS(model), { 0 } };
     const hone_cli_command command = { "score", "MODEL --input FILE [options]",
         "Prints for each line one JSON object {\"ids\", \"logprobs\"}, in the same order: logprobs[i] is the natural logarithm\n"
         "of the probability of ids[i] given the ids before it; the first is null. A text gets the tokens that the tokenizer\n"
@@ -107,7 +106,7 @@ hone_status hone_cmd_score(int argc, char **argv)
     if (!input) return hone_fail_usage("score: --input FILE is missing");
     if (context < 1) return hone_fail_usage("score: --context %" PRId64 ": must be 1 or more", context);
     job j = { 0 };
-    status = run(&j, argv[0], input, context, backend);
+    status = run(&j, argv[0], input, context, &model);
     for (int64_t i = 0; i < j.n_row; i++) {
         hone_free(j.row[i].ids.data);
         hone_free(j.row[i].logprob);

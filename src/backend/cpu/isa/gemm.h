@@ -65,27 +65,27 @@ typedef struct gemm_core {
     void (*tiles_of_columns)(void *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum);
 } gemm_core;
 
-// What multiplies f32 numbers, numbers rounded to bf16, and 8-bit integers, for many rows and for few (streamed).
+// What multiplies f32 numbers, numbers rounded to bf16, and 8-bit integers.
 #define gemm_fma ISA(hone_cpu_gemm_fma)
 #define gemm_fma_bf16 ISA(hone_cpu_gemm_fma_bf16)
-#define gemm_int8 ISA(hone_cpu_gemm_int8)
-extern const gemm_core gemm_fma, gemm_fma_bf16, gemm_int8;
-V_INLINE const gemm_core *gemm_stream_core_of(hone_dtype product)
-{
-    return product == HONE_int8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma;
-}
-#ifdef __AMX_BF16__
+#define gemm_dot ISA(hone_cpu_gemm_dot)
 #define gemm_amx ISA(hone_cpu_gemm_amx)
 #define gemm_amx_bf16 ISA(hone_cpu_gemm_amx_bf16)
-extern const gemm_core gemm_amx, gemm_amx_bf16;
-V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_int8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_amx_bf16 : &gemm_amx; }
+#define gemm_int8 ISA(hone_cpu_gemm_int8)
+extern const gemm_core gemm_fma, gemm_fma_bf16, gemm_dot, gemm_amx, gemm_amx_bf16, gemm_int8;
+V_INLINE const gemm_core *gemm_core_of(hone_dtype product)
+{
+    if (product == HONE_int8) return &gemm_int8;
+#ifdef __AMX_BF16__
+    return product == HONE_bf16 ? &gemm_amx_bf16 : &gemm_amx;
 #elif defined __AVX512BF16__
-#define gemm_dot ISA(hone_cpu_gemm_dot)
-extern const gemm_core gemm_dot;
-V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return product == HONE_int8 ? &gemm_int8 : product == HONE_bf16 ? &gemm_dot : &gemm_fma; }
+    return product == HONE_bf16 ? &gemm_dot : &gemm_fma;
 #else
-V_INLINE const gemm_core *gemm_core_of(hone_dtype product) { return gemm_stream_core_of(product); }
+    return product == HONE_bf16 ? &gemm_fma_bf16 : &gemm_fma;
 #endif
+}
+// The one whose panels have the least bytes: for few rows.
+V_INLINE const gemm_core *gemm_stream_core_of(hone_dtype product) { return product == HONE_f32 ? &gemm_fma : gemm_core_of(product); }
 
 V_INLINE int64_t gemm_tiles(const gemm_core *core, int64_t rows) { return divide_up(rows, core->rows); }
 // Tile i covers rows [gemm_tile_row(i), gemm_tile_row(i + 1)).

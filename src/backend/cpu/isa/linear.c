@@ -9,32 +9,31 @@
 // threads, before they share the products with it. Threads take tasks (a block of C each) from a common counter, so that a
 // core that is slow or disturbed takes fewer; results do not depend on who takes what.
 //
-// The best core multiplies, but for the streamed form: it has the least bytes, the panels of the multiply-add core, because
-// with few rows a weight's way from memory is all that counts. Where many rows meet it (a prompt), a better core makes panels
-// of its own from it.
+// The best core multiplies, but for the streamed form: it is of the core whose panels have the least bytes, because with few rows
+// a weight's way from memory is all that counts. Where many rows meet it (a prompt), a better core makes panels of its own from it.
 #include "backend/cpu/isa/gemm.h"
 
-enum { TASK_ROWS = 128, TASK_PANELS = 512 / NR, PANEL_BLOCK_BYTES = 4 << 20, MANY_ROWS = 64 };
+enum { TASK_ROWS = 128, TASK_PANELS = 512 / NR, COLS_A_ROW = 4, PANEL_BLOCK_BYTES = 4 << 20, MANY_ROWS = 64 };
 
 // How many threads a product pays for: a fork and join costs about as much as 100,000 fused products.
 static int product_threads(int threads, double products) { return (int)at_least(1, at_most(threads, (int64_t)(products / 1e5))); }
 
-// Cuts C into tasks of about TASK_ROWS x TASK_PANELS, smaller ones until each thread has eight; with `whole`, tasks take whole
-// rows of C (what was made of A for them is then used by all columns).
+// Cuts C into tasks of about TASK_ROWS x TASK_PANELS, smaller ones until each thread has eight. With `makes`, each task makes
+// tiles of A's rows for itself: it takes whole rows of C, or of few rows at least COLS_A_ROW times as many columns.
 typedef struct cut { int64_t tiles, panels, row_parts, col_parts; } cut;
 static int64_t task_tiles(const gemm_core *core) { return TASK_ROWS / core->rows; }
-static cut cut_tasks(const gemm_core *core, int64_t rows, int64_t panels, bool whole, int threads)
+static cut cut_tasks(const gemm_core *core, int64_t rows, int64_t panels, bool makes, int threads)
 {
-    const int64_t tiles = gemm_tiles(core, rows);
-    cut t = { tiles, panels, divide_up(tiles, task_tiles(core)), whole ? 1 : divide_up(panels, TASK_PANELS) };
+    const int64_t tiles = gemm_tiles(core, rows), most_cols = makes ? at_least(1, panels * NR / (COLS_A_ROW * rows)) : panels;
+    cut t = { tiles, panels, divide_up(tiles, task_tiles(core)), at_most(most_cols, divide_up(panels, TASK_PANELS)) };
     while (t.row_parts * t.col_parts < 8 * (int64_t)threads) {
-        const bool more_rows = t.row_parts < t.tiles, more_cols = !whole && t.col_parts < t.panels;
+        const bool more_rows = t.row_parts < t.tiles, more_cols = t.col_parts < most_cols;
         if (more_cols && (!more_rows || t.panels / t.col_parts * NR > t.tiles / t.row_parts * core->rows))
-            t.col_parts = at_most(2 * t.col_parts, t.panels);
+            t.col_parts = at_most(2 * t.col_parts, most_cols);
         else if (more_rows) t.row_parts = at_most(2 * t.row_parts, t.tiles);
         else break;
     }
-    if (whole) t.row_parts = at_most(t.tiles, round_up(t.row_parts, threads)); // equal cores end together
+    if (most_cols == 1) t.row_parts = at_most(t.tiles, round_up(t.row_parts, threads)); // equal cores end together
     return t;
 }
 static void run_task(const gemm_core *core, const gemm *g, const cut *t, int64_t task, int64_t first_panel)
