@@ -7,8 +7,9 @@
 //     forward   embed . . . . . . . . [layer 10] [layer 11] [head]        the last few nodes of each kind
 //     backward  [head] [layer 11] [layer 10] . . . . . . . .              the first few: of the layers that ran
 //
-// and where even that is too much, nodes run on a part of their token rows, all ops being linear in them. A kind takes the
-// median of its times: a neighbour's burst on a shared machine is left out.
+// and where even that is too much, nodes run on a part of their token rows, all ops being linear in them. Where that takes
+// more than MOST_S all the same, only kinds without a time run. A kind takes the median of its times: a neighbour's burst on a
+// shared machine is left out.
 #include "plan/speed.h"
 #include "base/cpu.h"
 #include "base/power.h"
@@ -121,8 +122,10 @@ static void time_program(timing *t, const char *name)
     const hone_graph *graph = t->job->graph;
     for (int p = 0; p < graph->n_program; p++) {
         if (strcmp(graph->program[p].name, name)) continue;
-        for (int64_t n = 0; n < graph->program[p].count; n++)
-            if (t->chosen[p][n]) time_node(t, p, n);
+        for (int64_t n = 0; n < graph->program[p].count; n++) {
+            bool known = t->of[t->speed->kind_of[p][n]].count > 0;
+            if (t->chosen[p][n] && !(known && t->spent_s > MOST_S)) time_node(t, p, n);
+        }
     }
 }
 
