@@ -117,20 +117,15 @@ def save_stall(shape):
     return row
 
 
-def planned_speed(shape, steps, **keys):
-    """How far the tokens/s that `hone plan` foretells, measured anew, lie off those of a run right behind it."""
+def planned_speed(shape, **keys):
+    """How far the run's tokens/s lie off those that hone plan foretells: in turn in one process (bench/bench_plan.c)."""
     def row(pairs):
-        planned, measured = [], []
-        for _ in range(2 * pairs):
-            with tempfile.TemporaryDirectory(dir=WORK) as out:
-                path = recipe_file(out, shape, steps, **keys)
-                planned.append(json.loads(run(HONE, "plan", "--measure", "--json", path).stdout)["tokens_per_second"])
-                run(HONE, "pretrain", path)
-                log = read_log(out)
-            end, steps_done = log[-1], [r for r in log if r["event"] == "step"]
-            measured.append(steps_done[-1]["tokens"] / end["seconds_in_steps"])
-        ours, theirs = statistics.median(measured), statistics.median(planned)
-        return abs(ours / theirs - 1), ours, theirs
+        program = os.path.join(BUILD, "bench_plan")
+        if not os.path.exists(program):
+            raise Skip("no build/bench_plan")
+        with tempfile.TemporaryDirectory(dir=WORK) as out:
+            r = json.loads(run(program, recipe_file(out, shape, 1000, **keys), 2 * pairs).stdout)
+        return abs(r["measured_to_planned"] - 1), r["measured"], r["planned"]
     return row
 
 
@@ -394,12 +389,12 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("bf16-speed-gpt2-124m", "training tokens/s, 4 x 512, precision: bf16, against the peer's best of f32 and bf16", 1.7, +1, speed("gpt2-124m", "bf16")),
     ("bf16-memory-gpt2-124m", "peak resident MiB of the same", 0.5, -1, memory("gpt2-124m", "bf16")),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
-    ("plan-speed-small", "planned tokens/s against the run's, how far off: 4 x 192, 8 x 256", 0.15, -1, planned_speed("llama-15m", 20, **SMALL)),
-    ("plan-speed-small-1", "the same on one thread", 0.15, -1, planned_speed("llama-15m", 20, threads=1, **SMALL)),
-    ("plan-speed-odd", "the same, 3 x 100, 2 x 3 x 100, two threads", 0.15, -1, planned_speed("llama-15m", 60, **ODD)),
-    ("plan-speed-llama-15m", "the same, 16 x 256, f32", 0.15, -1, planned_speed("llama-15m", 4)),
-    ("plan-speed-llama-15m-bf16", "the same, precision: bf16", 0.15, -1, planned_speed("llama-15m", 6, precision="bf16")),
-    ("plan-speed-gpt2-124m", "the same, GPT-2 124M, 4 x 512, f32", 0.15, -1, planned_speed("gpt2-124m", 3)),
+    ("plan-speed-small", "planned tokens/s against the run's, how far off: 4 x 192, 8 x 256", 0.15, -1, planned_speed("llama-15m", **SMALL)),
+    ("plan-speed-small-1", "the same on one thread", 0.15, -1, planned_speed("llama-15m", threads=1, **SMALL)),
+    ("plan-speed-odd", "the same, 3 x 100, 2 x 3 x 100, two threads", 0.15, -1, planned_speed("llama-15m", **ODD)),
+    ("plan-speed-llama-15m", "the same, 16 x 256, f32", 0.15, -1, planned_speed("llama-15m")),
+    ("plan-speed-llama-15m-bf16", "the same, precision: bf16", 0.15, -1, planned_speed("llama-15m", precision="bf16")),
+    ("plan-speed-gpt2-124m", "the same, GPT-2 124M, 4 x 512, f32", 0.15, -1, planned_speed("gpt2-124m")),
     ("gemm-weighted", "f32 GFLOP/s over the training shapes, share of the FMA peak", 0.85, +1, gemm_weighted),
     ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst),
     ("generate-1", "greedy tokens/s, GPT-2 124M, batch 1, against the peer", 2.0, +1, generation(1)),

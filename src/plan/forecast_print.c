@@ -194,28 +194,46 @@ hone_status hone_forecast_print(const hone_forecast *forecast, int count, hone_b
     return status ? status : print_roofline(forecast, out);
 }
 
-hone_status hone_forecast_json(const hone_forecast *f, json_t **out)
+// --- JSON --------------------------------------------------------------------------------------------------------------
+
+static void put(json_t *object, const char *key, json_t *value, bool *bad) { *bad |= json_object_set_new(object, key, value) != 0; }
+
+static void put_pace(json_t *out, const hone_forecast *f, bool *bad)
+{
+    put(out, "machine", json_string(f->machine ? f->machine->name : "this"), bad);
+    put(out, "chips", json_integer(f->pace.chips), bad);
+    put(out, "tokens_per_second", json_real(f->cost.tokens_per_s), bad);
+    put(out, "step_seconds", json_real(f->pace.step_s), bad);
+    put(out, "watts", json_real(f->pace.watts), bad);
+    put(out, "watts_from", json_string(f->pace.power), bad);
+    put(out, "checkpoint_bytes", json_integer(f->cost.checkpoint_bytes), bad);
+    put(out, "disk_bytes", json_integer(f->cost.disk_bytes), bad);
+}
+
+static void put_run(json_t *out, const hone_forecast *f, bool *bad)
 {
     const hone_cost *c = &f->cost;
+    put(out, "steps", json_integer(c->steps), bad);
+    put(out, "tokens", json_integer(c->tokens), bad);
+    put(out, "epochs", json_real(c->epochs), bad);
+    put(out, "seconds", json_real(c->total_s), bad);
+    put(out, "energy_kwh", json_real(c->energy_kwh), bad);
+    if (c->money > 0) put(out, "money", json_real(c->money), bad);
+    if (c->co2_g > 0) put(out, "co2_g", json_real(c->co2_g), bad);
+    json_t *sources = c->source_epochs ? json_object() : NULL;
+    for (int64_t i = 0; sources && i < f->job->train.n_sources; i++) put(sources, f->job->train.source[i].name, json_real(c->source_epochs[i]), bad);
+    if (sources) put(out, "epochs_by_source", sources, bad);
+}
+
+hone_status hone_forecast_json(const hone_forecast *f, json_t **out)
+{
+    bool bad = false;
     hone_status status = hone_plan_json(&f->plan, out);
     if (status) return status;
-    json_t *more = json_pack("{s:b, s:I, s:I}", "fits", f->fits, "checkpoint_bytes", (json_int_t)c->checkpoint_bytes, "disk_bytes", (json_int_t)c->disk_bytes);
-    json_t *paced = f->paced ? json_pack("{s:s, s:I, s:f, s:f, s:f, s:s}", "machine", f->machine ? f->machine->name : "this", "chips", (json_int_t)f->pace.chips,
-                                         "tokens_per_second", c->tokens_per_s, "step_seconds", f->pace.step_s, "watts", f->pace.watts, "watts_from", f->pace.power)
-                             : json_object();
-    json_t *whole = c->steps > 0 ? json_pack("{s:I, s:I, s:f, s:f, s:f}", "steps", (json_int_t)c->steps, "tokens", (json_int_t)c->tokens, "epochs", c->epochs,
-                                             "seconds", c->total_s, "energy_kwh", c->energy_kwh) : json_object();
-    bool bad = !more || !paced || !whole || json_object_update(*out, more) || json_object_update(*out, paced) || json_object_update(*out, whole);
-    if (!bad && c->money > 0) bad |= json_object_set_new(*out, "money", json_real(c->money)) != 0;
-    if (!bad && c->co2_g > 0) bad |= json_object_set_new(*out, "co2_g", json_real(c->co2_g)) != 0;
-    if (!bad && f->peak_flops > 0) bad |= json_object_set_new(*out, "peak_flops_per_second", json_real(f->peak_flops)) != 0;
-    json_t *sources = c->source_epochs && !bad ? json_object() : NULL;
-    for (int64_t i = 0; sources && i < f->job->train.n_sources; i++)
-        bad |= json_object_set_new(sources, f->job->train.source[i].name, json_real(c->source_epochs[i])) != 0;
-    if (sources) bad |= json_object_set_new(*out, "epochs_by_source", sources) != 0;
-    json_decref(more);
-    json_decref(paced);
-    json_decref(whole);
+    put(*out, "fits", json_boolean(f->fits), &bad);
+    if (f->peak_flops > 0) put(*out, "peak_flops_per_second", json_real(f->peak_flops), &bad);
+    if (f->paced) put_pace(*out, f, &bad);
+    if (f->cost.steps > 0) put_run(*out, f, &bad);
     if (!bad) return HONE_OK;
     json_decref(*out);
     *out = NULL;

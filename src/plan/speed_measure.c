@@ -8,25 +8,25 @@
 //     backward  [head] [layer 11] [layer 10] . . . . . . . .              the first few: of the layers that ran
 //
 // and where even that is too much, nodes run on a part of their token rows, all ops being linear in them. Where that takes
-// more than MOST_S all the same, only kinds without a time run. A kind takes the median of its times: a neighbour's burst on a
-// shared machine is left out.
+// more than MOST_S all the same, only kinds without a time run. A kind takes the mean of its times, the first pass left out
+// where there are others: on a busy machine single nodes wait a hundred times as long as they compute, and so they will in the
+// run; medians foretold 16 times too much there.
 #include "plan/speed.h"
 #include "base/cpu.h"
 #include "base/power.h"
 #include "plan/peak.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const double BUDGET_S = 2, QUICK_S = 0.3, MOST_S = 5, LIKELY_SHARE = 0.3;   // of the peak, for the effort alone
-enum { KEEP = 31, FEW = 3, MOST_PASSES = 100, QUICK_BYTES = 256 << 20 };
+enum { FEW = 3, MOST_PASSES = 100, QUICK_BYTES = 256 << 20 };
 
-typedef struct { double seconds[KEEP]; int64_t count; } samples;
+typedef struct { double seconds; int64_t count; } tally;
 
 typedef struct {
     hone_speed *speed;
     hone_job *job;
-    samples *of;            // (n_kind,)
+    tally *of;              // (n_kind,)
     bool *chosen[8];        // per program (count,)
     int64_t few;            // nodes of a kind in each half of a program
     int32_t live;           // token rows that nodes run on
@@ -104,16 +104,21 @@ static double cut_rows(const timing *t, hone_args *args)
     return any ? (double)N / (double)t->live : 1;
 }
 
+static void note(timing *t, int32_t kind, double seconds)
+{
+    t->of[kind].seconds += seconds;
+    t->of[kind].count++;
+}
+
 static void time_node(timing *t, int which, int64_t n)
 {
     hone_session *s = &t->job->session;
     hone_args args = s->args[which][n];
-    samples *to = &t->of[t->speed->kind_of[which][n]];
     double scale = t->live < t->job->micro.N ? cut_rows(t, &args) : 1, start = hone_clock_s();
     s->backend->run(s->self, &args, s->handle[which][n], s->graph->program[which].node[n].stream);
     if (s->backend->synchronize) s->backend->synchronize(s->self);
     double seconds = hone_clock_s() - start;
-    to->seconds[to->count++ % KEEP] = seconds * scale;
+    note(t, t->speed->kind_of[which][n], seconds * scale);
     t->spent_s += seconds;
 }
 
@@ -144,7 +149,6 @@ static hone_status read_rows(timing *t, const hone_train_io *io, float *weight)
 static hone_status fill_micro(timing *t)
 {
     hone_job *job = t->job;
-    samples *to = &t->of[t->speed->rows_kind];
     int64_t row = job->train.now.row;
     float *weight = data(t, job->micro.weight);
     hone_batch counted = { 0 };
@@ -153,7 +157,7 @@ static hone_status fill_micro(timing *t)
     hone_mixture_seek(&job->train, row);
     if (!status) status = read_rows(t, &job->micro, weight);
     for (int64_t n = 0; n < job->micro.N && !status; n++) weight[n] /= (float)job->micro.N;
-    to->seconds[to->count++ % KEEP] = hone_clock_s() - start;
+    note(t, t->speed->rows_kind, hone_clock_s() - start);
     hone_mixture_seek(&job->train, row);
     return status;
 }
@@ -167,20 +171,6 @@ static hone_status fill_score(timing *t)
 }
 
 // --- all ---------------------------------------------------------------------------------------------------------------
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(samples *s)
-{
-    int64_t n = s->count < KEEP ? s->count : KEEP;
-    if (n == 0) return 0;
-    qsort(s->seconds, (size_t)n, sizeof *s->seconds, by_value);
-    return n % 2 ? s->seconds[n / 2] : (s->seconds[n / 2 - 1] + s->seconds[n / 2]) / 2;
-}
 
 static hone_status open_timing(timing *t)
 {
@@ -213,6 +203,7 @@ static hone_status run_passes(timing *t)
         if (!status) time_program(t, "update");
         if (!status) status = fill_score(t);
         if (!status) time_program(t, "score");
+        if (pass == 0 && t->spent_s < t->budget_s) memset(t->of, 0, (size_t)t->speed->n_kind * sizeof *t->of);
     }
     return status;
 }
@@ -226,7 +217,7 @@ hone_status hone_speed_measure(hone_speed *speed, bool quick)
     double began = hone_clock_s();
     if (!status) status = run_passes(&t);
     if (metered && hone_power_read(NULL, &joules) && joules > before) speed->watts = (joules - before) / (hone_clock_s() - began);
-    for (int64_t k = 0; k < speed->n_kind && !status; k++) speed->kind[k].seconds = median(&t.of[k]);
+    for (int64_t k = 0; k < speed->n_kind && !status; k++) speed->kind[k].seconds = t.of[k].count ? t.of[k].seconds / (double)t.of[k].count : 0;
     for (int p = 0; p < 8; p++) hone_free(t.chosen[p]);
     hone_free(t.of);
     speed->measured_s = hone_clock_s() - start;

@@ -219,7 +219,7 @@ static void test_a_run_puts_measured_beside_planned(void **state)
 {
     (void)state;
     char *a = recipe_file("a.yaml", "max_steps: 20\nprice_per_hour: 2\n"), *run = hone_path_join(folder, "out");
-    must_say(0, (const char *[]){ "pretrain", a, NULL }, (const char *[]){ " tokens a second  0:00\n", "  time         0:00 (0:00 planned, ", " planned, ", "  memory ", NULL });
+    must_say(0, (const char *[]){ "pretrain", a, NULL }, (const char *[]){ " tokens a second  0:00\n", "  time  ", " (0:00 planned, ", " a second (", "  memory ", NULL });
     must_say(0, (const char *[]){ "report", run, NULL }, (const char *[]){ "  tokens a second ", " %\n  time ", " %\n  energy ", "-\n  cost ", NULL });
     hone_free(a);
     hone_free(run);
