@@ -2,13 +2,10 @@
 // process and some seconds apart, so that a machine that changes its pace meanwhile changes it for both.
 //
 //   build/bench_plan RECIPE.yaml ROUNDS        one JSON line: tokens/s planned, measured (medians over the rounds), off by
-#include "base/cpu.h"
-#include "base/memory.h"
 #include "plan/speed.h"
 #include "train/loop.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { MOST_ROUNDS = 64 };
 static const double TRAIN_S = 2;
@@ -25,14 +22,12 @@ static double median(double *value, int n)
     return n % 2 ? value[n / 2] : (value[n / 2 - 1] + value[n / 2]) / 2;
 }
 
-// Seconds of a step by the plan: the arena is there, and holds nothing of worth.
 static hone_status plan(hone_job *job, double *seconds)
 {
     hone_speed speed;
     hone_status status = hone_speed_open(&speed, job);
     if (status) return status;
-    speed.peak_flops = 1e11 * hone_cpu()->cores;
-    if (!(status = hone_speed_measure(&speed, false))) *seconds = hone_speed_step_s(&speed);
+    if (!(status = hone_speed_find(&speed, HONE_SPEED_ANEW))) *seconds = hone_speed_step_s(&speed);
     hone_speed_close(&speed);
     return status;
 }
@@ -43,17 +38,19 @@ static hone_status train(hone_job *job, double *seconds)
     hone_loop loop;
     hone_step step;
     int steps = 0;
-    memset(job->session.arena, 0, job->session.layout.arena_bytes);
+    hone_status status = hone_session_allocate(&job->session);
+    if (status) return status;
     hone_model_init(&job->model, 1, hone_job_place, job);
     hone_mixture_seek(&job->train, 0);
     hone_loop_open(&loop, job);
-    hone_status status = hone_loop_step(&loop, 1000, &step);
+    status = hone_loop_step(&loop, 1000, &step);
     for (*seconds = 0; !status && *seconds < TRAIN_S; steps++) {
         status = hone_loop_step(&loop, 1000, &step);
         *seconds += step.seconds;
     }
     *seconds /= steps;
     hone_mixture_seek(&job->train, 0);
+    hone_session_release_arena(&job->session);
     return status;
 }
 
@@ -69,7 +66,6 @@ int main(int argc, char **argv)
     }
     hone_status status = hone_recipe_load(&recipe, argv[1], 0, NULL);
     if (!status && !(status = hone_job_open(&job, &recipe))) {
-        status = hone_session_allocate(&job.session);
         for (int r = 0; r < rounds && !status; r++) {
             if (!(status = plan(&job, &planned[r]))) status = train(&job, &trained[r]);
             ratio[r] = planned[r] / trained[r];

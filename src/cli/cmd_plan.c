@@ -12,12 +12,13 @@ typedef struct { hone_recipe recipe; hone_job job; hone_forecast forecast; } pla
 
 static hone_status print_machines(void)
 {
-    printf("  %-11s %-30s %12s %12s %8s %11s %7s\n", "--on", "machine", "f32 TFLOP/s", "bf16 TFLOP/s", "memory", "bandwidth", "power");
+    printf("  %-11s %-30s %7s %7s %7s %9s %10s %8s\n", "--on", "TFLOP/s:", "f32", "bf16", "int8", "memory", "bandwidth", "power");
     for (int i = 0; i < hone_hardware_count; i++) {
         const hone_hardware *m = &hone_hardware_table[i];
         char memory[32] = "";
         if (m->memory > 0) snprintf(memory, sizeof memory, "%.0f GB", m->memory * 1e-9);
-        printf("  %-11s %-30s %12.1f %12.1f %8s %6.0f GB/s %5.0f W\n", m->name, m->title, m->f32_flops * 1e-12, m->bf16_flops * 1e-12, memory, m->bandwidth * 1e-9, m->watts);
+        printf("  %-11s %-30s %7.1f %7.1f %7.1f %9s %5.0f GB/s %6.0f W\n", m->name, m->title, m->f32_flops * 1e-12, m->bf16_flops * 1e-12, m->int8_flops * 1e-12, memory,
+               m->bandwidth * 1e-9, m->watts);
     }
     return HONE_OK;
 }

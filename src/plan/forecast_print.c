@@ -169,9 +169,9 @@ static hone_status print_roofline(const hone_forecast *f, hone_buffer *out)
 {
     const hone_hardware *m = f->machine;
     if (!m) return HONE_OK;
-    hone_status status = hone_buffer_print(out, "\n  %s: products at %.0f %% of %s (f32) or %s (bf16), memory at %.0f %% of %.2f TB/s", m->title, 100 * HONE_SHARE_OF_FLOPS,
-        hone_units_flops(m->f32_flops).s, hone_units_flops(m->bf16_flops).s, 100 * HONE_SHARE_OF_BANDWIDTH, m->bandwidth * 1e-12);
-    if (!status && f->pace.chips > 1) status = hone_buffer_print(out, ",\n  gradients summed over links of %.0f GB/s, nothing overlapped", m->link * 1e-9);
+    hone_status status = hone_buffer_print(out, "\n  %s: products at %.0f %% of %s (f32), %s (bf16) or %s (int8),\n  memory at %.0f %% of %.2f TB/s", m->title,
+        100 * HONE_SHARE_OF_FLOPS, hone_units_flops(m->f32_flops).s, hone_units_flops(m->bf16_flops).s, hone_units_flops(m->int8_flops).s, 100 * HONE_SHARE_OF_BANDWIDTH, m->bandwidth * 1e-12);
+    if (!status && f->pace.chips > 1) status = hone_buffer_print(out, ", gradients summed over links of %.0f GB/s, nothing overlapped", m->link * 1e-9);
     if (status) return status;
     return hone_buffer_print(out, m->cores > 0 ? ".\n  An estimate: `hone plan` run there measures.\n" : ".\n  An estimate: hone has no kernels for it yet.\n");
 }

@@ -7,8 +7,8 @@
 #include <string.h>
 
 const hone_hardware hone_hardware_table[] = {
-#define ACCELERATOR(name, title, f32, bf16, bandwidth, memory, link, watts) { name, title, f32, bf16, bandwidth, memory, link, watts, 0, NULL },
-#define PROCESSOR(name, title, f32, bf16, bandwidth, watts, cores, cpu) { name, title, f32, bf16, bandwidth, 0, 0, watts, cores, cpu },
+#define ACCELERATOR(name, title, f32, bf16, int8, bandwidth, memory, link, watts) { name, title, f32, bf16, int8, bandwidth, memory, link, watts, 0, NULL },
+#define PROCESSOR(name, title, f32, bf16, int8, bandwidth, watts, cores, cpu) { name, title, f32, bf16, int8, bandwidth, 0, 0, watts, cores, cpu },
 #include "plan/hardware.def"
 #undef ACCELERATOR
 #undef PROCESSOR
@@ -44,6 +44,11 @@ hone_status hone_hardware_find(const char *text, const hone_hardware **row, int6
     return hone_fail_usage("--on %s: %s is not a machine that hone knows; hone plan --machines lists them", text, name);
 }
 
+static double peak_of(const hone_hardware *row, hone_dtype product)
+{
+    return product == HONE_int8 ? row->int8_flops : product == HONE_bf16 ? row->bf16_flops : row->f32_flops;
+}
+
 static double node_bytes(const hone_job *job, const hone_node *node)
 {
     double bytes = 0;
@@ -64,7 +69,7 @@ static roofline add_nodes(const hone_job *job, const hone_hardware *row, const c
         if (strcmp(graph->program[p].name, name)) continue;
         for (int64_t n = 0; n < graph->program[p].count; n++) {
             const hone_node *node = &graph->program[p].node[n];
-            double peak = node->attr.product == HONE_bf16 ? row->bf16_flops : row->f32_flops, flops = hone_node_flops(graph, node);
+            double peak = peak_of(row, node->attr.product), flops = hone_node_flops(graph, node);
             sum.seconds += fmax(flops / (peak * HONE_SHARE_OF_FLOPS), node_bytes(job, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH));
             if (node->phase != HONE_PHASE_RECOMPUTE) sum.counted_flops += flops;
         }
@@ -75,9 +80,9 @@ static roofline add_nodes(const hone_job *job, const hone_hardware *row, const c
 void hone_hardware_pace(const hone_job *job, const hone_plan *plan, const hone_hardware *row, int64_t chips, hone_pace *pace)
 {
     roofline micro = add_nodes(job, row, "micro"), update = add_nodes(job, row, "update"), score = add_nodes(job, row, "score");
-    double peak = (hone_job_product(job->recipe) == HONE_bf16 ? row->bf16_flops : row->f32_flops) * HONE_SHARE_OF_FLOPS;
-    // What no op counts of the model's FLOPs is attention's; a third of it is forward.
-    double attention_s = fmax(0, plan->flops_per_token * (double)job->micro.N - micro.counted_flops) / peak;
+    // What no op counts of the model's FLOPs is attention's, which is never quantised; a third of it is forward.
+    double attention_peak = peak_of(row, hone_job_product(job->recipe) == HONE_f32 ? HONE_f32 : HONE_bf16) * HONE_SHARE_OF_FLOPS;
+    double attention_s = fmax(0, plan->flops_per_token * (double)job->micro.N - micro.counted_flops) / attention_peak;
     double exchange = chips > 1 ? 2 * (double)(chips - 1) / (double)chips * (double)plan->class_bytes[HONE_CLASS_grad] : 0;
     *pace = (hone_pace){ .chips = chips, .watts = (double)chips * row->watts,
                          .step_s = (double)job->accumulation * (micro.seconds + attention_s) + update.seconds + (exchange > 0 ? exchange / row->link : 0),

@@ -10,7 +10,7 @@
 
 typedef struct hone_hardware {
     const char *name, *title;
-    double f32_flops, bf16_flops;       // dense products, FLOP/s; sums in f32
+    double f32_flops, bf16_flops, int8_flops;   // dense products, FLOP/s
     double bandwidth, memory, link;     // bytes/s; bytes, 0: as much as is put in; bytes/s to its neighbours, 0: unknown
     double watts;                       // of the whole chip, TDP
     int cores;                          // of a CPU, else 0

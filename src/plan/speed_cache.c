@@ -33,7 +33,7 @@ static char *cache_folder(void)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     if (cache && cache[0] == '/') return hone_path_join(cache, "hone");
-    return home && home[0] == '/' ? hone_path_join(home, ".cache/hone") : NULL;
+    return home && hone_dir_exists(home) ? hone_path_join(home, ".cache/hone") : NULL;   // a HOME that is not there is not made
 }
 
 // *machine and *path: the caller's; both NULL where there is no cache.

@@ -8,9 +8,9 @@
 //     backward  [head] [layer 11] [layer 10] . . . . . . . .              the first few: of the layers that ran
 //
 // and where even that is too much, nodes run on a part of their token rows, all ops being linear in them. Where that takes
-// more than MOST_S all the same, only kinds without a time run. A kind takes the mean of its times, the first pass left out
-// where there are others: on a busy machine single nodes wait a hundred times as long as they compute, and so they will in the
-// run; medians foretold 16 times too much there.
+// more than MOST_S all the same, only kinds without a time run. A kind takes the mean of its times, the first, a cold one,
+// left out where there are two more: on a busy machine single nodes wait a hundred times as long as they compute, and so they
+// will in the run; medians foretold 16 times too much there.
 #include "plan/speed.h"
 #include "base/cpu.h"
 #include "base/power.h"
@@ -21,7 +21,7 @@
 static const double BUDGET_S = 2, QUICK_S = 0.3, MOST_S = 5, LIKELY_SHARE = 0.3;   // of the peak, for the effort alone
 enum { FEW = 3, MOST_PASSES = 100, QUICK_BYTES = 256 << 20 };
 
-typedef struct { double seconds; int64_t count; } tally;
+typedef struct { double first, rest; int64_t count; } tally;   // seconds
 
 typedef struct {
     hone_speed *speed;
@@ -72,7 +72,7 @@ static void set_effort(const hone_speed *speed, int64_t *few, double *share)
     double rate = speed->peak_flops * LIKELY_SHARE;
     *share = 1;
     *few = INT64_MAX;
-    if (flops_of(speed, *few) / rate <= BUDGET_S) return;
+    if (flops_of(speed, *few) / rate <= MOST_S) return;
     *few = FEW;
     if (flops_of(speed, *few) / rate <= MOST_S) return;
     *few = 1;
@@ -106,8 +106,8 @@ static double cut_rows(const timing *t, hone_args *args)
 
 static void note(timing *t, int32_t kind, double seconds)
 {
-    t->of[kind].seconds += seconds;
-    t->of[kind].count++;
+    tally *to = &t->of[kind];
+    *(to->count++ ? &to->rest : &to->first) += seconds;
 }
 
 static void time_node(timing *t, int which, int64_t n)
@@ -172,6 +172,12 @@ static hone_status fill_score(timing *t)
 
 // --- all ---------------------------------------------------------------------------------------------------------------
 
+static double mean(const tally *of)
+{
+    if (of->count > 2) return of->rest / (double)(of->count - 1);
+    return of->count > 0 ? (of->first + of->rest) / (double)of->count : 0;
+}
+
 static hone_status open_timing(timing *t)
 {
     hone_speed *speed = t->speed;
@@ -203,7 +209,6 @@ static hone_status run_passes(timing *t)
         if (!status) time_program(t, "update");
         if (!status) status = fill_score(t);
         if (!status) time_program(t, "score");
-        if (pass == 0 && t->spent_s < t->budget_s) memset(t->of, 0, (size_t)t->speed->n_kind * sizeof *t->of);
     }
     return status;
 }
@@ -217,7 +222,7 @@ hone_status hone_speed_measure(hone_speed *speed, bool quick)
     double began = hone_clock_s();
     if (!status) status = run_passes(&t);
     if (metered && hone_power_read(NULL, &joules) && joules > before) speed->watts = (joules - before) / (hone_clock_s() - began);
-    for (int64_t k = 0; k < speed->n_kind && !status; k++) speed->kind[k].seconds = t.of[k].count ? t.of[k].seconds / (double)t.of[k].count : 0;
+    for (int64_t k = 0; k < speed->n_kind && !status; k++) speed->kind[k].seconds = mean(&t.of[k]);
     for (int p = 0; p < 8; p++) hone_free(t.chosen[p]);
     hone_free(t.of);
     speed->measured_s = hone_clock_s() - start;

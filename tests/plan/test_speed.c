@@ -169,6 +169,11 @@ static void test_a_damaged_or_missing_cache_costs_time_alone(void **state)
     hone_speed_save(&r.speed);
     hone_speed_load(&r.speed);
     assert_false(hone_speed_known(&r.speed));
+    char *nowhere = hone_path_join(folder, "nowhere");
+    setenv("HOME", nowhere, 1);
+    hone_speed_save(&r.speed);
+    assert_false(hone_dir_exists(nowhere));     // a home that is not there is not made
+    hone_free(nowhere);
     setenv("HOME", home, 1);
     setenv("XDG_CACHE_HOME", folder, 1);
     hone_free(home);
