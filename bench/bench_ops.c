@@ -140,6 +140,21 @@ static void bench_decode(const shape *s)
     bench(&named, args, 0, 0);
 }
 
+// One matrix (rows, columns) of Muon's step, its products of bf16.
+static void bench_muon(const shape *s, int64_t rows, int64_t columns)
+{
+    const hone_attr bf16 = { .product = HONE_bf16, .poly = { 4, -3, 0.5f } };
+    const int64_t side = rows < columns ? rows : columns;
+    const double products = (double)side * (double)rows * (double)columns, cube = (double)side * (double)side * (double)side;
+    const hone_op gram = rows > columns ? HONE_OP_gram_columns : HONE_OP_gram;
+    bench(s, (hone_args){ .op = HONE_OP_momentum, .in = { real(5, 0), real(2, 0) }, .out = { real(rows, columns), real(rows, columns), real(rows, columns) } }, 0,
+          rows * columns * 20);
+    bench(s, (hone_args){ .op = gram, .attr = bf16, .in = { real(rows, columns) }, .out = { real(side, side), real(1, 0) } }, products, 0);
+    bench(s, (hone_args){ .op = HONE_OP_gram_poly, .attr = bf16, .in = { real(side, side), real(1, 0) }, .out = { real(side, side) } }, cube, 0);
+    bench(s, (hone_args){ .op = HONE_OP_muon, .in = { real(5, 0), real(rows, columns), real(1, 0) }, .out = { real(rows, columns) } }, 0,
+          rows * columns * 12);
+}
+
 static void bench_shape(const shape *s)
 {
     const int64_t N = s->rows * s->T, C = s->C, F = s->F, P = (s->H + 2 * s->G) * s->D, J = s->J;
@@ -177,11 +192,13 @@ static void bench_shape(const shape *s)
     }
     bench(s, (hone_args){ .op = HONE_OP_add, .in = { real(N, C), real(N, C) }, .out = { real(N, C) } }, 0, 0);
     bench(s, (hone_args){ .op = HONE_OP_sum_squares, .in = { real(s->V, C) }, .out = { real(1, 0) } }, 0, 0);
-    hone_args step = { .op = HONE_OP_adamw, .attr = adam, .in = { real(3, 0), real(2, 0) },
+    hone_args step = { .op = HONE_OP_adamw, .attr = adam, .in = { real(5, 0), real(2, 0) },
                        .out = { real(s->V, C), real(s->V, C), real(s->V, C), real(s->V, C) } };
-    for (int i = 0; i < 3; i++) ((float *)step.in[0].data)[i] = 0.001f + (float)(i > 0);
+    for (int i = 0; i < 5; i++) ((float *)step.in[0].data)[i] = 0.001f + (float)(i > 0);
     memset(step.out[3].data, 0, (size_t)(s->V * C) * 4); // second moments are no negative numbers
     bench(s, step, 0, s->V * C * 32);
+    bench_muon(s, C, C);
+    bench_muon(s, F, C);
 }
 
 int main(int argc, char **argv)

@@ -135,8 +135,8 @@ static hone_status bind_operand(const hone_tensor *tensor, const hone_operand_sp
     if (!spec->any_float && tensor->dtype != spec->dtype && !(spec->dtype == HONE_f32 && tensor->dtype == HONE_f64))
         return hone_fail("%s as %s is %s, not %s", tensor->name, spec->name, hone_dtype_name(tensor->dtype),
                          hone_dtype_name(spec->dtype));
-    if (spec->any_float && tensor->dtype == HONE_i32)
-        return hone_fail("%s as %s is i32, not a float", tensor->name, spec->name);
+    if (spec->any_float && (tensor->dtype == HONE_i32 || tensor->dtype == HONE_u8))
+        return hone_fail("%s as %s is %s, not a float", tensor->name, spec->name, hone_dtype_name(tensor->dtype));
     return HONE_OK;
 }
 

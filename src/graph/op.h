@@ -27,6 +27,7 @@ typedef struct hone_attr {
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon
     float max_norm;                     // clip_factor: 0 = never
     float poly[3];                      // gram_poly
+    int32_t stream;                     // adamw, adamw8, momentum: which random numbers round its moments
 } hone_attr;
 
 #define HONE_INPLACE(k) (1 << 8 | (k))  // output 0 may take input k's place

@@ -212,12 +212,13 @@ hone_status hone_checkpoint_verify(const char *path)
 hone_status hone_checkpoint_list_moments(const hone_model *model, hone_checkpoint_moment **moment, int64_t *count)
 {
     *count = 0;
-    *moment = hone_alloc((size_t)model->n_param * 2 + 1, sizeof **moment);
+    static const char *const prefix[] = { "moment1", "moment2", "moments.scale" };   // as optim/ names them
+    *moment = hone_alloc((size_t)model->n_param * 3 + 1, sizeof **moment);
     if (!*moment) return HONE_FAILED;
     for (int64_t i = 0; i < model->n_param; i++)
-        for (int which = 1; which <= 2; which++) {
+        for (int which = 0; which < 3; which++) {
             char name[sizeof ((hone_tensor *)0)->name];
-            snprintf(name, sizeof name, "moment%d.%.70s", which, hone_at(model->graph, model->param[i])->name);   // as optim/ names them
+            snprintf(name, sizeof name, "%s.%.60s", prefix[which], hone_at(model->graph, model->param[i])->name);
             hone_tid id = hone_graph_find(model->graph, name);
             if (id == HONE_NONE) continue;
             (*moment)[*count] = (hone_checkpoint_moment){ id, hone_strdup(name) };

@@ -1,7 +1,7 @@
 // checkpoint.h: the whole state of a training at a step boundary, as a folder that appears whole or not at all.
 //
 //     RUN/step-200/   a Hugging Face folder (hf.h): the model is usable as it stands
-//                     optimizer.safetensors   moment1.<parameter>, moment2.<parameter>
+//                     optimizer.safetensors   moment1.<parameter>, moment2.<parameter>, moments.scale.<parameter>
 //                     state.json              step, data position, counts, seed, recipe, hashes, size and XXH3 of every file
 //     RUN/step-300.tmp/   being written; never read, removed by the next run (checkpoint_folder.c has the other names)
 //

@@ -15,7 +15,7 @@ static const file_type file_types[] = {
 #include "graph/dtypes.def"
 #undef DTYPE
     { "I64", 8, HONE_DTYPE_COUNT }, { "U64", 8, HONE_DTYPE_COUNT }, { "U32", 4, HONE_DTYPE_COUNT }, { "I16", 2, HONE_DTYPE_COUNT },
-    { "U16", 2, HONE_DTYPE_COUNT }, { "U8", 1, HONE_DTYPE_COUNT }, { "BOOL", 1, HONE_DTYPE_COUNT },
+    { "U16", 2, HONE_DTYPE_COUNT }, { "BOOL", 1, HONE_DTYPE_COUNT },
     { "F8_E4M3", 1, HONE_DTYPE_COUNT }, { "F8_E5M2", 1, HONE_DTYPE_COUNT },
 };
 

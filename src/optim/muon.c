@@ -42,8 +42,8 @@ void hone_muon_add(hone_graph *graph, double momentum, double decay, hone_tid hy
     const hone_tensor p = *hone_at(graph, of.param);
     const double rows = (double)p.dim[0], columns = (double)p.dim[1];
     const bool tall = rows > columns;
-    hone_tid x = hone_graph_add(graph, HONE_OP_momentum, &(hone_attr){ .beta1 = (float)momentum }, &norm,
-                                (hone_tid[]){ of.grad, of.moment })->out[0], size = HONE_NONE;
+    hone_tid x = hone_graph_add(graph, HONE_OP_momentum, &(hone_attr){ .beta1 = (float)momentum, .stream = of.param },
+                                (hone_tid[]){ hyper, norm }, (hone_tid[]){ of.grad, of.moment })->out[0], size = HONE_NONE;
     for (size_t k = 0; k < sizeof polynomial / sizeof polynomial[0]; k++) {
         const hone_attr bf16 = { .product = HONE_bf16 };
         const hone_node *gram = hone_graph_add(graph, tall ? HONE_OP_gram_columns : HONE_OP_gram, &bf16, &x, NULL);

@@ -1,24 +1,33 @@
 // update.c: builds program "update" (see update.h).
 #include "optim/update.h"
 #include "base/memory.h"
+#include "graph/round.h"
 #include "optim/muon.h"
 #include <math.h>
 #include <stdio.h>
 
-// A moment of a storage, zero before the first step (the arena is), with views like the storage's.
-static hone_tid declare_moment(hone_graph *graph, hone_tid param, int which)
+// A tensor of class moment for a storage: as many rows, `columns` of them (0: of its shape), zero before the first step (the
+// arena is), with views like the storage's.
+static hone_tid declare_moment(hone_graph *graph, hone_tid param, const char *prefix, hone_dtype dtype, int64_t columns)
 {
     hone_tensor storage = *hone_at(graph, param);
+    if (columns) storage.dim[1] = columns;
     graph->layer = storage.layer;
-    hone_tid made = hone_graph_tensor(graph, HONE_CLASS_moment, storage.dtype == HONE_f64 ? HONE_f64 : HONE_f32, storage.rank,
-                                      storage.dim, "moment%d.%.70s", which, storage.name);
-    int64_t row_bytes = hone_tensor_count(&storage) / storage.dim[0] * (int64_t)hone_dtype_bytes(storage.dtype);
+    hone_tid made = hone_graph_tensor(graph, HONE_CLASS_moment, dtype, storage.rank, storage.dim, "%s.%.60s", prefix, storage.name);
+    int64_t row_bytes = hone_tensor_count(hone_at(graph, param)) / storage.dim[0] * (int64_t)hone_dtype_bytes(storage.dtype);
     for (hone_tid id = 0, n = (hone_tid)graph->n_tensor; id < n; id++) {
         hone_tensor view = *hone_at(graph, id);
         if (view.base == param)
-            hone_graph_view(graph, made, view.offset_bytes / row_bytes, view.dim[0], "moment%d.%.70s", which, view.name);
+            hone_graph_view(graph, made, view.offset_bytes / row_bytes, view.dim[0], "%s.%.60s", prefix, view.name);
     }
     return made;
+}
+
+// Of moments that are no codes.
+static hone_dtype moment_dtype(const hone_optim_options *options, const hone_tensor *param)
+{
+    if (param->dtype == HONE_f64) return HONE_f64;
+    return options->moments == HONE_MOMENTS_BF16 || (options->moments == HONE_MOMENTS_INT8 && param->rank == 2) ? HONE_bf16 : HONE_f32;
 }
 
 static bool is_trained_storage(const hone_graph *graph, hone_tid id)
@@ -29,11 +38,16 @@ static bool is_trained_storage(const hone_graph *graph, hone_tid id)
 
 static void step_by_adamw(hone_graph *graph, const hone_optim_options *options, const hone_update_io *io, hone_tid storage)
 {
-    hone_attr attr = { .beta1 = (float)options->beta1, .beta2 = (float)options->beta2, .eps = (float)options->epsilon };
-    if (hone_at(graph, storage)->decayed) attr.decay = (float)options->weight_decay;
-    hone_tid moment1 = declare_moment(graph, storage, 1), moment2 = declare_moment(graph, storage, 2);
-    hone_graph_add(graph, HONE_OP_adamw, &attr, (hone_tid[]){ io->hyper, io->norm },
-                   (hone_tid[]){ storage, hone_grad_of_param(graph, storage), moment1, moment2 });
+    const hone_tensor param = *hone_at(graph, storage);
+    hone_attr attr = { .beta1 = (float)options->beta1, .beta2 = (float)options->beta2, .eps = (float)options->epsilon, .stream = storage };
+    if (param.decayed) attr.decay = (float)options->weight_decay;
+    const bool codes = options->moments == HONE_MOMENTS_INT8 && param.rank == 2;
+    const hone_dtype dtype = codes ? HONE_u8 : moment_dtype(options, &param);
+    hone_tid moment1 = declare_moment(graph, storage, "moment1", dtype, 0), moment2 = declare_moment(graph, storage, "moment2", dtype, 0);
+    hone_tid out[] = { storage, hone_grad_of_param(graph, storage), moment1, moment2, HONE_NONE };
+    if (codes)
+        out[4] = declare_moment(graph, storage, "moments.scale", HONE_f32, (param.dim[1] + HONE_MOMENT_BLOCK - 1) / HONE_MOMENT_BLOCK * 2);
+    hone_graph_add(graph, codes ? HONE_OP_adamw8 : HONE_OP_adamw, &attr, (hone_tid[]){ io->hyper, io->norm }, out);
 }
 
 // Each logical matrix of a storage: its views, or the storage itself where it has none.
@@ -41,12 +55,12 @@ static void step_by_muon(hone_graph *graph, const hone_optim_options *options, c
 {
     const double decay = hone_at(graph, storage)->decayed ? options->weight_decay : 0;
     const hone_tid n = (hone_tid)graph->n_tensor;
-    hone_tid moment = declare_moment(graph, storage, 1);
+    hone_tid moment = declare_moment(graph, storage, "moment1", moment_dtype(options, hone_at(graph, storage)), 0);
     int64_t views = 0;
     for (hone_tid id = 0; id < n; id++) {
         if (hone_at(graph, id)->base != storage) continue;
         char name[96];
-        snprintf(name, sizeof name, "moment1.%.70s", hone_at(graph, id)->name);
+        snprintf(name, sizeof name, "moment1.%.60s", hone_at(graph, id)->name);
         hone_muon_add(graph, options->momentum, decay, io->hyper, io->norm,
                       (hone_muon_operands){ id, hone_grad_of_param(graph, id), hone_graph_find(graph, name) });
         views++;
@@ -69,7 +83,7 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options 
     hone_graph_program(graph, "update");
     graph->phase = HONE_PHASE_UPDATE;
     graph->layer = -1;
-    io->hyper = hone_graph_tensor(graph, HONE_CLASS_input, HONE_f32, HONE_DIMS(4), "update.hyper");
+    io->hyper = hone_graph_tensor(graph, HONE_CLASS_input, HONE_f32, HONE_DIMS(5), "update.hyper");
     hone_tid parts = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(io->n_storage), "update.parts");
     for (int64_t i = 0; i < io->n_storage; i++) {
         hone_tid part = hone_graph_view(graph, parts, i, 1, "update.part.%lld", (long long)i);
@@ -88,10 +102,11 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options 
 }
 
 // In f64: 1 - beta^t is a small difference in the first steps.
-void hone_optim_hyper(const hone_optim_options *options, double rate, int64_t t, float hyper[4])
+void hone_optim_hyper(const hone_optim_options *options, double rate, int64_t t, float hyper[5])
 {
     hyper[0] = (float)rate;
     hyper[1] = (float)(1 - pow(options->beta1, (double)t));
     hyper[2] = (float)(1 - pow(options->beta2, (double)t));
     hyper[3] = (float)(rate * options->muon_rate);
+    hyper[4] = (float)t;
 }

@@ -7,20 +7,24 @@
 //
 // AdamW steps fused storages (q|k|v, gate|up) as one: the arithmetic is elementwise, so it is the same as apart. Muon takes
 // logical matrices. Decay applies to matrices. The host writes `hyper` before each run; a run reads nothing else from outside.
-// Moments are f32 tensors "moment1.<name>" and (AdamW) "moment2.<name>" with views like the parameter's own, so that
-// checkpoints see logical parameters.
+// Moments are tensors "moment1.<name>" and (AdamW) "moment2.<name>" with views like the parameter's own, so that checkpoints see
+// logical parameters. They are f32, or of fewer bits rounded at random (graph/round.h): bf16, or 8 bits with scales
+// "moments.scale.<name>". 8 bits are for AdamW's matrices: vectors stay f32 (there are few), Muon's moment is bf16 then.
 #pragma once
 #include "graph/pass.h"
+
+typedef enum { HONE_MOMENTS_F32, HONE_MOMENTS_BF16, HONE_MOMENTS_INT8 } hone_moments;
 
 typedef struct hone_optim_options {
     double beta1, beta2, epsilon, weight_decay, max_grad_norm;
     bool muon;                 // for matrices of blocks; AdamW for embeddings, head and vectors
     double muon_rate;          // in units of AdamW's
     double momentum;           // Muon's
+    hone_moments moments;
 } hone_optim_options;
 
 typedef struct hone_update_io {
-    hone_tid hyper;            // f32[4] input: rate, 1 - beta1^t, 1 - beta2^t, Muon's rate
+    hone_tid hyper;            // f32[5] input: rate, 1 - beta1^t, 1 - beta2^t, Muon's rate, t
     hone_tid norm;             // f32[2] output: global norm of the gradients, clip factor
     int64_t n_storage;         // trained storages
     int64_t n_norm;            // nodes of "update" up to the norm: they change no weight
@@ -29,4 +33,4 @@ typedef struct hone_update_io {
 // After program "micro" was built: its gradients say what is trained. Makes program "update".
 hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options *options, hone_update_io *io);
 // hyper for step t = 1, 2, ...
-void hone_optim_hyper(const hone_optim_options *options, double rate, int64_t t, float hyper[4]);
+void hone_optim_hyper(const hone_optim_options *options, double rate, int64_t t, float hyper[5]);

@@ -262,6 +262,12 @@ hone_dtype hone_job_product(const hone_recipe *recipe)
     return of[recipe->precision];
 }
 
+static hone_moments moments_of(const hone_recipe *r)
+{
+    return r->optimizer_state == HONE_optimizer_state_bf16 ? HONE_MOMENTS_BF16
+         : r->optimizer_state == HONE_optimizer_state_int8 ? HONE_MOMENTS_INT8 : HONE_MOMENTS_F32;
+}
+
 // Rows of a decode run for samples: one prompt a time, read in chunks.
 enum { SAMPLE_CHUNK = 32 };
 
@@ -283,7 +289,7 @@ static hone_status build_programs(hone_job *job)
     job->optim = (hone_optim_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
                                        .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm,
                                        .muon = r->optimizer == HONE_optimizer_muon, .muon_rate = r->muon_learning_rate / r->learning_rate,
-                                       .momentum = r->muon_momentum };
+                                       .momentum = r->muon_momentum, .moments = moments_of(r) };
     if (!status) status = hone_optim_build_update(job->graph, &job->optim, &job->update);
     if (!status && job->has_held) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
     if (!status && job->n_prompt > 0) status = build_decode(job);

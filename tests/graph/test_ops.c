@@ -294,7 +294,7 @@ static void spoil_all(const op_trial *made, void *context)
 }
 
 // A gradient that ends as 0.
-static bool is_cleared(int op, int output) { return (op == HONE_OP_adamw || op == HONE_OP_momentum) && output == 1; }
+static bool is_cleared(int op, int output) { return (op == HONE_OP_adamw || op == HONE_OP_adamw8 || op == HONE_OP_momentum) && output == 1; }
 
 // Outputs marked `+` that are nevertheless overwritten whole: nothing of their old value is left to lose.
 static bool forgets(int op, int output)

@@ -128,6 +128,7 @@ static void fill_operand(op_trial *t, int i)
     for (int64_t k = 0; k < count_of(o); k++) {
         if (o->dtype == HONE_i32)
             ((int32_t *)o->data)[k] = (int32_t)((double)below * hone_rng_uniform(1, HONE_RNG_TEST, stream_of(t, i), (uint64_t)k));
+        else if (o->dtype == HONE_u8) put(o, k, floor(256 * hone_rng_uniform(1, HONE_RNG_TEST, stream_of(t, i), (uint64_t)k)));
         else put(o, k, normal(stream_of(t, i), k));
     }
 }
@@ -282,14 +283,24 @@ static bool fill_head(op_trial *t)
     return true;
 }
 
+// Stores an output in bf16, its old content (random, where it has any) with it.
+static void store_in_bf16(op_trial *t, const char *name)
+{
+    const int i = operand_named(t->info, name);
+    hone_operand *o = op_trial_operand(t, i), wide = *o;
+    o->dtype = HONE_bf16;
+    t->bytes[i] = (size_t)count_of(o) * hone_dtype_bytes(o->dtype);
+    o->data = block_new(t->bytes[i]);
+    for (int64_t k = 0; spec_of(t, i)->update && k < count_of(o); k++) put(o, k, get(&wide, k));
+    free(t->block[i]);
+    t->block[i] = o->data;
+}
+
 static bool fill_pack(op_trial *t)
 {
-    hone_operand *f = named(t, "f");
     if (t->variant.kind == 0) return true;
-    t->args.attr.dtype = f->dtype = HONE_bf16;
-    free(t->block[HONE_MAX_IN]);
-    t->bytes[HONE_MAX_IN] = (size_t)count_of(f) * hone_dtype_bytes(f->dtype);
-    t->block[HONE_MAX_IN] = f->data = block_new(t->bytes[HONE_MAX_IN]);
+    t->args.attr.dtype = HONE_bf16;
+    store_in_bf16(t, "f");
     return true;
 }
 
@@ -300,11 +311,33 @@ static bool fill_clip_factor(op_trial *t)
     return true;
 }
 
+static void fill_step(op_trial *t) // of step 2
+{
+    for (int i = 0; i < 5; i++) put(named(t, "hyper"), i, (double[]){ 0.01, 0.19, 0.0199, 0.02, 2 }[i]);
+    t->args.attr.stream = 7;
+}
+
 static bool fill_adamw(op_trial *t)
 {
     make_positive(named(t, "v"));
-    for (int i = 0; i < 3; i++) put(named(t, "hyper"), i, (double[]){ 0.01, 0.19, 0.0199 }[i]); // of step 2
+    if (t->variant.kind) store_in_bf16(t, "m"), store_in_bf16(t, "v");
     for (int i = 0; i < 2; i++) put(named(t, "norm"), i, (double[]){ 3.7, 0.31 }[i]);
+    fill_step(t);
+    return true;
+}
+
+static bool fill_adamw8(op_trial *t)
+{
+    make_positive(named(t, "scale"));
+    for (int i = 0; i < 2; i++) put(named(t, "norm"), i, (double[]){ 3.7, 0.31 }[i]);
+    fill_step(t);
+    return true;
+}
+
+static bool fill_momentum(op_trial *t)
+{
+    if (t->variant.kind) store_in_bf16(t, "m");
+    fill_step(t);
     return true;
 }
 
@@ -325,6 +358,7 @@ static bool fill_gram_poly(op_trial *t)
 static bool fill_muon(op_trial *t)
 {
     make_positive(named(t, "size"));
+    fill_step(t);
     return true;
 }
 
@@ -341,7 +375,9 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_linear_logprob] = { 2, fill_head },
     [HONE_OP_pack] = { 2, fill_pack },
     [HONE_OP_clip_factor] = { 3, fill_clip_factor },
-    [HONE_OP_adamw] = { 1, fill_adamw },
+    [HONE_OP_adamw] = { 2, fill_adamw },
+    [HONE_OP_adamw8] = { 1, fill_adamw8 },
+    [HONE_OP_momentum] = { 2, fill_momentum },
     [HONE_OP_gram] = { 2, fill_product },
     [HONE_OP_gram_columns] = { 2, fill_product },
     [HONE_OP_gram_poly] = { 2, fill_gram_poly },
@@ -530,14 +566,15 @@ bool op_trial_place(op_trial *t)
 // grows as sqrt(k), is off by u sqrt(sum k / 3) = u K / sqrt(6), against a result that is sqrt(K) large: u sqrt(K / 6).
 // The longest sum of any op runs along one of its symbols, so K is the largest of them. Two sums in a row (scores, then
 // values), a polynomial exp of 2 ulp, and the reference's own rounding to f32 each add a term of that size or less:
-// 8 of them are allowed. Results stored in bf16 differ where the two f32 values round apart: one bf16 ulp at most.
+// 8 of them are allowed. Results stored in bf16 differ where the two f32 values round apart: one bf16 ulp at most; codes of 8 bits
+// differ then by one in 256.
 
 static double bound_of(const op_trial *t, const hone_operand *o)
 {
     double K = 1, u = o->dtype == HONE_f64 ? 0x1p-53 : 0x1p-24;
     for (int i = 0; i < t->binding.count; i++)
         if ((double)t->binding.symbol[i].value > K) K = (double)t->binding.symbol[i].value;
-    return o->dtype == HONE_bf16 ? 0x1p-8 : 8 * u * sqrt(K);
+    return o->dtype == HONE_bf16 || o->dtype == HONE_u8 ? 0x1p-8 : 8 * u * sqrt(K);
 }
 
 static int64_t live_count(const hone_operand *o) { return o->live ? *o->live * row_size(o) : count_of(o); }

@@ -66,6 +66,8 @@ static void check_stopped_three_times(const char *name, const char *key)
 }
 
 static void test_stopped_three_times_is_bit_identical(void **state) { (void)state; check_stopped_three_times("adamw", "optimizer=adamw"); }
+static void test_bf16_moments_stopped_three_times_are_bit_identical(void **state) { (void)state; check_stopped_three_times("bf16", "optimizer_state=bf16"); }
+static void test_int8_moments_stopped_three_times_are_bit_identical(void **state) { (void)state; check_stopped_three_times("int8", "optimizer_state=int8"); }
 static void test_muon_stopped_three_times_is_bit_identical(void **state) { (void)state; check_stopped_three_times("muon", "optimizer=muon"); }
 
 // The control: another seed, or one step more, changes the bits that the test above compares.
@@ -105,6 +107,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stopped_three_times_is_bit_identical),
+        cmocka_unit_test(test_bf16_moments_stopped_three_times_are_bit_identical),
+        cmocka_unit_test(test_int8_moments_stopped_three_times_are_bit_identical),
         cmocka_unit_test(test_muon_stopped_three_times_is_bit_identical),
         cmocka_unit_test(test_comparison_notices_a_different_run),
         cmocka_unit_test(test_a_run_does_not_go_on_with_another_order),

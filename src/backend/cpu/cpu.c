@@ -69,12 +69,13 @@ static size_t cpu_form_bytes(void *self, hone_form form, hone_dtype dtype, int64
     return cpu->kernels->form_bytes ? cpu->kernels->form_bytes(form, dtype, M, K) : 0;
 }
 
-// Floats are f32, but for the weight of a matrix product (bf16 too; 8-bit integers where packed) and what a pack makes.
+// Floats are f32, but for the weight of a matrix product (bf16 too; 8-bit integers where packed), what a pack makes, and moments.
 static bool takes(hone_op op, bool output, int k, const hone_operand *operand)
 {
     const hone_dtype dtype = operand->dtype;
-    if (dtype == HONE_f32 || dtype == HONE_i32) return true;
+    if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
     if (dtype != HONE_bf16 && (dtype != HONE_int8 || operand->form == HONE_FORM_PLAIN)) return false;
+    if (output && k >= 2 && (op == HONE_OP_adamw || op == HONE_OP_momentum)) return dtype == HONE_bf16;
     if (op == HONE_OP_pack) return output || dtype == HONE_bf16;
     if (output || k != 1) return false;
     return op == HONE_OP_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob;

@@ -1,16 +1,18 @@
 // muon.c: the parts of Muon (Jordan et al. 2024): momentum, products of a matrix with itself, the step.
 #include "backend/ref/ref.h"
+#include "graph/round.h"
 
 // Nesterov's form:  g' = g factor   m = beta m + g'   u = g' + beta m   g = 0
-//   norm (2,): norm, factor   u, g, m (A, B)
+//   hyper (5,): ..., t   norm (2,): norm, factor   u, g, m (A, B)
 void hone_ref_momentum(const hone_args *a)
 {
-    const hone_operand *norm = &a->in[0], *u = &a->out[0], *g = &a->out[1], *m = &a->out[2];
+    const hone_operand *norm = &a->in[1], *u = &a->out[0], *g = &a->out[1], *m = &a->out[2];
+    const uint32_t key = hone_round_key((float)get(&a->in[0], 4), a->attr.stream);
     double beta = (double)a->attr.beta1;
     for (int64_t i = 0; i < count(u); i++) {
         double d = get(g, i) * get(norm, 1), moment = beta * get(m, i) + d;
         put(u, i, d + beta * moment);
-        put(m, i, moment);
+        hone_ref_put_moment(m, i, moment, hone_round_bits(key, i) & 0xffff);
         put(g, i, 0);
     }
 }
@@ -66,7 +68,7 @@ void hone_ref_gram_poly(const hone_args *a)
 }
 
 // p = (1 - lr decay) p - lr scale x / sqrt(size)
-//   hyper (4,): ..., lr   x, p (A, B)   size (1,)
+//   hyper (5,): ..., lr, t   x, p (A, B)   size (1,)
 void hone_ref_muon(const hone_args *a)
 {
     const hone_operand *x = &a->in[1], *p = &a->out[0];

@@ -14,6 +14,7 @@
 
 extern const hone_backend hone_backend_ref;
 
+void hone_ref_put_moment(const hone_operand *x, int64_t i, double value, uint32_t bits16); // optim.c
 double hone_ref_f16_to_f64(uint16_t half);
 uint16_t hone_ref_f64_to_f16(double value); // to nearest, ties to even
 
@@ -24,6 +25,7 @@ static inline double get(const hone_operand *x, int64_t i)
     case HONE_f64: return ((const double *)x->data)[i];
     case HONE_bf16: return hone_bf16_to_f32(((const uint16_t *)x->data)[i]);
     case HONE_f16: return hone_ref_f16_to_f64(((const uint16_t *)x->data)[i]);
+    case HONE_u8: return ((const uint8_t *)x->data)[i];
     default: HONE_ASSERT(false, "dtype %d holds no real numbers", x->dtype);
     }
 }
@@ -35,6 +37,7 @@ static inline void put(const hone_operand *x, int64_t i, double value)
     case HONE_f64: ((double *)x->data)[i] = value; break;
     case HONE_bf16: ((uint16_t *)x->data)[i] = hone_f32_to_bf16((float)value); break;
     case HONE_f16: ((uint16_t *)x->data)[i] = hone_ref_f64_to_f16(value); break;
+    case HONE_u8: ((uint8_t *)x->data)[i] = (uint8_t)fmin(255, value + 0.5); break; // a code, >= 0
     default: HONE_ASSERT(false, "dtype %d holds no real numbers", x->dtype);
     }
 }

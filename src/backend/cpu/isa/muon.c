@@ -10,6 +10,7 @@
 // x goes into tiles and panels of the core for KC steps at a time, as in linear_dw: they fit the cache with s, which passes
 // through it once for each KC. gram_poly is the same product of s with itself; its polynomial is made while mirroring.
 #include "backend/cpu/isa/gemm.h"
+#include "backend/cpu/isa/moment.h"
 #include <math.h>
 
 enum { TASK_ROWS = 64 };
@@ -159,17 +160,19 @@ void ISA(hone_cpu_gram_poly)(const hone_args *args, int threads)
 
 void ISA(hone_cpu_momentum)(const hone_args *args, int threads)
 {
-    float *U = f32_out(args, 0), *G = f32_out(args, 1), *M = f32_out(args, 2);
+    float *U = f32_out(args, 0), *G = f32_out(args, 1);
+    const hone_operand M = args->out[2];
+    const uint32_t key = hone_round_key(f32_in(args, 0)[4], args->attr.stream);
     const int64_t count = args->out[0].dim[0] * args->out[0].dim[1];
-    const vf factor = v_set(f32_in(args, 0)[1]), beta = v_set(args->attr.beta1);
+    const vf factor = v_set(f32_in(args, 1)[1]), beta = v_set(args->attr.beta1);
 #pragma omp parallel num_threads(worth(threads, count * 20))
     {
         const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
         for (int64_t i = s.from; i < s.to; i += VW) {
             const int64_t n = at_most(VW, s.to - i);
-            const vf g = v_load_n(G + i, n) * factor, m = v_fma(beta, v_load_n(M + i, n), g);
+            const vf g = v_load_n(G + i, n) * factor, m = v_fma(beta, moment_load(&M, i, n), g);
             v_store_n(U + i, v_fma(beta, m, g), n);
-            v_store_n(M + i, m, n);
+            moment_store(&M, i, m, v_round_bits(key, i) & 0xffff, n);
             v_store_n(G + i, v_zero(), n);
         }
     }
