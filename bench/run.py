@@ -144,14 +144,14 @@ def peer_first(shape, modes):
 
 
 @functools.cache
-def training(shape, precision, pairs):
+def training(shape, precision, pairs, **keys):
     """Both sides' figures, pair by pair. A save is under way while hone trains, as the memory rows demand."""
     steps = TRAIN[shape][2]
-    modes = ((), ("--compile",)) + ((("--bf16",), ("--bf16", "--compile")) if precision == "bf16" else ())
+    modes = ((), ("--compile",)) + ((("--bf16",), ("--bf16", "--compile")) if precision != "f32" else ())
     first, best = peer_first(shape, modes)
     theirs, ours = [first], []
     for i in range(pairs):
-        ours.append(hone_train(shape, steps, save_steps=2, precision=precision))
+        ours.append(hone_train(shape, steps, save_steps=2, precision=precision, **keys))
         if i + 1 < pairs:
             theirs.append(peer_train(shape, steps, *best))
     return ours, theirs
@@ -162,13 +162,13 @@ def median_ratio(ours, theirs, key):
             statistics.median(a[key] for a in ours), statistics.median(b[key] for b in theirs))
 
 
-def speed(shape, precision="f32"):
-    return lambda pairs: median_ratio(*training(shape, precision, pairs), "tokens_per_second")
+def speed(shape, precision="f32", **keys):
+    return lambda pairs: median_ratio(*training(shape, precision, pairs, **keys), "tokens_per_second")
 
 
-def memory(shape, precision="f32"):
+def memory(shape, precision="f32", **keys):
     def row(pairs):
-        ours, theirs = training(shape, precision, pairs)
+        ours, theirs = training(shape, precision, pairs, **keys)
         worst, best = max(o["peak_mib"] for o in ours), min(t["peak_mib"] for t in theirs)
         return worst / best, worst, best
     return row
@@ -386,6 +386,8 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("train-memory-llama-15m", "peak resident MiB, a save under way, against the peer", 0.6, -1, memory("llama-15m")),
     ("bf16-speed-llama-15m", "training tokens/s, 16 x 256, precision: bf16, against the peer's best of f32 and bf16", 1.7, +1, speed("llama-15m", "bf16")),
     ("bf16-memory-llama-15m", "peak resident MiB of the same", 0.5, -1, memory("llama-15m", "bf16")),
+    ("int8-speed-llama-15m", "the same, precision: int8 and memory: 560MiB", 1.7, +1, speed("llama-15m", "int8", memory="560MiB")),
+    ("int8-memory-llama-15m", "peak resident MiB of the same", 0.5, -1, memory("llama-15m", "int8", memory="560MiB")),
     ("bf16-speed-gpt2-124m", "training tokens/s, 4 x 512, precision: bf16, against the peer's best of f32 and bf16", 1.7, +1, speed("gpt2-124m", "bf16")),
     ("bf16-memory-gpt2-124m", "peak resident MiB of the same", 0.5, -1, memory("gpt2-124m", "bf16")),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
