@@ -185,7 +185,8 @@ static hone_status open_timing(timing *t)
     double share;
     set_effort(speed, &t->few, &share);
     if (t->job->session.backend->prepare) share = 1;    // what a backend prepared knows nothing of fewer rows
-    t->live = (int32_t)(fmax(1, floor(share * (double)(N / T))) * (double)T);
+    const int64_t sequences = N / T, live = (int64_t)(share * (double)sequences);
+    t->live = (int32_t)((live > 1 ? live : 1) * T);
     t->of = hone_alloc((size_t)speed->n_kind, sizeof *t->of);
     hone_status status = count && t->of ? HONE_OK : HONE_FAILED;
     for (int p = 0; p < t->job->graph->n_program && !status; p++) {

@@ -3,7 +3,7 @@
 // The canonical sum. Every element of every product on one core is
 //     c = ((block_0 + bias) + addend) + block_1 + block_2 + ...,   block_j = a chain of sums over k = j KC .. (j + 1) KC - 1, from 0
 // with k rising; a link of the chain is a fused multiply-add (gemm_fma.c) or the sums of a matrix tile over 32 steps
-// (gemm_amx.c). KC is a constant of the program: neither rows, cols, tile edges, threads, nor plain or packed storage of the
+// (gemm_amx.c); of 8-bit integers a block is one exact sum times its scale (gemm_int8.c). KC is a constant of the program: neither rows, cols, tile edges, threads, nor plain or packed storage of the
 // weight enter, and the depth is never split between threads. A vector holds different elements, so vectorising over tokens
 // (the head) or over features (linear) is the same arithmetic. Hence a row's bits depend on nothing but the row and the weight.
 //
@@ -132,6 +132,7 @@ V_INLINE void tile_finish(float *c, vf sum0, vf sum1, int64_t width, const float
     tile_store(c + VW, sum1, width - VW);
 }
 
+V_INLINE int64_t source_bytes(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; } // of an element
 // n (<= VW) elements from element `at` of a source, zeros behind them.
 V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_t n)
 {
@@ -140,6 +141,27 @@ V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_
         return n >= VW ? v_from_bf16(p) : v_from_bf16_n(p, at_least(0, n));
     }
     return tile_load((const float *)source + at, n);
+}
+
+// The walk of a core whose A is always in tiles, made on the way or before: depth block by depth block, panel by panel, tile by
+// tile. multiply: one tile over one depth block, `height` rows of it; c += it where addend is c.
+typedef void tile_multiply(int64_t height, int64_t depth, const void *a, const void *b, float *c, int64_t ldc, int64_t width,
+                           const float *bias, const float *addend);
+V_INLINE void walk_tiles(const gemm_core *core, tile_multiply *multiply, const gemm *g, span tiles, span panels)
+{
+    for (int64_t k = 0; k < g->depth; k += KC) {
+        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(core, depth);
+        const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
+        const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
+        if (g->make) core->tiles_of_rows(g->make, (const char *)g->a + k * source_bytes(g->dtype), g->dtype, g->lda, g->rows, tiles, depth);
+        for (int64_t j = panels.from; j < panels.to; j++)
+            for (int64_t i = tiles.from; i < tiles.to; i++) {
+                const int64_t row = gemm_tile_row(core, g->rows, i), height = gemm_tile_row(core, g->rows, i + 1) - row;
+                const int64_t at = row * g->ldc + j * NR;
+                multiply(height, depth, a + i * tile_bytes, g->b + j * g->b_panel + gemm_panel_bytes(core, k), g->c + at, g->ldc,
+                         g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
+            }
+    }
 }
 
 #if VW == 16

@@ -23,16 +23,13 @@
 // Rows of A and columns of B have their steps adjacent; the other two makers transpose squares of 16.
 #include "backend/cpu/isa/gemm.h"
 #ifdef __AMX_BF16__
+#include "backend/cpu/isa/tiles.h"
 
 enum { MR = 32, DEPTH = 32, LINE = 64, HALF = 16 * LINE, PART = 2 * HALF };
 enum { HIGH = 0, MID = PART, LOW = 2 * PART }; // places of the parts in a cell
 #define CELL (parts * PART)                    // parts: 3 or 1, constant
 
 // Tiles 0 to 3 hold C by halves (rows, columns): 00 01 10 11. 4 and 5 hold A's halves, 6 and 7 B's.
-typedef struct tile_config { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tile_config;
-static const tile_config whole_tiles = { .palette = 1, .row_bytes = { LINE, LINE, LINE, LINE, LINE, LINE, LINE, LINE },
-                                         .rows = { 16, 16, 16, 16, 16, 16, 16, 16 } };
-
 #define LOAD_A(part) _tile_loadd(4, a + (part), LINE); if (tall) _tile_loadd(5, a + (part) + HALF, LINE)
 #define LOAD_B(part) _tile_loadd(6, b + (part), LINE); if (wide) _tile_loadd(7, b + (part) + HALF, LINE)
 #define MULTIPLY                              \
@@ -76,8 +73,8 @@ V_INLINE void multiply_cells(const int parts, const bool tall, const bool wide, 
     if (tall && wide) _tile_stored(3, sum + 16 * ld + 16, stride);
 }
 
-V_INLINE void tile(const int parts, int64_t depth, const char *a, const char *b, float *c, int64_t ldc, int64_t height, int64_t width,
-                 const float *bias, const float *addend)
+#define TILE_PARAMETERS int64_t height, int64_t depth, const void *a, const void *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
+V_INLINE void tile(const int parts, TILE_PARAMETERS)
 {
     float room[MR * NR] __attribute__((aligned(64)));
     const int64_t cells = divide_up(depth, DEPTH);
@@ -93,26 +90,15 @@ V_INLINE void tile(const int parts, int64_t depth, const char *a, const char *b,
         tile_finish(c + r * ldc, v_load(room + r * NR), v_load(room + r * NR + VW), width, bias, addend ? addend + r * ldc : NULL);
 }
 
-static void tiles_of_rows(int parts, void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
+static void multiply_of_1(TILE_PARAMETERS) { tile(1, height, depth, a, b, c, ldc, width, bias, addend); }
+static void multiply_of_3(TILE_PARAMETERS) { tile(3, height, depth, a, b, c, ldc, width, bias, addend); }
 
 V_INLINE void block(const int parts, const gemm *g, span tiles, span panels)
 {
-    const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
-    const gemm_core *core = parts == 1 ? &gemm_amx_bf16 : &gemm_amx;
-    _tile_loadconfig(&whole_tiles);
-    for (int64_t k = 0; k < g->depth; k += KC) {
-        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(core, depth);
-        const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
-        const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
-        if (g->make) tiles_of_rows(parts, g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
-        for (int64_t j = panels.from; j < panels.to; j++)
-            for (int64_t i = tiles.from; i < tiles.to; i++) {
-                const int64_t row = i * MR, at = row * g->ldc + j * NR;
-                tile(parts, depth, a + i * tile_bytes, g->b + j * g->b_panel + gemm_panel_bytes(core, k), g->c + at, g->ldc,
-                     at_most(MR, g->rows - row), g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
-            }
-    }
-    _tile_release();
+    tiles_begin();
+    if (parts == 1) walk_tiles(&gemm_amx_bf16, multiply_of_1, g, tiles, panels);
+    else walk_tiles(&gemm_amx, multiply_of_3, g, tiles, panels);
+    tiles_end();
 }
 
 // Panels and tiles ------------------------------------------------------------------------------------------------------

@@ -42,26 +42,9 @@ EACH_HEIGHT(TILE)
 #define ENTRY(R) tile_##R,
 static tile_fn *const tile_of[MR] = { EACH_HEIGHT(ENTRY) };
 
-static void tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
-
-static void block(const gemm *g, span tiles, span panels)
-{
-    const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
-    for (int64_t k = 0; k < g->depth; k += KC) {
-        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(&gemm_dot, depth);
-        const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
-        const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
-        if (g->make) tiles_of_rows(g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
-        for (int64_t j = panels.from; j < panels.to; j++)
-            for (int64_t i = tiles.from; i < tiles.to; i++) {
-                const int64_t row = gemm_tile_row(&gemm_dot, g->rows, i), height = gemm_tile_row(&gemm_dot, g->rows, i + 1) - row;
-                const int64_t at = row * g->ldc + j * NR;
-                tile_of[height - 1](divide_up(depth, DEPTH) * PAIRS, (const int32_t *)(a + i * tile_bytes),
-                                    (const int32_t *)(g->b + j * g->b_panel + gemm_panel_bytes(&gemm_dot, k)), g->c + at, g->ldc,
-                                    g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
-            }
-    }
-}
+static void multiply_tile(int64_t height, int64_t depth, const void *a, const void *b, float *c, int64_t ldc, int64_t width, const float *bias,
+                          const float *addend) { tile_of[height - 1](divide_up(depth, DEPTH) * PAIRS, a, b, c, ldc, width, bias, addend); }
+static void block(const gemm *g, span tiles, span panels) { walk_tiles(&gemm_dot, multiply_tile, g, tiles, panels); }
 
 // Panels and tiles ------------------------------------------------------------------------------------------------------
 

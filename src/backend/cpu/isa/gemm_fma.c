@@ -130,7 +130,7 @@ static void tiles_of_rows(bool narrow, void *tiles, const void *source, hone_dty
 V_INLINE void block(const bool narrow, const gemm *g, span tiles, span panels)
 {
     const bool packed = g->tiles || g->make;
-    const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
+    const int64_t bytes = source_bytes(g->dtype);
     tile_fn *const *const kernel = packed ? tile_packed : tile_of_rows;
     for (int64_t k = 0; k < g->depth; k += KC) {
         const int64_t depth = at_most(KC, g->depth - k);
@@ -176,7 +176,7 @@ enum { AHEAD = 32 };
 V_INLINE void panel_of_columns(const bool narrow, void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
     float *panel = to;
-    const int64_t bytes = dtype == HONE_bf16 ? 2 : 4;
+    const int64_t bytes = source_bytes(dtype);
     for (int64_t k = 0; k < depth; k++) {
         const int64_t soon = at_most(k + AHEAD, depth - 1), at = (rows ? rows[k] : k) * ld;
         const char *far = (const char *)source + (rows ? rows[soon] : soon) * ld * bytes;

@@ -14,6 +14,9 @@
 // Instruction sets differ in speed alone: integer sums are exact and the rest is the same few f32 operations.
 #include "backend/cpu/isa/gemm.h"
 #include "graph/quantize.h"
+#ifdef __AMX_INT8__
+#include "backend/cpu/isa/tiles.h"
+#endif
 
 _Static_assert((int)KC == (int)HONE_QUANT_BLOCK, "a depth block is a block of scales");
 
@@ -105,20 +108,19 @@ V_INLINE float largest(vi top)
 
 // Products -------------------------------------------------------------------------------------------------------------------
 
-#define TILE_PARAMETERS int64_t cells, const char *a, const char *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
+#define TILE_PARAMETERS int64_t depth, const void *a, const void *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
 
 // Row r of the tile: sums of two vectors of columns become c.
-V_INLINE void finish_row(int64_t r, vi sum0, vi sum1, const char *a, const char *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend)
+V_INLINE void finish_row(int64_t r, vi sum0, vi sum1, const float *a, const float *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend)
 {
-    const vf row = v_set(((const float *)(const void *)a)[r]);
-    const vf scale0 = row * v_load((const float *)(const void *)b), scale1 = row * v_load((const float *)(const void *)b + VW);
+    const vf row = v_set(a[r]), scale0 = row * v_load(b), scale1 = row * v_load(b + VW);
     tile_finish(c + r * ldc, vi_to_float(sum0) * scale0, vi_to_float(sum1) * scale1, width, bias, addend ? addend + r * ldc : NULL);
 }
 
-#ifdef __AMX_INT8__
+// -128 sum q_b of half a panel's columns.
+V_INLINE vi columns_less(const void *panel, int64_t half) { return vi_load((const char *)panel + NR * 4 + half * LINE); }
 
-typedef struct tile_config { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tile_config;
-static const tile_config whole_tiles = { .palette = 1, .row_bytes = { 64, 64, 64, 64, 64, 64, 64, 64 }, .rows = { 16, 16, 16, 16, 16, 16, 16, 16 } };
+#ifdef __AMX_INT8__
 
 // Tiles 0 to 3 hold sums by halves (rows, columns), 4 and 5 A's halves, 6 and 7 B's; as in gemm_amx.c. tall, wide: the second half is wanted.
 V_INLINE void multiply_cells(const bool tall, const bool wide, int64_t cells, const char *a, const char *b, int32_t *sum)
@@ -146,19 +148,20 @@ V_INLINE void multiply_cells(const bool tall, const bool wide, int64_t cells, co
 static void multiply_tile(int64_t height, TILE_PARAMETERS)
 {
     int32_t sum[MR * NR] __attribute__((aligned(64)));
-    const char *cell_a = a + MR * HEAD, *cell_b = b + NR * HEAD;
+    const int64_t cells = divide_up(depth, DEPTH);
+    const char *cell_a = (const char *)a + MR * HEAD, *cell_b = (const char *)b + NR * HEAD;
     const bool tall = height > 16, wide = width > 16;
     for (int64_t r = 0; r < height; r++) __builtin_prefetch(c + r * ldc, 1), __builtin_prefetch(c + r * ldc + VW, 1);
     if (tall && wide) multiply_cells(true, true, cells, cell_a, cell_b, sum);
     else if (tall) multiply_cells(true, false, cells, cell_a, cell_b, sum);
     else if (wide) multiply_cells(false, true, cells, cell_a, cell_b, sum);
     else multiply_cells(false, false, cells, cell_a, cell_b, sum);
-    const vi less0 = vi_load(b + NR * 4), less1 = vi_load(b + NR * 4 + LINE);
+    const vi less0 = columns_less(b, 0), less1 = columns_less(b, 1);
     for (int64_t r = 0; r < height; r++)
         finish_row(r, vi_load(sum + r * NR) + less0, vi_load(sum + r * NR + VW) + less1, a, b, c, ldc, width, bias, addend);
 }
-#define BEGIN_TILES _tile_loadconfig(&whole_tiles)
-#define END_TILES _tile_release()
+#define BEGIN_TILES tiles_begin()
+#define END_TILES tiles_end()
 
 #else
 
@@ -176,11 +179,11 @@ static void multiply_tile(int64_t height, TILE_PARAMETERS)
 // One tile of R rows (constant). Sums are named one by one for the reason that gemm_fma.c gives.
 V_INLINE void tile(const int R, TILE_PARAMETERS)
 {
-    const vi less0 = vi_load(b + NR * 4), less1 = vi_load(b + NR * 4 + LINE);
-    const char *cell_a = a + MR * HEAD, *cell_b = b + NR * HEAD;
+    const vi less0 = columns_less(b, 0), less1 = columns_less(b, 1);
+    const char *cell_a = (const char *)a + MR * HEAD, *cell_b = (const char *)b + NR * HEAD;
 #define BEGIN(r) vi sum##r##0 = less0, sum##r##1 = less1;
     EACH_ROW(BEGIN)
-    for (; cells > 0; cells--, cell_a += CELL_A, cell_b += CELL_B)
+    for (; depth > 0; depth -= DEPTH, cell_a += CELL_A, cell_b += CELL_B)
         for (int64_t i = 0; i < QUADS; i++) {
             const vi b0 = vi_load(cell_b + i * LINE), b1 = vi_load(cell_b + i * LINE + HALF);
 #define MULTIPLY_ROW(r)                                            \
@@ -196,34 +199,19 @@ V_INLINE void tile(const int R, TILE_PARAMETERS)
 }
 
 typedef void tile_fn(TILE_PARAMETERS);
-#define TILE(R) static void tile_##R(TILE_PARAMETERS) { tile(R, cells, a, b, c, ldc, width, bias, addend); }
+#define TILE(R) static void tile_##R(TILE_PARAMETERS) { tile(R, depth, a, b, c, ldc, width, bias, addend); }
 EACH_HEIGHT(TILE)
 #define ENTRY(R) tile_##R,
 static tile_fn *const tile_of[MR] = { EACH_HEIGHT(ENTRY) };
-static void multiply_tile(int64_t height, TILE_PARAMETERS) { tile_of[height - 1](cells, a, b, c, ldc, width, bias, addend); }
+static void multiply_tile(int64_t height, TILE_PARAMETERS) { tile_of[height - 1](depth, a, b, c, ldc, width, bias, addend); }
 #define BEGIN_TILES (void)0
 #define END_TILES (void)0
 #endif
 
-static void tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
-
 static void block(const gemm *g, span tiles, span panels)
 {
-    const int64_t bytes = g->dtype == HONE_bf16 ? 2 : 4;
     BEGIN_TILES;
-    for (int64_t k = 0; k < g->depth; k += KC) {
-        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(&gemm_int8, depth);
-        const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
-        const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
-        if (g->make) tiles_of_rows(g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
-        for (int64_t j = panels.from; j < panels.to; j++)
-            for (int64_t i = tiles.from; i < tiles.to; i++) {
-                const int64_t row = gemm_tile_row(&gemm_int8, g->rows, i), height = gemm_tile_row(&gemm_int8, g->rows, i + 1) - row;
-                const int64_t at = row * g->ldc + j * NR;
-                multiply_tile(height, divide_up(depth, DEPTH), a + i * tile_bytes, g->b + j * g->b_panel + gemm_panel_bytes(&gemm_int8, k),
-                              g->c + at, g->ldc, g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
-            }
-    }
+    walk_tiles(&gemm_int8, multiply_tile, g, tiles, panels);
     END_TILES;
 }
 
@@ -256,7 +244,7 @@ V_INLINE int64_t row_of(const columns *c, int64_t k) { return (c->rows ? c->rows
 static void scales_of_columns(const columns *c, int64_t column, int64_t n, float *scale, float *inverse, float *sum)
 {
     enum { TOGETHER = 4, AHEAD = 32 }; // vectors; rows that are asked for before the hardware foresees them
-    const int64_t bytes = c->dtype == HONE_bf16 ? 2 : 4;
+    const int64_t bytes = source_bytes(c->dtype);
     for (int64_t i = 0; i < n; i += TOGETHER * VW) {
         const int64_t many = at_most(n - i, TOGETHER * VW);
         vi top[TOGETHER] = { 0 };
@@ -291,7 +279,7 @@ V_INLINE vi quads_of_columns(const columns *c, int64_t column, int64_t n, int64_
 
 // Adds up the signed bytes of quads.
 V_INLINE vi add_bytes(vi sum, vi quads) { return add_quads(sum, v_set_i(0x01010101), quads); }
-V_INLINE void store_less(char *panel, int64_t part, vi sum) { vi_store(panel + NR * 4 + part * LINE, sum * -128); }
+V_INLINE void store_less(char *panel, int64_t half, vi sum) { vi_store(panel + NR * 4 + half * LINE, sum * -128); }
 
 // One depth block of a panel whose columns are source rows.
 V_INLINE void block_of_rows(char *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t from, int64_t depth)
@@ -330,7 +318,7 @@ static void panel_of_rows(void *panel, const void *source, hone_dtype dtype, int
 
 static void panel_of_columns(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
-    const int64_t bytes = dtype == HONE_bf16 ? 2 : 4;
+    const int64_t bytes = source_bytes(dtype);
     for (int64_t from = 0; from < depth; from += KC) {
         char *block = (char *)panel + gemm_panel_bytes(&gemm_int8, from);
         const columns c = { rows ? source : (const char *)source + from * ld * bytes, dtype, ld, rows ? rows + from : NULL, at_most(KC, depth - from) };

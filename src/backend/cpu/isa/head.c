@@ -17,7 +17,6 @@
 #include <math.h>
 
 enum { CHUNK_ROWS = 512, CHUNK_BYTES = 50 << 20, STAT = 224 };
-static int64_t bytes_of(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; }
 
 typedef struct head {
     const gemm_core *core;
@@ -84,7 +83,7 @@ static void *my_tiles(const head *h) { return h->tiles ? h->tiles + omp_get_thre
 static void head_logits(const head *h, int64_t block, span panel, float *z)
 {
     const int64_t from = block * STAT, words = at_most(STAT, h->V - from);
-    const char *w = (const char *)h->w->data + from * h->C * bytes_of(h->w->dtype);
+    const char *w = (const char *)h->w->data + from * h->C * source_bytes(h->w->dtype);
     const gemm g = { .rows = words, .cols = h->lanes, .depth = h->C, .a = w, .lda = h->C, .dtype = h->w->dtype, .make = my_tiles(h),
                      .b = h->panels, .b_panel = h->panel_bytes, .c = z, .ldc = h->lanes };
     h->core->block(&g, (span){ 0, gemm_tiles(h->core, words) }, panel);
@@ -279,7 +278,7 @@ static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t fr
     const int64_t words = at_most(KC, t->h.V - from), C = t->h.C, n_tile = gemm_tiles(core, n), n_group = divide_up(n_tile, 4), n_panel = gemm_panels(C);
     const int64_t w_panel = gemm_panel_bytes(core, words);
     const hone_operand *w = t->h.w;
-    const char *w_from = (const char *)w->data + from * C * bytes_of(w->dtype);
+    const char *w_from = (const char *)w->data + from * C * source_bytes(w->dtype);
     float *dw = f32_out(t->args, 2);
 #pragma omp for schedule(dynamic)
     for (int64_t v = from; v < from + words; v += WORDS) xent_words(t, rows, n, v, at_most(from + words, v + WORDS));
@@ -289,7 +288,7 @@ static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t fr
         if (j < 0)
             core->tiles_of_columns(t->dz_tiles, t->z + from * t->h.lanes, t->h.lanes, n, share(n_tile, 1, (int)i, (int)n_group), words, NULL);
         else
-            core->panel_of_columns(t->w_panels + j * w_panel, w_from + j * NR * bytes_of(w->dtype), w->dtype, C, NULL,
+            core->panel_of_columns(t->w_panels + j * w_panel, w_from + j * NR * source_bytes(w->dtype), w->dtype, C, NULL,
                                    at_most(NR, C - j * NR), words);
     }
     const gemm to_dx = { .rows = n, .cols = C, .depth = words, .a = t->dz_tiles, .tiles = true, .b = t->w_panels,

@@ -46,7 +46,6 @@ static void run_task(const gemm_core *core, const gemm *g, const cut *t, int64_t
 
 // Forms -----------------------------------------------------------------------------------------------------------------
 
-static int64_t bytes_of(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; }
 // A packed form is of the numbers that the product is made in.
 static const gemm_core *core_of_form(hone_form form, hone_dtype dtype) { return form == HONE_FORM_STREAMED ? gemm_stream_core_of(dtype) : gemm_core_of(dtype); }
 
@@ -57,14 +56,14 @@ static int64_t form_depth(hone_form form, int64_t M, int64_t K) { return form ==
 size_t ISA(hone_cpu_form_bytes)(hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
     if (dtype != HONE_f32 && dtype != HONE_bf16 && (dtype != HONE_int8 || form == HONE_FORM_PLAIN)) return 0; // integers need scales
-    if (form == HONE_FORM_PLAIN) return (size_t)(M * K * bytes_of(dtype));
+    if (form == HONE_FORM_PLAIN) return (size_t)(M * K * source_bytes(dtype));
     return (size_t)(form_panels(form, M, K) * gemm_panel_bytes(core_of_form(form, dtype), form_depth(form, M, K)));
 }
 
 // Panel j of a plain weight (M, K) for y = x w^T (of its rows) or dx = dy w (of its columns).
 static void weight_panel(const gemm_core *core, void *panel, const hone_operand *w, hone_form form, int64_t j)
 {
-    const int64_t M = w->dim[0], K = w->dim[1], bytes = bytes_of(w->dtype);
+    const int64_t M = w->dim[0], K = w->dim[1], bytes = source_bytes(w->dtype);
     const char *data = w->data;
     if (form == HONE_FORM_PACKED_T) core->panel_of_columns(panel, data + j * NR * bytes, w->dtype, K, NULL, at_most(NR, K - j * NR), M);
     else core->panel_of_rows(panel, data + j * NR * K * bytes, w->dtype, K, NULL, at_most(NR, M - j * NR), K);

@@ -8,14 +8,12 @@
 #define JOIN(a, b) JOIN_(a, b)
 
 #ifdef __AMX_BF16__
-#include <immintrin.h>
+#include "backend/cpu/isa/tiles.h"
 // Four independent chains of tile products hide their latency. Six products make one f32 product.
 double JOIN(hone_peak_loop_, HONE_ISA)(int64_t turns, double *flops)
 {
-    static const struct { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } tiles = {
-        .palette = 1, .row_bytes = { 64, 64, 64, 64, 64, 64, 64, 64 }, .rows = { 16, 16, 16, 16, 16, 16, 16, 16 } };
     float sum[16 * 16];
-    _tile_loadconfig(&tiles);
+    tiles_begin();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -29,7 +27,7 @@ double JOIN(hone_peak_loop_, HONE_ISA)(int64_t turns, double *flops)
         _tile_dpbf16ps(3, 4, 5);
     }
     _tile_stored(0, sum, 64);
-    _tile_release();
+    tiles_end();
     *flops = 4.0 * 2 * 16 * 16 * 32 / 6 * (double)turns;
     return 1 + (double)sum[0];
 }
