@@ -223,7 +223,10 @@ static bool repair(hone_budget *b, size_t most, int64_t except)
         if (b->excess <= 0) return true;
         memset(b->fresh, 0, (size_t)b->n_candidate * sizeof *b->fresh);
         int64_t c = find_gain(b, most, except, b->excess, b->sum);
-        if (c < 0) return false;
+        if (c < 0) {
+            simulate(b, most); // the last look was at a set with one drop more
+            return false;
+        }
         b->r->drop[b->candidate[c]] = true;
     }
 }

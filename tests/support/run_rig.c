@@ -23,6 +23,7 @@ char *run_rig_folder(void)
 {
     char *folder = hone_strdup("/tmp/hone_run_XXXXXX");
     assert_non_null(mkdtemp(folder));
+    assert_int_equal(setenv("XDG_CACHE_HOME", folder, 1), 0);
     write_tokens(folder, "train.u16", 6007, 1);
     write_tokens(folder, "held.u16", 1501, 2);
     return folder;

@@ -5,7 +5,7 @@
 // A folder under /tmp with train.u16 and held.u16: ids below 120 that a model can learn to foretell a little; id 7 closes
 // documents of mixed lengths.
 enum { RUN_RIG_VOCAB = 120, RUN_RIG_EOS = 7 };
-char *run_rig_folder(void);                              // hone_free() it
+char *run_rig_folder(void);                              // hone_free() it; timings are cached there too, not in the user's cache
 void run_rig_remove(char *folder);                       // with all in it; frees the name
 // A two-layer llama on that data; more is appended to the YAML. Fails the test where the recipe is wrong.
 void run_rig_recipe(hone_recipe *recipe, const char *folder, const char *more);
