@@ -37,11 +37,11 @@ def python():
     raise Skip("no Python with torch (tools/setup_python.sh makes build/venv)")
 
 
-def peer(*args):
+def peer(*args, wrapper=()):
     script = os.path.join(SHARED, "bench", "peer.py")
     if not os.path.exists(script):
         raise Skip("no ../shared/bench/peer.py")
-    out = subprocess.run([python(), script, *map(str, args)], capture_output=True, text=True)
+    out = subprocess.run([python(), *wrapper, script, *map(str, args)], capture_output=True, text=True)
     if out.returncode:
         raise RuntimeError(f"peer {args}: {out.stderr[-2000:]}")
     return json.loads(out.stdout.strip().splitlines()[-1])
@@ -129,11 +129,11 @@ def planned_speed(shape, **keys):
     return row
 
 
-def peer_train(shape, steps, *more):
+def peer_train(shape, steps, *more, **how):
     folder, tokens = fixture(shape)
     rows, T, _, _ = TRAIN[shape]
     return peer("pretrain", "--model", folder, "--tokens", tokens, "--batch", rows, "--seq", T, "--steps", steps,
-                "--threads", THREADS, *more)
+                "--threads", THREADS, *more, **how)
 
 
 @functools.cache

@@ -159,31 +159,20 @@ static const struct hone_decoder_kind kinds[] = {
     { "Strip", read_strip, NULL },
     { "WordPiece", read_wordpiece, apply_wordpiece },
 };
-static const char *const known[] = { "ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip", "WordPiece" };
+
+static hone_status add_decoder(hone_tokenizer *tokenizer, int kind, const json_t *json, const char *where)
+{
+    if (tokenizer->n_decoder == HONE_MAX_COMPONENTS) return hone_fail("%s: more than %d decoders", where, HONE_MAX_COMPONENTS);
+    hone_decoder *self = &tokenizer->decoder[tokenizer->n_decoder++];
+    self->kind = &kinds[kind];
+    self->type = kinds[kind].type;
+    return kinds[kind].read(tokenizer, self, json, where);
+}
 
 hone_status hone_decoder_read(hone_tokenizer *tokenizer, const json_t *json, const char *where)
 {
-    if (!json || json_is_null(json)) return HONE_OK;
-    const char *type = NULL;
-    hone_status status = hone_json_text(json, "type", where, true, &type);
-    if (status) return status;
-    if (strcmp(type, "Sequence") == 0) {
-        size_t i;
-        json_t *part, *parts = json_object_get(json, "decoders");
-        if (!json_is_array(parts)) return hone_fail("%s: decoder \"Sequence\" without a list \"decoders\"", where);
-        json_array_foreach(parts, i, part)
-            if ((status = hone_decoder_read(tokenizer, part, where))) return status;
-        return HONE_OK;
-    }
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        if (strcmp(kinds[k].type, type) != 0) continue;
-        if (tokenizer->n_decoder == HONE_MAX_COMPONENTS) return hone_fail("%s: more than %d decoders", where, HONE_MAX_COMPONENTS);
-        hone_decoder *self = &tokenizer->decoder[tokenizer->n_decoder++];
-        self->kind = &kinds[k];
-        self->type = kinds[k].type;
-        return kinds[k].read(tokenizer, self, json, where);
-    }
-    return hone_refuse(where, "decoder", type, known, sizeof known / sizeof *known);
+    static const hone_component_table table = { "decoder", "decoders", kinds, sizeof *kinds, sizeof kinds / sizeof *kinds, add_decoder };
+    return hone_components_read(tokenizer, json, where, &table);
 }
 
 // Runs one token's content through the decoders; the result lies in stage[*last].

@@ -23,6 +23,38 @@ hone_status hone_refuse(const char *where, const char *part, const char *type, c
 
 // --- tokenizer.json
 
+static const char *type_of(const hone_component_table *table, int kind)
+{
+    return *(const char *const *)(const void *)((const char *)table->kinds + (size_t)kind * table->kind_size);
+}
+
+static hone_status read_sequence(hone_tokenizer *tokenizer, const json_t *json, const char *where, const hone_component_table *table)
+{
+    size_t i;
+    json_t *part, *list = json_object_get(json, table->list);
+    if (!json_is_array(list)) return hone_fail("%s: %s \"Sequence\" without a list \"%s\"", where, table->what, table->list);
+    hone_status status = HONE_OK;
+    json_array_foreach(list, i, part)
+        if ((status = hone_components_read(tokenizer, part, where, table))) break;
+    return status;
+}
+
+hone_status hone_components_read(hone_tokenizer *tokenizer, const json_t *json, const char *where, const hone_component_table *table)
+{
+    enum { MOST = 32 };
+    const char *type = NULL, *known[MOST] = { "Sequence" };
+    HONE_ASSERT(table->n_kinds < MOST, "%d", table->n_kinds);
+    if (!json || json_is_null(json)) return HONE_OK;
+    hone_status status = hone_json_text(json, "type", where, true, &type);
+    if (status) return status;
+    if (strcmp(type, known[0]) == 0) return read_sequence(tokenizer, json, where, table);
+    for (int kind = 0; kind < table->n_kinds; kind++) {
+        known[kind + 1] = type_of(table, kind);
+        if (strcmp(known[kind + 1], type) == 0) return table->add(tokenizer, kind, json, where);
+    }
+    return hone_refuse(where, table->what, type, known, table->n_kinds + 1);
+}
+
 typedef struct { int32_t id; bool normalized; hone_added_flags flags; } added_row;
 
 static hone_status read_added_row(hone_tokenizer *tokenizer, const json_t *json, const char *where, added_row *row)

@@ -351,32 +351,21 @@ static const struct hone_normalizer_kind kinds[] = {
     { "Strip", read_strip, apply_strip },
     { "StripAccents", read_nothing, apply_strip_accents },
 };
-static const char *const known[] = { "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Precompiled", "Prepend", "Replace", "Sequence", "Strip", "StripAccents" };
+
+static hone_status add_normalizer(hone_tokenizer *tokenizer, int kind, const json_t *json, const char *where)
+{
+    if (tokenizer->n_normalizer == HONE_MAX_COMPONENTS) return hone_fail("%s: more than %d normalizers", where, HONE_MAX_COMPONENTS);
+    hone_normalizer *self = &tokenizer->normalizer[tokenizer->n_normalizer++];
+    self->kind = &kinds[kind];
+    self->type = kinds[kind].type;
+    hone_status status = hone_buffer_print(&tokenizer->identity, "normalizer %s", self->type);
+    return status ? status : kinds[kind].read(tokenizer, self, json, where);
+}
 
 hone_status hone_normalizer_read(hone_tokenizer *tokenizer, const json_t *json, const char *where)
 {
-    if (!json || json_is_null(json)) return HONE_OK;
-    const char *type = NULL;
-    hone_status status = hone_json_text(json, "type", where, true, &type);
-    if (status) return status;
-    if (strcmp(type, "Sequence") == 0) {
-        size_t i;
-        json_t *part, *parts = json_object_get(json, "normalizers");
-        if (!json_is_array(parts)) return hone_fail("%s: normalizer \"Sequence\" without a list \"normalizers\"", where);
-        json_array_foreach(parts, i, part)
-            if ((status = hone_normalizer_read(tokenizer, part, where))) return status;
-        return HONE_OK;
-    }
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        if (strcmp(kinds[k].type, type) != 0) continue;
-        if (tokenizer->n_normalizer == HONE_MAX_COMPONENTS) return hone_fail("%s: more than %d normalizers", where, HONE_MAX_COMPONENTS);
-        hone_normalizer *self = &tokenizer->normalizer[tokenizer->n_normalizer++];
-        self->kind = &kinds[k];
-        self->type = kinds[k].type;
-        status = hone_buffer_print(&tokenizer->identity, "normalizer %s", type);
-        return status ? status : kinds[k].read(tokenizer, self, json, where);
-    }
-    return hone_refuse(where, "normalizer", type, known, sizeof known / sizeof *known);
+    static const hone_component_table table = { "normalizer", "normalizers", kinds, sizeof *kinds, sizeof kinds / sizeof *kinds, add_normalizer };
+    return hone_components_read(tokenizer, json, where, &table);
 }
 
 hone_status hone_normalize(hone_encoder *encoder, const char *text, size_t size, bool first, const char **out, size_t *out_size)

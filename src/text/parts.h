@@ -195,6 +195,14 @@ struct hone_encoder {
 };
 hone_status hone_ids_reserve(hone_ids *ids, int64_t more);
 
+// A part of tokenizer.json: null, a component of one of these kinds, or a "Sequence" of them.
+typedef struct hone_component_table {
+    const char *what, *list;                         // "normalizer"; "normalizers": where a Sequence has its components
+    const void *kinds; size_t kind_size; int n_kinds; // rows that begin with their type, a string
+    hone_status (*add)(hone_tokenizer *tokenizer, int kind, const json_t *json, const char *where);
+} hone_component_table;
+hone_status hone_components_read(hone_tokenizer *tokenizer, const json_t *json, const char *where, const hone_component_table *table);
+
 hone_status hone_normalizer_read(hone_tokenizer *tokenizer, const json_t *json, const char *where);
 hone_status hone_normalize(hone_encoder *encoder, const char *text, size_t size, bool first, const char **out, size_t *out_size);
 hone_status hone_pretokenizer_read(hone_tokenizer *tokenizer, const json_t *json, const char *where);

@@ -72,25 +72,16 @@ static const struct { const char *type; hone_status (*read)(hone_tokenizer *toke
     { "RobertaProcessing", read_pair },
     { "TemplateProcessing", read_template },
 };
-static const char *const known[] = { "BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing" };
+
+static hone_status add_processor(hone_tokenizer *tokenizer, int kind, const json_t *json, const char *where)
+{
+    return kinds[kind].read(tokenizer, json, where);
+}
 
 hone_status hone_post_read(hone_tokenizer *tokenizer, const json_t *json, const char *where)
 {
-    if (!json || json_is_null(json)) return HONE_OK;
-    const char *type = NULL;
-    hone_status status = hone_json_text(json, "type", where, true, &type);
-    if (status) return status;
-    if (strcmp(type, "Sequence") == 0) {
-        size_t i;
-        json_t *part, *parts = json_object_get(json, "processors");
-        if (!json_is_array(parts)) return hone_fail("%s: post-processor \"Sequence\" without a list \"processors\"", where);
-        json_array_foreach(parts, i, part)
-            if ((status = hone_post_read(tokenizer, part, where))) return status;
-        return HONE_OK;
-    }
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-        if (strcmp(kinds[k].type, type) == 0) return kinds[k].read(tokenizer, json, where);
-    return hone_refuse(where, "post-processor", type, known, sizeof known / sizeof *known);
+    static const hone_component_table table = { "post-processor", "processors", kinds, sizeof *kinds, sizeof kinds / sizeof *kinds, add_processor };
+    return hone_components_read(tokenizer, json, where, &table);
 }
 
 // --- special ids: tokenizer_config.json says which they are; without it, the names that the world uses

@@ -300,36 +300,25 @@ static const struct hone_pretokenizer_kind kinds[] = {
     { "Whitespace", read_whitespace, apply_regex },
     { "WhitespaceSplit", read_whitespace_split, apply_characters },
 };
-static const char *const known[] = { "BertPreTokenizer", "ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence", "Split", "Whitespace", "WhitespaceSplit" };
+
+static hone_status add_pretokenizer(hone_tokenizer *tokenizer, int kind, const json_t *json, const char *where)
+{
+    if (tokenizer->n_pretokenizer == HONE_MAX_COMPONENTS) return hone_fail("%s: more than %d pre-tokenizers", where, HONE_MAX_COMPONENTS);
+    if (tokenizer->byte_level) return hone_fail("%s: pre-tokenizer \"%s\" behind \"ByteLevel\" is not supported", where, kinds[kind].type);
+    hone_pretokenizer *self = &tokenizer->pretokenizer[tokenizer->n_pretokenizer++];
+    self->kind = &kinds[kind];
+    self->type = kinds[kind].type;
+    hone_status status = hone_buffer_print(&tokenizer->identity, "pre-tokenizer %s", self->type);
+    if (!status) status = kinds[kind].read(tokenizer, self, json, where);
+    bool nothing = kinds[kind].apply == apply_byte_level && !self->add_prefix_space && !self->regex; // it only says that symbols are bytes
+    if (!nothing) tokenizer->last_stage = tokenizer->n_pretokenizer;
+    return status;
+}
 
 hone_status hone_pretokenizer_read(hone_tokenizer *tokenizer, const json_t *json, const char *where)
 {
-    if (!json || json_is_null(json)) return HONE_OK;
-    const char *type = NULL;
-    hone_status status = hone_json_text(json, "type", where, true, &type);
-    if (status) return status;
-    if (strcmp(type, "Sequence") == 0) {
-        size_t i;
-        json_t *part, *parts = json_object_get(json, "pretokenizers");
-        if (!json_is_array(parts)) return hone_fail("%s: pre-tokenizer \"Sequence\" without a list \"pretokenizers\"", where);
-        json_array_foreach(parts, i, part)
-            if ((status = hone_pretokenizer_read(tokenizer, part, where))) return status;
-        return HONE_OK;
-    }
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        if (strcmp(kinds[k].type, type) != 0) continue;
-        if (tokenizer->n_pretokenizer == HONE_MAX_COMPONENTS) return hone_fail("%s: more than %d pre-tokenizers", where, HONE_MAX_COMPONENTS);
-        if (tokenizer->byte_level) return hone_fail("%s: pre-tokenizer \"%s\" behind \"ByteLevel\" is not supported", where, type);
-        hone_pretokenizer *self = &tokenizer->pretokenizer[tokenizer->n_pretokenizer++];
-        self->kind = &kinds[k];
-        self->type = kinds[k].type;
-        status = hone_buffer_print(&tokenizer->identity, "pre-tokenizer %s", type);
-        if (!status) status = kinds[k].read(tokenizer, self, json, where);
-        bool nothing = kinds[k].apply == apply_byte_level && !self->add_prefix_space && !self->regex; // it only says that symbols are bytes
-        if (!nothing) tokenizer->last_stage = tokenizer->n_pretokenizer;
-        return status;
-    }
-    return hone_refuse(where, "pre-tokenizer", type, known, sizeof known / sizeof *known);
+    static const hone_component_table table = { "pre-tokenizer", "pretokenizers", kinds, sizeof *kinds, sizeof kinds / sizeof *kinds, add_pretokenizer };
+    return hone_components_read(tokenizer, json, where, &table);
 }
 
 hone_status hone_pretokenize(hone_encoder *encoder, int stage, hone_piece piece)
