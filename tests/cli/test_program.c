@@ -58,7 +58,9 @@ static void test_a_wrong_word_is_named_with_the_nearest(void **state)
     static const struct { const char *line, *error; } cases[] = {
         { "tokenizer trian", "hone: tokenizer: trian is not a word of this verb; did you mean train?" },
         { "ckpt qqqqqqqq", "hone: ckpt: qqqqqqqq is not a word of this verb; hone ckpt --help lists them" },
-        { "ckpt --keep 1 run", "hone: ckpt: --keep is not a word of this verb" },
+        { "ckpt --keep 1 run", "hone: ckpt: no word is given beside --keep; hone ckpt --help lists them" },
+        { "ckpt --jsn ls run", "hone: ckpt ls: --jsn is not an option of this verb; did you mean --json?" },
+        { "runs --dir", "hone: runs list: --dir needs a value" },
         { "inspect", "hone: inspect: no word is given" }, { "runs lsit", "did you mean list?" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -67,6 +69,28 @@ static void test_a_wrong_word_is_named_with_the_nearest(void **state)
         assert_string_equal(run.out, "");
         if (!strstr(run.err, cases[i].error)) fail_msg("hone %s says: %s", cases[i].line, run.err);
     }
+}
+
+// In front of the word or behind it: the same. A value that happens to be a word is a value.
+static void test_options_may_stand_in_front_of_the_word(void **state)
+{
+    (void)state;
+    static const struct { const char *front, *behind; } same[] = {
+        { "runs --dir /nowhere list", "runs list --dir /nowhere" }, { "runs --dir=/nowhere --json list", "runs list --json --dir /nowhere" },
+        { "runs --column a --dir /nowhere --sort id list state=ended", "runs list --column a --dir /nowhere --sort id state=ended" },
+        { "ckpt --json ls /nowhere", "ckpt ls /nowhere --json" }, { "runs --dir list", "runs list --dir list" }, { "runs --dir list show x", "runs show --dir list x" },
+        { "tokenizer --vocab 9 train /nowhere", "tokenizer train --vocab 9 /nowhere" },
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        hone_test_run front;
+        hone_test_hone(&front, "%s", same[i].front);
+        hone_test_hone(&run, "%s", same[i].behind);
+        assert_int_equal(front.code, run.code);
+        assert_string_equal(front.out, run.out);
+        assert_string_equal(front.err, run.err);
+    }
+    hone_test_hone(&run, "runs --dir list");
+    assert_non_null(strstr(run.err, "list/runs.db: there is no run store"));
 }
 
 static void test_version_is_printed(void **state)
@@ -151,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_help_lists_every_verb_and_each_has_its_own_help),
         cmocka_unit_test(test_every_word_is_listed_and_has_its_own_help),
         cmocka_unit_test(test_a_wrong_word_is_named_with_the_nearest),
+        cmocka_unit_test(test_options_may_stand_in_front_of_the_word),
         cmocka_unit_test(test_version_is_printed),
         cmocka_unit_test(test_wrong_command_lines_exit_with_2_and_name_the_nearest),
         cmocka_unit_test(test_full_output_device_is_an_error),
