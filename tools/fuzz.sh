@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
-# fuzz.sh BUILD: runs every target of tests/fuzz in BUILD (configured with clang and -DHONE_FUZZ=ON) from its seeds, 8 seconds
-# each (always the same inputs: CI tests hone, not luck), with HONE_TEST_LONG=1 ten minutes each of new ones. Finds go to BUILD/found. Exit status 1 where a target failed.
+# fuzz.sh BUILD [TARGET...]: runs the targets of tests/fuzz (all) in BUILD (configured with clang and -DHONE_FUZZ=ON) from their
+# seeds, 5 seconds each (always the same inputs: CI tests hone, not luck), with HONE_TEST_LONG=1 a million executions each of new
+# ones. Prints what was executed. Finds go to BUILD/found. Exit status 1 where a target failed.
 set -u
 cd "$(dirname "$0")/.."
-build=$1 seconds=8 seed=1 failed=0
-[ "${HONE_TEST_LONG:-}" = 1 ] && seconds=600 seed=0
-for source in tests/fuzz/fuzz_*.c; do
-    name=$(basename "$source" .c)
+build=$1 bound=-max_total_time=5 seed=1 failed=0
+shift
+[ "${HONE_TEST_LONG:-}" = 1 ] && bound=-runs=1000000 seed=0
+[ $# -gt 0 ] || set -- $(basename -s .c tests/fuzz/fuzz_*.c)
+for name in "$@"; do
     mkdir -p "$build/corpus/$name" "$build/found"
-    if ! "$build/$name" -seed=$seed -max_total_time=$seconds -rss_limit_mb=2048 -timeout=20 -max_len=8192 -print_final_stats=0 -verbosity=0 -artifact_prefix="$build/found/$name-" \
+    began=$(date +%s%N) state=held
+    if ! "$build/$name" -seed=$seed $bound -rss_limit_mb=2048 -timeout=100 -max_len=8192 -print_final_stats=1 -verbosity=0 -artifact_prefix="$build/found/$name-" \
         "$build/corpus/$name" tests/fuzz/corpus/"$name" > "$build/$name.log" 2>&1; then
         tail -40 "$build/$name.log"
-        failed=1
+        failed=1 state=FAILED
     fi
-    printf '%-24s %d s, %d inputs kept\n' "$name" $seconds "$(find "$build/corpus/$name" -type f | wc -l)"
+    ms=$((($(date +%s%N) - began) / 1000000 + 1)) runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$name.log")
+    printf '%-22s %-6s %8d executions, %5d/s, %d inputs kept\n' "$name" $state "${runs:-0}" $((${runs:-0} * 1000 / ms)) "$(find "$build/corpus/$name" -type f | wc -l)"
 done
 exit $failed

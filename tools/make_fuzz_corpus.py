@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the seeds of tests/fuzz/corpus for the tokenizer's targets: small files of every format, by hand."""
-import base64, json, os, struct
+"""Writes the seeds of tests/fuzz/corpus: small files of every format, by hand. (Those of shards, documents and filters are kept as they are.)"""
+import base64, functools, json, operator, os, struct
 
 ROOT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests", "fuzz", "corpus")
 
@@ -60,3 +60,83 @@ write("fuzz_merges", "gpt2", json.dumps({"a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ġab
 write("fuzz_merges", "carriage", json.dumps({"a": 0, "aa": 1}).encode() + b"\0a a\r\n")
 for i, text in enumerate(["Hello  world's 1234\r\n", "\xe9 \u4e2d\u6587 \U0001f600 a\u0301b", "ab abab  ab.Ab", "'LL \u01c5\u02b0/\n\n x", "  a b  ", "\u2581ab\u2581 <0xC3>"]):
     write("fuzz_encode", f"text{i}", bytes([i]) + text.encode() + (b"\xff\xc3" if i % 2 else b""))
+
+
+# --- recipes, JSON, models, checkpoints, data sets, logs, the board's port ---------------------------------------------------
+def lines(*rows):
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def tensors(shapes, **more):
+    """A header, and how many bytes it speaks of."""
+    header, at = dict(more), 0
+    for name, shape in shapes.items():
+        end = at + 4 * functools.reduce(operator.mul, shape, 1)
+        header[name], at = dict(dtype="F32", shape=shape, data_offsets=[at, end]), end
+    return json.dumps(header).encode(), at
+
+
+write("fuzz_recipe", "run", b"""# a recipe
+model: {model_type: llama, hidden_size: 64, num_hidden_layers: 2, "rope_theta": 1e4, names: [a, ~, true]}
+dataset: data/novels   # prepared
+learning_rate: 6e-4
+max_time: 1.5h
+memory: 50%
+filters: [language, 'mask_pii']
+lr_scheduler_type: wsd
+""" + b"\0seed=7\0model.head_dim=16\0filters=[exact_duplicates]\0max_steps=1e3")
+write("fuzz_recipe", "mixture", b"""datasets:
+  - &one {path: a, weight: 0.7, name: "n\\u00e9"}
+  - {path: b/c/, weight: [[0, 0.1], [1000, 0.9]], epochs: 2.5, from_step: 3, to_step: 9}
+  - *one
+gradient_accumulation_steps: 0x10
+""" + b"\0datasets=[{path: x}, {path: y, to_step: 4}]\0output_dir=")
+write("fuzz_recipe", "wrong", b"learning_rte: 3e-4\nmodel:\n  a: |\n    text\n  ? b\n  : >-\n    more\n--- \n%TAG ! x\n\xef\xbb\xbf")
+write("fuzz_json", "values", dict(a=None, b=[1, -2.5e-7, 1e300, True, False], c={"d\u0000e": "\U0001f600 \u00e9\n", "": {}}, whole=2048.0, large=2**62))
+write("fuzz_json", "text", b' "a\\ud83d\\ude00\\u0000b" ')
+write("fuzz_json", "wrong", b'{"a": [1, 2,], "a": nul}')
+one, size = tensors({"w": [2, 3], "empty": [0, 4]}, __metadata__=dict(format="pt"))
+write("fuzz_safetensors", "file", b"\0" + struct.pack("<Q", len(one)) + one + bytes(size))
+write("fuzz_safetensors", "parts", b"\1" + one + b"\0" + bytes(range(size)))
+write("fuzz_safetensors", "kinds", b"\1" + json.dumps({k: dict(dtype=k, shape=[1, 1, 2], data_offsets=[i, i + n]) for k, i, n in
+      [("F32", 0, 8), ("BF16", 8, 4), ("F16", 12, 4), ("I64", 16, 16), ("BOOL", 32, 2), ("U8", 34, 2), ("I8", 36, 2), ("I32", 38, 8)]}).encode() + b"\0" + bytes(46))
+two, _ = tensors({"v": [1]})
+write("fuzz_safetensors", "folder", b"\2" + json.dumps(dict(metadata=dict(total_size=4), weight_map=dict(w="a.safetensors", v="b.safetensors"))).encode() + b"\0" + tensors({"w": [1]})[0]
+      + b"\0" + b"abcd" + b"\0" + two + b"\0" + b"efgh")
+sizes = dict(vocab_size=131, hidden_size=48, intermediate_size=50, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
+write("fuzz_config", "gpt2", dict(model_type="gpt2", vocab_size=131, n_positions=64, n_embd=48, n_layer=2, n_head=4, n_inner=None, activation_function="gelu_new", bos_token_id=1, eos_token_id=[1, 2]))
+write("fuzz_config", "llama", dict(sizes, model_type="llama", attention_bias=True, mlp_bias=True, rope_theta=5e5, rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,
+      high_freq_factor=4.0, original_max_position_embeddings=32), tie_word_embeddings=True, hidden_act="silu", eos_token_id=3))
+write("fuzz_config", "mistral", dict(sizes, model_type="mistral", head_dim=24, sliding_window=16, rope_parameters=dict(rope_type="linear", factor=2.0, rope_theta=1e4)))
+write("fuzz_config", "qwen2", dict(sizes, model_type="qwen2", use_sliding_window=True, sliding_window=16, max_window_layers=2, layer_types=["full_attention"] * 2 + ["sliding_attention"]))
+write("fuzz_config", "qwen3", dict(sizes, model_type="qwen3", head_dim=24, quantization_config=None, rms_norm_eps=1e-5, pad_token_id=0, bos_token_id=None))
+state = dict(version=1, hone="0", step=3, row=21, tokens=3000, tokens_by_source=dict(novels=2000, medical=1000), seconds=3.5, seed=-7, data_hash="8000000000000001", program_hash="0" * 16, skipped=1,
+             held_out_loss=2.5, recent_losses=[3.0, 2.75], recipe="{}", files={"model.safetensors": dict(size=1, xxh3=""), "config.json": dict(size=1, xxh3=""), "optimizer.safetensors": dict(size=1, xxh3="")}, self="")
+names = {"model.embed_tokens.weight": [7, 4], "model.layers.0.input_layernorm.weight": [4], "model.layers.0.self_attn.q_proj.weight": [4, 4], "model.layers.0.self_attn.k_proj.weight": [4, 4],
+         "model.layers.0.self_attn.v_proj.weight": [4, 4], "model.layers.0.self_attn.o_proj.weight": [4, 4], "model.layers.0.post_attention_layernorm.weight": [4], "model.layers.0.mlp.gate_proj.weight": [6, 4],
+         "model.layers.0.mlp.up_proj.weight": [6, 4], "model.layers.0.mlp.down_proj.weight": [4, 6], "model.norm.weight": [4], "lm_head.weight": [7, 4]}
+params = ["embed.tokens", "layers.0.norm1.g", "layers.0.q", "layers.0.k", "layers.0.v", "layers.0.o", "layers.0.norm2.g", "layers.0.gate", "layers.0.up", "layers.0.down", "norm.g", "head"]
+moments = {f"moment{i}.{param}": shape for param, shape in zip(params, names.values()) for i in (1, 2)}
+write("fuzz_checkpoint", "whole", b"\1" + json.dumps(state).encode())
+write("fuzz_checkpoint", "sums", b"\0" + json.dumps(state).encode())
+write("fuzz_checkpoint", "weights", b"\1" + json.dumps(state).encode() + b"\0" + tensors(names)[0])
+write("fuzz_checkpoint", "moments", b"\1" + json.dumps(state).encode() + b"\0\0" + tensors(moments)[0])
+split = dict(documents=1, tokens=4, bytes=3)
+shards = {s: dict(split, shards=[dict(split, file=f"{s}-00000.bin")]) for s in ("train", "held")}
+about = dict(format="hone data set", version=2, tokenizer="%016x" % 0x1234, vocab=3, eos=2, **shards)
+tally = dict(dropped=1, dropped_bytes=9, changed=2, pieces=3, examples=[dict(where="a:1", why="b", text="c")])
+write("fuzz_dataset", "data", b"\0" + json.dumps(dict(about, sources=[dict(path="a", bytes=3, xxh3="0")])).encode())
+write("fuzz_dataset", "journal", b"\1" + json.dumps(dict(command="0" * 16, at=[0, 0, 1], counts=dict(empty=0, invalid=1, long_lines=2), hashes=["0" * 16], data=about,
+      keys=["2d06800538d394c2"], cleaning=dict(exact_duplicates=tally, near_duplicates=tally))).encode())
+when = "2026-01-31T12:00:00Z"
+write("fuzz_log", "run", lines(dict(event="start", time=when, hone="0", recipe=dict(max_steps=3), plan=dict(a=1), machine=dict(cpu="x"), data_hash="1", program_hash="2", peak_flops_per_second=1e9),
+      dict(event="step", time=when, step=1, loss=2.5, learning_rate=1e-3, trained_tokens=64), dict(event="eval", time=when, step=1, loss=2.25, standard_error=0.1), dict(event="sample", step=1, text="\u00e9"),
+      dict(event="save", time=when, step=1, bytes=99, seconds=0.5), dict(event="resume", time=when, **{"from": "a/step-0/step-1"}), dict(event="step", time=when, step=2, loss=2), dict(event="stop", step=2),
+      dict(event="end", time=when, step=3, loss=1.5)))
+write("fuzz_log", "torn", lines(dict(event="step", step=1)) + b'{"event": "log_gap", "rows_lost": 3}\n[]\n\n{"event": 3}\n{"event": "failed", "time": 1, "step": -1}\n{"event": "st')
+write("fuzz_lines", "lines", lines(dict(text="Once upon a time"), dict(prompt="\u00e9", text=1), dict(ids=[1, 403, 407])) + b" \t\r\n" + lines(dict(ids=[])))
+write("fuzz_lines", "wrong", lines(dict(text=7)) + lines(dict(ids=[2**31])) + lines(dict(ids="a")) + lines({}) + b"[1]\n{\n")
+for i, query in enumerate(["series?runs=1,2&x=time&from=0&to=9e9&width=20", "events?runs=1", "report?run=1", "runs", "metrics", "series?runs=,1-%2c1&width=-1&x=tokens&from=nan", "report?run=%00%ff"]):
+    write("fuzz_board", f"address{i}", b"\1" + query.encode())
+write("fuzz_board", "request", b"\0GET /?token=a HTTP/1.1\r\nHost: [::1]\r\nCookie: hone_token=b\r\nAuthorization: Bearer c\r\n\r\n")
+write("fuzz_board", "others", b"\0HEAD / HTTP/1.1\r\nHost: localhost:80\r\n\r\nPOST /api/runs HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\nabc")

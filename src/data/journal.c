@@ -170,8 +170,10 @@ hone_status hone_journal_resume(hone_pipeline *p, const json_t *state)
         status = hone_fail("%s.tmp/journal.json: no place to go on from; remove the folder", p->options->output);
     if (status) return status;
     if ((status = hone_document_reader_open(&p->reader, &p->document_options, &position))) return status;
-    json_array_foreach(json_object_get(state, "hashes"), i, hash)
-        if ((int64_t)i < p->inputs.count) p->reader.hash[i] = strtoull(json_string_value(hash), NULL, 16);
+    json_array_foreach(json_object_get(state, "hashes"), i, hash) {
+        if ((int64_t)i >= p->inputs.count || !json_is_string(hash)) return hone_fail("%s.tmp/journal.json: hashes are not of these inputs; remove the folder", p->options->output);
+        p->reader.hash[i] = strtoull(json_string_value(hash), NULL, 16);
+    }
     status = hone_dataset_writer_open(&p->writer, p->options->output, p->report->vocab, hone_tokenizer_identity(p->tokenizer), p->eos, 0,
                                       json_object_get(state, "data"));
     if (status) return status;

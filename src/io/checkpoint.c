@@ -145,6 +145,17 @@ static hone_status read_recent(const json_t *json, const char *where, hone_check
     return HONE_OK;
 }
 
+// What no training can come to: whoever made it, the checksum is right.
+static hone_status check_counts(const hone_checkpoint_state *state, const char *path)
+{
+    const struct { const char *name; int64_t value; } count[] = {
+        { "step", state->step }, { "row", state->row }, { "tokens", state->tokens }, { "skipped", state->skipped } };
+    for (size_t i = 0; i < sizeof count / sizeof *count; i++)
+        if (count[i].value < 0) return hone_fail("%s/state.json: %s is %" PRId64 "; it must be 0 or more", path, count[i].name, count[i].value);
+    if (!(state->seconds >= 0)) return hone_fail("%s/state.json: seconds is %g; it must be 0 or more", path, state->seconds);
+    return HONE_OK;
+}
+
 hone_status hone_checkpoint_read_state(const char *path, hone_checkpoint_state *state)
 {
     json_t *json;
@@ -159,7 +170,7 @@ hone_status hone_checkpoint_read_state(const char *path, hone_checkpoint_state *
         (status = hone_json_text(json, "data_hash", path, true, &data)) || (status = hone_json_text(json, "program_hash", path, true, &program)) ||
         (status = hone_json_int(json, "skipped", path, false, &state->skipped)) ||
         (status = hone_json_real(json, "held_out_loss", path, false, &state->held_loss)) ||
-        (status = read_sources(json, path, state)) || (status = read_recent(json, path, state))) goto out;
+        (status = check_counts(state, path)) || (status = read_sources(json, path, state)) || (status = read_recent(json, path, state))) goto out;
     state->seed = (uint64_t)seed;
     if (!parse_hex(data, &state->data_hash) || !parse_hex(program, &state->program_hash)) status = hone_fail("%s/state.json: a hash is not 16 hexadecimal digits", path);
     else if (!(state->recipe = hone_strdup(recipe))) status = HONE_FAILED;

@@ -342,6 +342,10 @@ hone_status hone_yaml_override(hone_recipe *recipe, const char *text)
 {
     size_t name_length = strcspn(text, "=");
     if (!text[name_length]) return hone_fail_usage("'%s' is neither an option nor key=value", text);
+    hone_error_clear();
+    json_t *proof = json_string(text); // as logs and checkpoints will write it
+    if (!proof) return *hone_error() ? HONE_FAILED : hone_fail("command line: %.*s: its value is not UTF-8", (int)name_length, text);
+    json_decref(proof);
     char *name = hone_format("%.*s", (int)name_length, text), *line = hone_strdup(text);
     if (!name || !line) { hone_free(name); hone_free(line); return HONE_FAILED; }
     const char *value = text + name_length + 1;

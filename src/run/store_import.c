@@ -173,6 +173,14 @@ static hone_status take_row(import *in, const json_t *row)
     return bad ? hone_store_fail(in->store, "write") : run_again(in, in->touch);
 }
 
+// Did the last parse fail for want of memory? A message about what the line holds, which may hold these words, begins with its place.
+static bool starved(const import *in)
+{
+    static const char words[] = ": out of memory";
+    size_t n = strlen(in->path);
+    return strncmp(hone_error(), in->path, n) == 0 && strncmp(hone_error() + n, words, sizeof words - 1) == 0;
+}
+
 static hone_status take_lines(import *in, const char *text, size_t size)
 {
     hone_status status = HONE_OK;
@@ -182,7 +190,7 @@ static hone_status take_lines(import *in, const char *text, size_t size)
         size_t length = (size_t)(newline - (text + at));
         json_t *row = NULL;
         // A line that is no JSON (a disk that was full, an editor) is passed over: the rest of the log still counts.
-        if (length > 0 && hone_json_parse(in->path, text + at, length, &row) == HONE_FAILED) status = strstr(hone_error(), "out of memory") ? HONE_FAILED : HONE_OK;
+        if (length > 0 && hone_json_parse(in->path, text + at, length, &row) == HONE_FAILED) status = starved(in) ? HONE_FAILED : HONE_OK;
         else if (json_is_object(row)) status = take_row(in, row);
         json_decref(row);
         at += length + 1;

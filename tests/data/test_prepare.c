@@ -373,6 +373,40 @@ static void test_a_killed_run_goes_on_to_the_same_data_set(void **state)
     hone_recipe_release(&recipe);
 }
 
+// A journal is JSON that someone may have edited: what is no place to go on from is refused, with the folder to remove.
+static void test_a_journal_that_was_edited_is_refused(void **state)
+{
+    (void)state;
+    static const struct { const char *key, *value, *words; } edit[] = {
+        { "hashes", "[7]", "edited.tmp/journal.json: hashes are not of these inputs" }, { "hashes", "[\"0\", \"0\", \"0\"]", "hashes are not of these inputs" },
+        { "at", "[0, -1, 1]", "no place to go on from" }, { "at", "[0, 0]", "no place to go on from" }, { "counts", "{}", "\"empty\" is missing" },
+        { "keys", "[7]", "keys-00000.bin" }, { "data", "7", "must be a JSON object" } };
+    for (size_t i = 0; i < sizeof edit / sizeof *edit; i++) {
+        const char *files[1] = { test_path("book.txt") };
+        hone_prepare_options o = options(test_path("edited"), files, 1);
+        hone_prepare_report report;
+        json_t *journal, *value;
+        int left = 8;
+        o.document_bytes = 2000;
+        o.shard_tokens = 40000;
+        o.stop = stop_now;
+        o.context = &left;
+        must(hone_prepare(&o, &report));
+        assert_true(report.stopped);
+        hone_prepare_report_release(&report);
+        must(hone_json_load(test_path("edited.tmp/journal.json"), &journal));
+        must(hone_json_parse("edit", edit[i].value, strlen(edit[i].value), &value));
+        json_object_set_new(journal, edit[i].key, value);
+        must(hone_json_save(test_path("edited.tmp/journal.json"), journal));
+        json_decref(journal);
+        o.stop = NULL;
+        assert_int_equal(hone_prepare(&o, &report), HONE_FAILED);
+        if (!strstr(hone_error(), edit[i].words)) fail_msg("%s: %s", edit[i].value, hone_error());
+        hone_prepare_report_release(&report);
+        must(hone_dir_remove(test_path("edited.tmp")));
+    }
+}
+
 static void test_a_killed_run_with_filters_goes_on_to_the_same_data_set(void **state)
 {
     (void)state;
@@ -505,7 +539,8 @@ int main(void)
         cmocka_unit_test(test_text_comes_back_whole_whatever_the_cuts), cmocka_unit_test(test_compressed_files_say_the_same),
         cmocka_unit_test(test_the_split_is_by_document_and_the_output_by_input_alone), cmocka_unit_test(test_broken_records_are_named_by_file_and_line),
         cmocka_unit_test(test_what_is_dropped_or_odd_is_counted), cmocka_unit_test(test_a_failed_write_leaves_nothing), cmocka_unit_test(test_strict_names_the_line),
-        cmocka_unit_test(test_a_killed_run_goes_on_to_the_same_data_set), cmocka_unit_test(test_a_killed_run_with_filters_goes_on_to_the_same_data_set),
+        cmocka_unit_test(test_a_killed_run_goes_on_to_the_same_data_set),
+        cmocka_unit_test(test_a_journal_that_was_edited_is_refused), cmocka_unit_test(test_a_killed_run_with_filters_goes_on_to_the_same_data_set),
         cmocka_unit_test(test_a_failed_allocation_is_an_error), cmocka_unit_test(test_the_verb_as_a_user_meets_it),
     };
     return cmocka_run_group_tests(tests, make, unmake);

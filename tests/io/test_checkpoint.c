@@ -322,6 +322,27 @@ static void test_a_changed_byte_is_never_read(void **state)
     test_store_close(&a);
 }
 
+// A right checksum does not make a count right.
+static void test_counts_below_zero_are_refused(void **state)
+{
+    (void)state;
+    static const char *const name[] = { "step", "row", "tokens", "skipped", "seconds" };
+    assert_int_equal(hone_dir_create(test_path("counts")), HONE_OK);
+    json_t *files = json_object();
+    for (int i = 0; i < 5; i++) {
+        hone_checkpoint_state wrong = state_of(1), read;
+        int64_t *count[] = { &wrong.step, &wrong.row, &wrong.tokens, &wrong.skipped };
+        if (i < 4) *count[i] = -5;
+        else wrong.seconds = -5;
+        assert_int_equal(hone_checkpoint_write_state(test_path("counts"), &wrong, files), HONE_OK);
+        assert_int_equal(hone_checkpoint_read_state(test_path("counts"), &read), HONE_FAILED);
+        char words[64];
+        snprintf(words, sizeof words, "counts/state.json: %s is -5; it must be 0 or more", name[i]);
+        assert_says(hone_error(), words);
+    }
+    json_decref(files);
+}
+
 static void test_another_model_is_refused(void **state)
 {
     (void)state;
@@ -352,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_a_folder_that_cannot_be_written_is_refused_at_once),
         cmocka_unit_test(test_a_failed_save_leaves_nothing),
         cmocka_unit_test(test_a_changed_byte_is_never_read),
+        cmocka_unit_test(test_counts_below_zero_are_refused),
         cmocka_unit_test(test_another_model_is_refused),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);

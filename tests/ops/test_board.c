@@ -9,12 +9,14 @@
 #include "support/cmocka_all.h"
 #include "support/folder.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 // --- runs -------------------------------------------------------------------------------------------------------------
@@ -85,13 +87,19 @@ static void keep_picture(browser *b, const char *name)
 
 // --- the server alone -------------------------------------------------------------------------------------------------
 
-// Status code of a request; *body (may be NULL): hone_free() it.
-static int request(hone_board *board, const char *method, const char *path, const char *headers, char **body)
+static int connect_to(hone_board *board)
 {
     const char *colon = strrchr(hone_board_url(board), ':');
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon + 1)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+// Status code of a request; *body (may be NULL): hone_free() it.
+static int request(hone_board *board, const char *method, const char *path, const char *headers, char **body)
+{
+    int fd = connect_to(board);
     char *text = hone_format("%s %s HTTP/1.1\r\n%sConnection: close\r\n\r\n", method, path, headers);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
     hone_free(text);
@@ -134,6 +142,29 @@ static void test_only_its_own_host_names_and_only_reading(void **state)
     hone_free(own);
     hone_free(host);
     hone_free(post);
+    hone_board_stop(board);
+}
+
+// As many as the board serves at a time, each gone in the midst of its request, with nothing to read any more: their places are free at once.
+static void test_clients_that_leave_in_the_midst_keep_no_place(void **state)
+{
+    (void)state;
+    enum { PLACES = 64 };
+    hone_board *board = start(&(hone_board_options){ .dir = test_folder() });
+    int fd[PLACES];
+    for (int i = 0; i < PLACES; i++) {
+        fd[i] = connect_to(board);
+        assert_int_equal(write(fd[i], "GET /api", 8), 8);
+        shutdown(fd[i], SHUT_WR);
+    }
+    for (int i = 0; i < PLACES; i++) {
+        const struct timeval most = { .tv_sec = 10 }; // a place that is kept is kept for 30 s
+        char byte;
+        setsockopt(fd[i], SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
+        assert_true(recv(fd[i], &byte, 1, 0) >= 0 || errno == ECONNRESET);
+        close(fd[i]);
+    }
+    assert_int_equal(request(board, "GET", "/api/runs", "Host: localhost\r\n", NULL), 200);
     hone_board_stop(board);
 }
 
@@ -287,6 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_its_own_host_names_and_only_reading),
+        cmocka_unit_test(test_clients_that_leave_in_the_midst_keep_no_place),
         cmocka_unit_test(test_beyond_this_machine_a_token_is_wanted),
         cmocka_unit_test(test_charts_follow_a_live_run),
         cmocka_unit_test(test_20_runs_of_100000_steps_are_smooth),

@@ -184,6 +184,17 @@ static void test_table_is_printed_whole(void **state)
     hone_buffer_release(&text);
 }
 
+// What logs and checkpoints could not hold is refused where it is said, not as memory that ran out later.
+static void test_an_override_that_is_no_utf8_is_refused(void **state)
+{
+    (void)state;
+    hone_recipe r;
+    assert_int_equal(hone_recipe_load(&r, NULL, 1, (char *[]){ "output_dir=a\xff" }), HONE_FAILED);
+    assert_string_equal(hone_error(), "command line: output_dir: its value is not UTF-8");
+    assert_int_equal(hone_recipe_load(&r, NULL, 1, (char *[]){ "output_dir=a\xc3\xa9" }), HONE_OK);
+    hone_recipe_release(&r);
+}
+
 // Whatever bytes stand in the file, loading ends in a value or in a message.
 static void test_mutated_recipes_never_crash(void **state)
 {
@@ -217,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_keys_that_exclude_each_other_are_named),
         cmocka_unit_test(test_later_failures_point_into_the_file),
         cmocka_unit_test(test_table_is_printed_whole),
+        cmocka_unit_test(test_an_override_that_is_no_utf8_is_refused),
         cmocka_unit_test(test_mutated_recipes_never_crash),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -114,7 +114,7 @@ static void test_each_row_arrives_once_and_a_line_being_written_waits(void **sta
     append("a", "{\"event\":\"step\",\"step\":11,\"lo");
     import(store, "a", 11);
     import(store, "a", 0);
-    append("a", "ss\":2.5}\nthis is no JSON\n{\"event\":\"eval\",\"step\":11,\"loss\":2.25,\"standard_error\":0.1}\n");
+    append("a", "ss\":2.5}\nthis is no JSON\n\"a line about: out of memory\n{\"event\":\"eval\",\"step\":11,\"loss\":2.25,\"standard_error\":0.1}\n");
     import(store, "a", 2);
     assert_int_equal(look(store, 1).count, 11);
     json_t *run;
