@@ -4,14 +4,14 @@
 # ones. Prints what was executed. Finds go to BUILD/found. Exit status 1 where a target failed.
 set -u
 cd "$(dirname "$0")/.."
-build=$1 bound=-max_total_time=5 seed=1 failed=0
+build=$1 bound="-max_total_time=5 -timeout=100" seed=1 failed=0
 shift
-[ "${HONE_TEST_LONG:-}" = 1 ] && bound=-runs=1000000 seed=0
+[ "${HONE_TEST_LONG:-}" = 1 ] && bound="-runs=1000000 -timeout=1200" seed=0
 [ $# -gt 0 ] || set -- $(basename -s .c tests/fuzz/fuzz_*.c)
 for name in "$@"; do
     mkdir -p "$build/corpus/$name" "$build/found"
     began=$(date +%s%N) state=held
-    if ! "$build/$name" -seed=$seed $bound -rss_limit_mb=2048 -timeout=100 -max_len=8192 -print_final_stats=1 -verbosity=0 -artifact_prefix="$build/found/$name-" \
+    if ! "$build/$name" -seed=$seed $bound -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 -verbosity=0 -artifact_prefix="$build/found/$name-" \
         "$build/corpus/$name" tests/fuzz/corpus/"$name" > "$build/$name.log" 2>&1; then
         tail -40 "$build/$name.log"
         failed=1 state=FAILED

@@ -15,6 +15,7 @@ hone_status hone_log_open(hone_log *log, const char *folder)
 void hone_log_close(hone_log *log)
 {
     hone_tensorboard_close(&log->tensorboard);
+    hone_wandb_close(&log->wandb);
     hone_free(log->path);
     *log = (hone_log){ 0 };
 }
@@ -45,6 +46,7 @@ hone_status hone_log_add(hone_log *log, const char *event, json_t *row)
     json_t *line = json_pack("{s:s, s:s}", "event", event, "time", when);
     char *text = line && row && json_object_update(line, row) == 0 ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     if (text) hone_tensorboard_add(&log->tensorboard, event, row);
+    if (text) hone_wandb_add(&log->wandb, event, row);
     json_decref(line);
     json_decref(row);
     if (!text) return hone_fail("%s: out of memory for a row \"%s\"", log->path, event);

@@ -6,11 +6,13 @@
 // one write, so that a stopped run leaves whole lines.
 #pragma once
 #include "run/tensorboard.h"
+#include "run/wandb.h"
 
 typedef struct hone_log {
     char *path;
     int64_t rows, lost;                 // written; not written since, for want of room
-    hone_tensorboard tensorboard;       // gets the numbers too, where it is open
+    hone_tensorboard tensorboard;       // these get the numbers too, where they are open
+    hone_wandb wandb;
 } hone_log;
 
 hone_status hone_log_open(hone_log *log, const char *folder);   // appends to folder/log.jsonl

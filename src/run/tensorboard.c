@@ -2,6 +2,7 @@
 #include "run/tensorboard.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "run/protobuf.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,44 +27,13 @@ static uint32_t masked(const void *data, size_t size)
     return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-// --- protocol buffers: fields by number -----------------------------------------------------------------------------------
-
-static hone_status put_varint(hone_buffer *out, uint64_t value)
-{
-    uint8_t byte[10];
-    size_t n = 0;
-    do {
-        byte[n] = (uint8_t)(value & 127);
-        if (value >>= 7) byte[n] |= 128;
-        n++;
-    } while (value);
-    return hone_buffer_append(out, byte, n);
-}
-
-enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
-static hone_status put_tag(hone_buffer *out, int field, int kind) { return put_varint(out, (uint64_t)(field << 3 | kind)); }
-
-static hone_status put_bytes(hone_buffer *out, int field, const void *data, size_t size)
-{
-    hone_status status = put_tag(out, field, BYTES);
-    if (!status) status = put_varint(out, size);
-    return status ? status : hone_buffer_append(out, data, size);
-}
-
-static hone_status put_fixed(hone_buffer *out, int field, const void *value, size_t size) // little-endian, as all machines that hone runs on
-{
-    hone_status status = put_tag(out, field, size == 8 ? FIXED64 : FIXED32);
-    return status ? status : hone_buffer_append(out, value, size);
-}
-
 static hone_status begin_event(hone_buffer *out, int64_t step)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     double wall = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    hone_status status = put_fixed(out, 1, &wall, sizeof wall);
-    if (!status && step > 0) status = put_tag(out, 2, VARINT);
-    return status || step <= 0 ? status : put_varint(out, (uint64_t)step);
+    hone_status status = hone_proto_put_fixed(out, 1, &wall, sizeof wall);
+    return status || step <= 0 ? status : hone_proto_put_varint(out, 2, (uint64_t)step);
 }
 
 // --- records ----------------------------------------------------------------------------------------------------------
@@ -93,7 +63,7 @@ hone_status hone_tensorboard_open(hone_tensorboard *board, const char *run_folde
     hone_free(folder);
     hone_buffer event = { 0 };
     if (!status) status = board->path ? begin_event(&event, 0) : HONE_FAILED;
-    if (!status) status = put_bytes(&event, 3, version, sizeof version - 1);
+    if (!status) status = hone_proto_put_bytes(&event, 3, version, sizeof version - 1);
     if (!status) status = append_record(board, &event);
     hone_buffer_release(&event);
     return status;
@@ -110,9 +80,9 @@ static hone_status put_scalar(hone_buffer *summary, const char *group, const cha
     hone_buffer item = { 0 };
     char tag[128];
     int n = snprintf(tag, sizeof tag, "%s/%s", group, name);
-    hone_status status = put_bytes(&item, 1, tag, (size_t)n < sizeof tag ? (size_t)n : sizeof tag - 1);
-    if (!status) status = put_fixed(&item, 2, &value, sizeof value);
-    if (!status) status = put_bytes(summary, 1, item.data, item.size);
+    hone_status status = hone_proto_put_bytes(&item, 1, tag, (size_t)n < sizeof tag ? (size_t)n : sizeof tag - 1);
+    if (!status) status = hone_proto_put_fixed(&item, 2, &value, sizeof value);
+    if (!status) status = hone_proto_put_bytes(summary, 1, item.data, item.size);
     hone_buffer_release(&item);
     return status;
 }
@@ -125,7 +95,7 @@ static hone_status put_scalars(hone_buffer *event, const char *group, const json
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)row, name, value)
         if (!status && json_is_number(value) && strcmp(name, "step")) status = put_scalar(&summary, group, name, (float)json_number_value(value));
-    if (!status) status = put_bytes(event, 5, summary.data ? summary.data : "", summary.size);
+    if (!status) status = hone_proto_put_bytes(event, 5, summary.data, summary.size);
     hone_buffer_release(&summary);
     return status;
 }
@@ -139,13 +109,13 @@ static int64_t resumed_step(const json_t *row)
 
 void hone_tensorboard_add(hone_tensorboard *board, const char *event, const json_t *row)
 {
-    static const uint8_t session_start[] = { 1 << 3 | VARINT, 1 }; // SessionLog { status: START }
+    static const uint8_t session_start[] = { 1 << 3, 1 }; // SessionLog { status: START }
     const char *group = !strcmp(event, "step") ? "train" : !strcmp(event, "eval") ? "eval" : NULL;
     bool resume = strcmp(event, "resume") == 0;
     if (!board->path || board->failed || (!group && !resume)) return;
     hone_buffer bytes = { 0 };
     hone_status status = begin_event(&bytes, resume ? resumed_step(row) + 1 : json_integer_value(json_object_get(row, "step")));
-    if (!status) status = resume ? put_bytes(&bytes, 7, session_start, sizeof session_start) : put_scalars(&bytes, group, row);
+    if (!status) status = resume ? hone_proto_put_bytes(&bytes, 7, session_start, sizeof session_start) : put_scalars(&bytes, group, row);
     if (!status) status = append_record(board, &bytes);
     hone_buffer_release(&bytes);
     board->failed = status != HONE_OK;

@@ -6,8 +6,6 @@
 //
 // Every number of a row of the log becomes a scalar: train/loss, eval/loss ... A resume tells TensorBoard to drop the steps
 // that will come again. Appended like the log; a file that cannot be written costs one warning.
-// (W&B's offline files are not written: their format belongs to one version of its client, is described nowhere, and whether
-// a file is right can only be told by their server.)
 #pragma once
 #include "base/json.h"
 

@@ -107,6 +107,7 @@ static hone_status open_folder(hone_run *run, const char *from)
 {
     hone_status status = hone_log_open(&run->log, run->recipe->output_dir);
     if (!status && run->recipe->report_to == HONE_report_to_tensorboard) status = hone_tensorboard_open(&run->log.tensorboard, run->recipe->output_dir);
+    if (!status && run->recipe->report_to == HONE_report_to_wandb) status = hone_wandb_open(&run->log.wandb, run->recipe->output_dir, from != NULL);
     if (status) return status;
     json_t *recipe = NULL, *plan = NULL;
     if ((status = hone_recipe_to_json(run->recipe, &recipe))) return status;

@@ -64,6 +64,13 @@ bool test_python_present(void)
     return python && python[0];
 }
 
+bool test_python_has(const char *package)
+{
+    char command[4096];
+    snprintf(command, sizeof command, "'%s' -c 'import %s' > /dev/null 2>&1", getenv("HONE_PYTHON"), package);
+    return test_python_present() && system(command) == 0;
+}
+
 int test_python(const char *script, const char *argument)
 {
     char command[4096];

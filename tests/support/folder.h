@@ -13,4 +13,5 @@ uint64_t test_hash(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 // HONE_PYTHON (a Python with transformers) runs `script` with arguments; false: there is none, the test skips.
 bool test_python_present(void);
+bool test_python_has(const char *package);   // and it has this one
 int test_python(const char *script, const char *argument);
