@@ -15,8 +15,7 @@
 
 enum { MOST_SKIPPED = 10 };   // in a row: then it is not the rows
 
-// JSON knows no NaN: told as a text.
-static json_t *number(double value)
+json_t *hone_run_number(double value)
 {
     char text[32];
     return isfinite(value) ? json_real(value) : json_string(hone_number_print(value, text));
@@ -37,7 +36,7 @@ static hone_status log_bad(hone_run *run, const hone_step *step, const hone_find
     static const char *const kind[] = { "good", "loss", "norm", "spike" };
     const json_int_t next = run->loop.step + 1, rows = job->rows * job->accumulation;
     json_t *row = json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:s}", "step", next, "kind", kind[step->verdict],
-        "loss", number(step->loss), "gradient_norm", number(step->norm), "zscore", number(step->zscore), "first_row", (json_int_t)job->train.now.row,
+        "loss", hone_run_number(step->loss), "gradient_norm", hone_run_number(step->norm), "zscore", hone_run_number(step->zscore), "first_row", (json_int_t)job->train.now.row,
         "rows", rows, "action", hone_choice_name((hone_choice)run->recipe->on_bad_step));
     if (row && finding->found) {
         json_object_set_new(row, "node", json_string(finding->node));

@@ -128,7 +128,7 @@ static hone_status say_sources(hone_run *run, const hone_evaluation *part, json_
         if (part[i].tokens == 0) continue;
         double loss = hone_evaluation_loss(&part[i]), bits = hone_evaluation_bits_per_byte(&part[i]);
         status = hone_buffer_print(&line, "%s %s %.3f", line.size ? "," : bytes ? "    bits per byte:" : "    loss:", job->held[i].name, bytes ? bits : loss);
-        json_t *row = json_pack("{s:f, s:I}", "loss", loss, "tokens", (json_int_t)part[i].tokens);
+        json_t *row = json_pack("{s:o, s:I}", "loss", hone_run_number(loss), "tokens", (json_int_t)part[i].tokens);
         if (row && bits > 0) json_object_set_new(row, "bits_per_byte", json_real(bits));
         if (!row || json_object_set_new(rows, job->held[i].name, row)) status = hone_fail("out of memory while an evaluation was written");
     }
@@ -151,8 +151,8 @@ hone_status hone_report_held(hone_run *run, const hone_evaluation *held, const h
                       loss, error, exp(loss), hone_units_grouped(held->tokens).s, held->seconds);
     json_t *sources = json_object();
     hone_status status = say_sources(run, part, sources);
-    json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:I, s:f, s:f}", "step", (json_int_t)run->loop.step, "loss", loss, "standard_error", error,
-                            "perplexity", exp(loss), "tokens", (json_int_t)held->tokens, "seconds", held->seconds,
+    json_t *row = json_pack("{s:I, s:o, s:o, s:o, s:I, s:f, s:f}", "step", (json_int_t)run->loop.step, "loss", hone_run_number(loss), "standard_error",
+                            hone_run_number(error), "perplexity", hone_run_number(exp(loss)), "tokens", (json_int_t)held->tokens, "seconds", held->seconds,
                             "elapsed_seconds", hone_run_elapsed_s(run));
     if (row && bits_per_byte > 0) json_object_set_new(row, "bits_per_byte", json_real(bits_per_byte));
     if (row && run->job.n_held > 1) json_object_set(row, "by_source", sources);

@@ -67,6 +67,7 @@ hone_status hone_run_save_last(hone_run *run);               // until this step 
 // Outcomes of saves so far, `outcome` among them: a row of the log each; a failed one costs a warning, not the run.
 hone_status hone_run_note_saves(hone_run *run, hone_status outcome);
 // bad_step.c
+json_t *hone_run_number(double value);                    // JSON knows no NaN and no infinity: told as a text
 void hone_step_print_verdict(const hone_step *step, char *text, size_t size);    // "the loss is nan"
 hone_status hone_run_bad_step(hone_run *run, const hone_step *step);             // says what was bad; skips the step or fails
 // pretrain.c, for replay.c as well: weights, moments and the loop as a checkpoint has them

@@ -67,8 +67,9 @@ bool test_python_present(void)
 bool test_python_has(const char *package)
 {
     char command[4096];
+    if (!test_python_present()) return false;
     snprintf(command, sizeof command, "'%s' -c 'import %s' > /dev/null 2>&1", getenv("HONE_PYTHON"), package);
-    return test_python_present() && system(command) == 0;
+    return system(command) == 0;
 }
 
 int test_python(const char *script, const char *argument)
