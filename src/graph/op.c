@@ -58,11 +58,12 @@ static const char *copy_until(char *to, size_t size, const char *from, const cha
     return from + n;
 }
 
-// "name?:dtype<V>[d,d]", the `+` already taken off.
+// "name~?:dtype<V>[d,d]", the `+` already taken off.
 static const char *parse_operand(hone_operand_spec *spec, const char *at)
 {
     if (*at == '+') { spec->update = true; at++; }
-    at = copy_until(spec->name, sizeof spec->name, at, "?:[");
+    at = copy_until(spec->name, sizeof spec->name, at, "~?:[");
+    if (*at == '~') { spec->half = true; at++; }
     if (*at == '?') { spec->optional = true; at++; }
     spec->any_float = *at != ':';
     if (*at == ':') {

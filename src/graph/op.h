@@ -35,7 +35,7 @@ enum { HONE_CHEAP = 1 << 9, HONE_PRODUCT = 1 << 10, HONE_INTEGERS = 1 << 11 };
 
 typedef struct hone_operand_spec {
     char name[16];
-    bool optional, update;          // `?`, `+`
+    bool optional, update, half;    // `?`, `+`, `~`
     bool any_float;                 // no dtype named; (f32 means f32, or f64 in an f64 graph)
     hone_dtype dtype;
     char below[8];                  // i32<V>: the symbol, "" none

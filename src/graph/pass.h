@@ -27,6 +27,11 @@ bool hone_drop_blocks(const hone_graph *graph, const hone_program *program, cons
 // more, in bf16.
 void hone_pass_precision(hone_program *program, hone_dtype product);
 
+// Stores in bf16, to nearest even, every activation and gradient of one that only operands marked `~` in ops.def read and write:
+// what lies between a norm and the sum that it is added to, and the head's input. f32 stay the residual stream and its gradient
+// (as in PyTorch's autocast), statistics, log-probabilities, weights, their gradients. Before forms and recompute.
+hone_status hone_pass_storage(hone_graph *graph, hone_program *program);
+
 // Where each weight's matrix form is made. `at_use`: a pack node before each use, dropped after it (training: a form costs
 // one read of the weight, a thousandth of the product). `living`: class cache, made by program "refresh", which runs
 // once after weights changed or another program ran (decode: few rows per run).

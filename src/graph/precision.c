@@ -1,5 +1,38 @@
-// precision.c: in which numbers matrix products are made (see pass.h). Storage stays as it is: the kernels round on the way.
+// precision.c: in which numbers matrix products are made, and which tensors are stored in bf16 (see pass.h).
 #include "graph/pass.h"
+#include "base/memory.h"
+
+// wide[id]: some operand that is this tensor is not one that may be narrow (`~` in ops.def).
+static void mark_wide(const hone_graph *graph, const hone_tid *id, const hone_operand_spec *spec, int n, bool *wide)
+{
+    for (int i = 0; i < n; i++)
+        if (id[i] != HONE_NONE && !spec[i].half) wide[hone_at(graph, id[i])->base == HONE_NONE ? id[i] : hone_at(graph, id[i])->base] = true;
+}
+
+static void store_half(hone_graph *graph, const hone_tid *id, int n, const bool *wide)
+{
+    for (int i = 0; i < n; i++) {
+        hone_tensor *t = id[i] == HONE_NONE ? NULL : hone_at(graph, id[i]);
+        const bool activation = t && (t->cls == HONE_CLASS_activation || t->cls == HONE_CLASS_actgrad);
+        if (activation && t->dtype == HONE_f32 && !wide[id[i]]) t->dtype = HONE_bf16;
+    }
+}
+
+hone_status hone_pass_storage(hone_graph *graph, hone_program *program)
+{
+    if (graph->failed) return hone_fail("out of memory while the graph was built");
+    bool *wide = hone_alloc((size_t)graph->n_tensor + 1, sizeof *wide);
+    if (!wide) return HONE_FAILED;
+    for (int64_t n = 0; n < program->count; n++) {
+        const hone_node *node = &program->node[n];
+        const hone_op_info *info = hone_op_get(node->op);
+        mark_wide(graph, node->in, info->in, node->n_in, wide);
+        mark_wide(graph, node->out, info->out, node->n_out, wide);
+    }
+    for (int64_t n = 0; n < program->count; n++) store_half(graph, program->node[n].out, program->node[n].n_out, wide);
+    hone_free(wide);
+    return HONE_OK;
+}
 
 void hone_pass_precision(hone_program *program, hone_dtype product)
 {

@@ -144,13 +144,21 @@ void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_t
     make_output(&b, io->logprob, "logprob");
 }
 
+// Products and storage of the program just built. Few rows are decoded at a time: only programs of many rows store them in bf16.
+static hone_status narrow_and_form(hone_model *model)
+{
+    hone_graph *graph = model->graph;
+    hone_status status = model->product == HONE_f32 ? HONE_OK : hone_pass_storage(graph, graph->now);
+    hone_pass_precision(graph->now, model->product);
+    return status ? status : hone_pass_forms(graph, graph->now, HONE_FORMS_AT_USE);
+}
+
 hone_status hone_model_build_stored(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
 {
     hone_graph *graph = model->graph;
     hone_model_build_forward(model, rows, T, io);
     hone_status status = hone_pass_grad(graph, NULL);
-    hone_pass_precision(graph->now, model->product);
-    return status ? status : hone_pass_forms(graph, graph->now, HONE_FORMS_AT_USE);
+    return status ? status : narrow_and_form(model);
 }
 
 hone_status hone_model_build_micro(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
@@ -169,8 +177,7 @@ hone_status hone_model_build_score(hone_model *model, int64_t rows, int64_t T, h
     hone_tid h = build_body(&b, io->ids);
     io->logprob = node1(&b, HONE_OP_linear_logprob, &(hone_attr){ 0 }, h, model->head, io->target);
     make_output(&b, io->logprob, "logprob");
-    hone_pass_precision(b.graph->now, model->product);
-    return hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_AT_USE);
+    return narrow_and_form(model);
 }
 
 hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R, int64_t slots, int64_t context, int64_t pool,

@@ -381,9 +381,39 @@ static void test_activations_reach_their_limits(void **state)
     }
 }
 
+// A store in bf16 is hone_f32_to_bf16 on every instruction set: ties, carries, subnormals, infinities, NaN; tails write no more.
+// rope copies the columns of v, so that y is x, rounded.
+static void test_a_store_in_bf16_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    enum { N = 401, D = 38, P = 3 * D };
+    float *x = random_floats(N * P, 40, 1), *cs = random_floats(N * D, 41, 1);
+    uint16_t *y = hone_alloc(N * P + 1, sizeof *y);
+    static const uint32_t special[] = { 0, 0x80000000, 1, 0x8000, 0x8001, 0x18000, 0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff, 0x7f7fffff, 0x7f800000,
+                                        0xff800000, 0x7fc00000, 0x7f800001, 0xffffffff, 0x007fffff, 0xbf7f8000 };
+    for (int64_t i = 0; i < N * P; i++) { // bit patterns of all kinds
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits = i % 3 == 0 ? special[i / 3 % 18] : i % 3 == 1 ? (bits & 0xffff0000) | 0x8000 : bits * 2654435761u;
+        memcpy(&x[i], &bits, sizeof bits);
+    }
+    for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa)) {
+        hone_args args = { .op = HONE_OP_rope, .attr = { .heads = 1, .kv_heads = 1, .head_dim = D },
+                           .in = { operand(x, HONE_f32, N, P), operand(cs, HONE_f32, N, D) }, .out = { operand(y, HONE_bf16, N, P) } };
+        y[N * P] = 0xa5a5;
+        run_op(isa, &args, 2);
+        assert_int_equal(y[N * P], 0xa5a5);
+        for (int64_t n = 0; n < N; n++)
+            for (int64_t i = n * P + 2 * D; i < (n + 1) * P; i++)
+                if (y[i] != hone_f32_to_bf16(x[i])) fail_msg("%s: %a is stored as %04x, not %04x", hone_isa_name[isa], (double)x[i], y[i], hone_f32_to_bf16(x[i]));
+    }
+    hone_free(x), hone_free(cs), hone_free(y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_store_in_bf16_rounds_to_nearest_even),
         cmocka_unit_test(test_attention_equals_its_definition),
         cmocka_unit_test(test_a_row_of_attention_does_not_depend_on_its_neighbours),
         cmocka_unit_test(test_attention_back_does_not_depend_on_threads),

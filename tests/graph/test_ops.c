@@ -68,8 +68,36 @@ static void run_reference(op_trial *reference, const op_trial *made)
     HONE_ASSERT(run_copy(reference, made, &targets[0]), "ref declines %s", made->label);
 }
 
-// Calls `check` for one in `every` of all variants of all ops; where `narrow_too`, also with one plain input at a time stored in bf16, if a
-// backend other than ref takes it so.
+// Which operands are stored in bf16, by turns: none; each one alone that some backend but ref takes so (a weight, say); of those
+// that ops.def marks `~` every set where they are few or the shapes are the smallest, else all of them. No operand but in the
+// first turn: nothing to do. False behind the last.
+static bool next_half(const hone_op_info *info, int number, int *turn, unsigned *half)
+{
+    unsigned marked[HONE_MAX_IN + HONE_MAX_OUT], all = 0;
+    int n = 0;
+    for (int i = 0; i < HONE_MAX_IN + HONE_MAX_OUT; i++) {
+        bool exists = i < HONE_MAX_IN ? i < info->n_in : i - HONE_MAX_IN < info->n_out;
+        if (exists && (i < HONE_MAX_IN ? info->in[i].half : info->out[i - HONE_MAX_IN].half)) all |= marked[n++] = 1u << i;
+    }
+    *half = 0;
+    int at = (*turn)++, sets = n <= 4 || number == 0 ? 1 << n : 1;
+    if (at == 0) return true;
+    if (at <= HONE_MAX_IN + HONE_MAX_OUT) *half = sets > 1 ? 1u << (at - 1) & ~all : 1u << (at - 1); // those alone are sets, too
+    else if ((at -= HONE_MAX_IN + HONE_MAX_OUT + 1) >= sets) return false;
+    else if (sets == 1) *half = all;
+    else for (int k = 0; k < n; k++) *half |= at >> k & 1 ? marked[k] : 0;
+    return true;
+}
+
+// False where an operand of `half` is absent, no real one, or the same tensor as another.
+static bool stored_so(op_trial *t, unsigned half)
+{
+    for (int i = 0; i < HONE_MAX_IN + HONE_MAX_OUT; i++)
+        if (half >> i & 1 && (!t->block[i] || op_trial_operand(t, i)->dtype != HONE_bf16)) return false;
+    return true;
+}
+
+// Calls `check` for one in `every` of all variants of all ops; where `half_too`, also with operands stored in bf16.
 typedef void (*check_fn)(const op_trial *made, void *context);
 
 static bool anyone_supports(const op_trial *made)
@@ -82,23 +110,24 @@ static bool anyone_supports(const op_trial *made)
 
 enum { SELF_EVERY = SANITIZED ? 4 : 1 };
 
-static void for_variants(int every, bool narrow_too, check_fn check, void *context)
+static void for_variants(int every, bool half_too, check_fn check, void *context)
 {
     int count = 0;
     wrong = 0;
     for (int op = 0; op < HONE_OP_COUNT; op++) {
         op_variant v = op_variant_first((hone_op)op);
-        do
-            for (int narrow = -1; narrow < (narrow_too ? hone_op_get(v.op)->n_in : 0); narrow++) {
+        do {
+            unsigned half;
+            for (int turn = 0; next_half(hone_op_get(v.op), v.number, &turn, &half) && (turn == 1 || half_too);) {
                 op_trial made;
-                v.narrow = narrow;
+                v.half = half;
                 op_trial_make(&made, &v);
-                v.narrow = -1;
-                bool bf16 = narrow >= 0 && made.args.in[narrow].present && made.args.in[narrow].dtype == HONE_bf16;
-                if ((narrow < 0 || (bf16 && anyone_supports(&made))) && count++ % every == 0) check(&made, context);
+                v.half = 0;
+                bool wanted = turn == 1 || (half && stored_so(&made, half) && anyone_supports(&made));
+                if (wanted && count++ % every == 0) check(&made, context);
                 op_trial_free(&made);
             }
-        while (op_variant_next(&v));
+        } while (op_variant_next(&v));
     }
     assert_int_equal(wrong, 0);
 }

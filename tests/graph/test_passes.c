@@ -275,7 +275,7 @@ static void test_forms_made_at_each_use_change_no_bit(void **state)
 
 // --- precision ----------------------------------------------------------------------------------------------------------
 
-// Gradients of the whole model with narrow products: near those of f32 (an operand of bf16 is off by at most 2^-9 of itself, of
+// Gradients of the whole model with narrow products and storage: near those of f32 (an operand of bf16 is off by at most 2^-9 of itself, of
 // int8 by 2^-8 of the largest in its block), not equal; and the cpu's near ref's, which rounds the same operands: what differs
 // is where sums round to another operand downstream.
 static void check_narrow_products(hone_dtype product, double allowed)
@@ -287,6 +287,7 @@ static void check_narrow_products(hone_dtype product, double allowed)
             hone_session_options options = on(i < 2 ? "ref" : "cpu");
             rig_forward(&r[i], &config, 2, 37);
             assert_int_equal(hone_pass_grad(r[i].graph, NULL), HONE_OK);
+            if (i) assert_int_equal(hone_pass_storage(r[i].graph, r[i].graph->now), HONE_OK);
             hone_pass_precision(r[i].graph->now, i ? product : HONE_f32);
             assert_int_equal(hone_pass_forms(r[i].graph, r[i].graph->now, i == 2 ? HONE_FORMS_AT_USE : HONE_FORMS_NONE), HONE_OK);
             rig_start(&r[i], &options);
@@ -314,6 +315,38 @@ static void test_narrow_products_are_near_f32_ones_on_every_backend(void **state
     (void)state;
     check_narrow_products(HONE_bf16, 0.03);
     check_narrow_products(HONE_int8, 0.1);
+}
+
+// What stays f32: the residual stream and its gradient, weights, their gradients, statistics.
+static void test_storage_in_bf16_leaves_the_residual_stream(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        hone_config config = rig_config(kind);
+        rig r;
+        rig_forward(&r, &config, 2, 37);
+        assert_int_equal(hone_pass_grad(r.graph, NULL), HONE_OK);
+        assert_int_equal(hone_pass_storage(r.graph, r.graph->now), HONE_OK);
+        int half[HONE_OP_COUNT] = { 0 };
+        for (int64_t n = 0; n < r.graph->now->count; n++) {
+            const hone_node *node = &r.graph->now->node[n];
+            const bool stream = node->op == HONE_OP_embed || node->op == HONE_OP_rmsnorm_back || node->op == HONE_OP_layernorm_back
+                             || (node->op == HONE_OP_linear && node->in[3] != HONE_NONE);
+            for (int i = 0; i < node->n_out; i++) {
+                if (node->out[i] == HONE_NONE) continue;
+                const bool is_half = hone_at(r.graph, node->out[i])->dtype == HONE_bf16;
+                half[node->op] += is_half;
+                assert_false(is_half && (stream || i > 0) && node->op != HONE_OP_linear_xent);
+            }
+            const bool expected = !stream && node->op != HONE_OP_linear_xent && node->op != HONE_OP_linear_dw && node->op != HONE_OP_embed_dw && node->op != HONE_OP_rope_table;
+            if (expected) assert_int_equal(hone_at(r.graph, node->out[0])->dtype, HONE_bf16);
+        }
+        assert_true(half[HONE_OP_linear] == 2 * config.layers && half[HONE_OP_linear_dx] == 4 * config.layers && half[HONE_OP_linear_xent] == 1);
+        assert_true(half[HONE_OP_attention] == config.layers && half[HONE_OP_attention_back] == config.layers);
+        assert_int_equal(hone_graph_validate(r.graph, r.graph->now), HONE_OK);
+        hone_graph_free(r.graph);
+        hone_model_release(&r.model);
+    }
 }
 
 // One linear reads its weight in bf16: the storage stays f32 (the master), the form is a cast made before its uses.
@@ -450,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_an_mlp_split_in_two_with_a_sum_agrees),
         cmocka_unit_test(test_forms_made_at_each_use_change_no_bit),
         cmocka_unit_test(test_narrow_products_are_near_f32_ones_on_every_backend),
+        cmocka_unit_test(test_storage_in_bf16_leaves_the_residual_stream),
         cmocka_unit_test(test_a_weight_stored_in_bf16_equals_one_rounded_to_bf16),
         cmocka_unit_test(test_a_frozen_weight_has_no_gradient_node),
         cmocka_unit_test(test_rows_beyond_the_live_count_take_no_part),

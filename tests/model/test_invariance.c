@@ -22,14 +22,15 @@ static void fill_sequences(rig *r, const hone_train_io *io, int64_t rows)
     }
 }
 
-static void test_a_sequence_scores_the_same_at_every_place_of_a_batch(void **state)
+static const hone_dtype products[] = { HONE_f32, HONE_bf16, HONE_int8 };
+
+static void check_places(hone_dtype product)
 {
-    (void)state;
     for (int kind = 0; kind < RIG_KINDS; kind++)
         for (int64_t T = 1; T <= 200; T = T * 3 + 2) { // no multiple of any tile
             hone_config config = rig_config(kind);
             rig r;
-            rig_micro(&r, &config, 3, T);
+            rig_micro_in(&r, &config, product, 3, T);
             rig_start(&r, NULL);
             fill_sequences(&r, &r.io, 3);
             hone_session_run(&r.session, "micro");
@@ -39,16 +40,20 @@ static void test_a_sequence_scores_the_same_at_every_place_of_a_batch(void **sta
             rig_close(&r);
         }
 }
-
-static void test_score_and_micro_agree_bit_for_bit_at_any_number_of_rows(void **state)
+static void test_a_sequence_scores_the_same_at_every_place_of_a_batch(void **state)
 {
     (void)state;
+    for (int i = 0; i < 3; i++) check_places(products[i]);
+}
+
+static void check_score(hone_dtype product)
+{
     static const int64_t lengths[] = { 1, 7, 64, 512 };
     for (int kind = 0; kind < RIG_KINDS; kind++) {
         hone_config config = rig_config(kind);
         config.max_positions = 512;
         rig micro;
-        rig_micro(&micro, &config, 1, 512);
+        rig_micro_in(&micro, &config, product, 1, 512);
         rig_start(&micro, NULL);
         fill_sequences(&micro, &micro.io, 1);
         hone_session_run(&micro.session, "micro");
@@ -56,6 +61,7 @@ static void test_score_and_micro_agree_bit_for_bit_at_any_number_of_rows(void **
             rig score;
             hone_train_io io;
             rig_forward(&score, &config, 1, lengths[i]);
+            score.model.product = product;
             assert_int_equal(hone_model_build_score(&score.model, 1, lengths[i], &io), HONE_OK);
             rig_start(&score, NULL);
             fill_sequences(&score, &io, 1);
@@ -65,6 +71,11 @@ static void test_score_and_micro_agree_bit_for_bit_at_any_number_of_rows(void **
         }
         rig_close(&micro);
     }
+}
+static void test_score_and_micro_agree_bit_for_bit_at_any_number_of_rows(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) check_score(products[i]);
 }
 
 int main(void)

@@ -103,7 +103,7 @@ static void make_operand(op_trial *t, int i)
     o->rank = spec->rank;
     for (int r = 0; r < spec->rank; r++) o->dim[r] = symbol(t, spec->dim[r]);
     bool real = spec->any_float || spec->dtype == HONE_f32;
-    o->dtype = !real ? spec->dtype : spec->any_float && i == t->variant.narrow ? HONE_bf16 : t->variant.real;
+    o->dtype = !real ? spec->dtype : spec->any_float && t->variant.half >> i & 1 ? HONE_bf16 : t->variant.real;
     o->present = true;
     t->bytes[i] = (size_t)count_of(o) * hone_dtype_bytes(o->dtype);
     t->block[i] = o->data = block_new(t->bytes[i]);
@@ -422,9 +422,10 @@ static void fill_from_forward(op_trial *t)
 static bool make(op_trial *t, const op_variant *variant)
 {
     *t = (op_trial){ .variant = *variant, .info = hone_op_get(variant->op) };
-    snprintf(t->label, sizeof t->label, "%s case %d kind %d optional %x%s%s%s", t->info->name, variant->number, variant->kind,
-             variant->present, variant->live ? " live" : "", variant->narrow >= 0 ? " bf16 " : "",
-             variant->narrow >= 0 ? t->info->in[variant->narrow].name : "");
+    int length = snprintf(t->label, sizeof t->label, "%s case %d kind %d optional %x%s%s", t->info->name, variant->number, variant->kind,
+                          variant->present, variant->live ? " live" : "", variant->half ? " bf16" : "");
+    for (int i = 0; i < HONE_MAX_IN + HONE_MAX_OUT; i++)
+        if (variant->half >> i & 1) length += snprintf(t->label + length, sizeof t->label - (size_t)length, " %s", spec_of(t, i)->name);
     bind_case(t);
     set_attributes(t);
     int optional = 0;
@@ -475,7 +476,7 @@ void op_trial_free(op_trial *t)
 
 op_variant op_variant_first(hone_op op)
 {
-    op_variant v = { .op = op, .narrow = -1, .real = HONE_f32, .live = true, .number = -1 };
+    op_variant v = { .op = op, .real = HONE_f32, .live = true, .number = -1 };
     HONE_ASSERT(op_variant_next(&v), "%s has no variant", hone_op_get(op)->name);
     return v;
 }
@@ -486,7 +487,7 @@ static bool step(op_variant *v)
     int optional = 0, kinds = hook[v->op].kinds ? hook[v->op].kinds : 1;
     for (int i = 0; i < info->n_in; i++) optional += info->in[i].optional;
     for (int i = 0; i < info->n_out; i++) optional += info->out[i].optional;
-    if (v->number < 0) { *v = (op_variant){ .op = v->op, .narrow = v->narrow, .real = v->real }; return true; }
+    if (v->number < 0) { *v = (op_variant){ .op = v->op, .half = v->half, .real = v->real }; return true; }
     if (!v->live && *row_symbol(info)) { v->live = true; return true; }
     v->live = false;
     if (++v->present < 1u << optional) return true;
@@ -554,6 +555,7 @@ bool op_trial_place(op_trial *t)
 {
     int k = t->info->flags & 0xff;
     if (!(t->info->flags & 1 << 8) || !t->args.in[k].present) return false;
+    if (t->args.in[k].dtype != t->args.out[0].dtype) return false; // as layout.c has it
     HONE_ASSERT(t->bytes[k] == t->bytes[HONE_MAX_IN], "%s: input %d cannot hold output 0", t->label, k);
     t->args.out[0].data = t->args.in[k].data;
     return true;

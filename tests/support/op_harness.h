@@ -16,7 +16,7 @@ typedef struct op_variant {
     int kind;           // of the op's hook, 0 where it has none
     unsigned present;   // optional operands, inputs then outputs, one bit each
     bool live;          // operands of token rows have a live count below their bound
-    int narrow;         // this input is stored in bf16; -1 none
+    unsigned half;      // operands stored in bf16: one bit each, inputs, then from bit HONE_MAX_IN on outputs
     hone_dtype real;    // all other real operands: f32, or f64
 } op_variant;
 
@@ -31,7 +31,7 @@ typedef struct op_trial {
     char label[160];
 } op_trial;
 
-// Steps through all variants of an op (number, kind, present, live; narrow and real stay). Start with op_variant_first.
+// Steps through all variants of an op (number, kind, present, live; half and real stay). Start with op_variant_first.
 op_variant op_variant_first(hone_op op);
 bool op_variant_next(op_variant *variant);
 

@@ -2,45 +2,43 @@
 #include "backend/cpu/isa/kernel.h"
 
 // h = g sigmoid(g) u
-static void swiglu_row(float *h, const float *g, const float *u, int64_t F)
+static void swiglu_row(reals h, reals g, reals u, int64_t F)
 {
     for (int64_t f = 0; f < F; f += VW) {
         const int64_t n = at_most(VW, F - f);
-        const vf gv = v_load_n(g + f, n);
-        v_store_n(h + f, gv * v_sigmoid(gv) * v_load_n(u + f, n), n);
+        const vf gv = reals_load(g, f, n);
+        reals_store(h, f, gv * v_sigmoid(gv) * reals_load(u, f, n), n);
     }
 }
 
 void ISA(hone_cpu_swiglu)(const hone_args *args, int threads)
 {
-    const float *gu = f32_in(args, 0);
-    float *h = f32_out(args, 0);
+    const reals gu = reals_of(&args->in[0]), h = reals_of(&args->out[0]);
     const int64_t N = hone_rows(&args->out[0]), F = args->out[0].dim[1];
 #pragma omp parallel for schedule(static) num_threads(worth(threads, N * F * 12))
-    for (int64_t n = 0; n < N; n++) swiglu_row(h + n * F, gu + n * 2 * F, gu + n * 2 * F + F, F);
+    for (int64_t n = 0; n < N; n++) swiglu_row(reals_at(h, n * F), reals_at(gu, n * 2 * F), reals_at(gu, n * 2 * F + F), F);
 }
 
 // s = sigmoid(g):  du = dh g s,  dg = dh u s (1 + g (1 - s))
-static void swiglu_back_row(float *dg, float *du, const float *dh, const float *g, const float *u, int64_t F)
+static void swiglu_back_row(reals dg, reals du, reals dh, reals g, reals u, int64_t F)
 {
     const vf one = v_set(1.0f);
     for (int64_t f = 0; f < F; f += VW) {
         const int64_t n = at_most(VW, F - f);
-        const vf gv = v_load_n(g + f, n), uv = v_load_n(u + f, n), s = v_sigmoid(gv), ds = v_load_n(dh + f, n) * s;
-        v_store_n(dg + f, ds * uv * v_fma(gv, one - s, one), n);
-        v_store_n(du + f, ds * gv, n);
+        const vf gv = reals_load(g, f, n), uv = reals_load(u, f, n), s = v_sigmoid(gv), ds = reals_load(dh, f, n) * s;
+        reals_store(dg, f, ds * uv * v_fma(gv, one - s, one), n);
+        reals_store(du, f, ds * gv, n);
     }
 }
 
 void ISA(hone_cpu_swiglu_back)(const hone_args *args, int threads)
 {
-    const float *dh = f32_in(args, 0), *gu = f32_in(args, 1);
-    float *dgu = f32_out(args, 0);
+    const reals dh = reals_of(&args->in[0]), gu = reals_of(&args->in[1]), dgu = reals_of(&args->out[0]);
     const int64_t N = hone_rows(&args->out[0]), F = args->in[0].dim[1];
 #pragma omp parallel for schedule(static) num_threads(worth(threads, N * F * 20))
     for (int64_t n = 0; n < N; n++) {
         const int64_t at = n * 2 * F;
-        swiglu_back_row(dgu + at, dgu + at + F, dh + n * F, gu + at, gu + at + F, F);
+        swiglu_back_row(reals_at(dgu, at), reals_at(dgu, at + F), reals_at(dh, n * F), reals_at(gu, at), reals_at(gu, at + F), F);
     }
 }
 
@@ -49,16 +47,15 @@ static const float A = 1.5957691216057308f, B = 0.07135481282553484f; // 2 sqrt(
 
 void ISA(hone_cpu_gelu)(const hone_args *args, int threads)
 {
-    const float *x = f32_in(args, 0);
-    float *y = f32_out(args, 0);
+    const reals x = reals_of(&args->in[0]), y = reals_of(&args->out[0]);
     const int64_t count = hone_rows(&args->out[0]) * args->out[0].dim[1];
 #pragma omp parallel num_threads(worth(threads, count * 8))
     {
         const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
         for (int64_t i = s.from; i < s.to; i += VW) {
             const int64_t n = at_most(VW, s.to - i);
-            const vf v = v_load_n(x + i, n);
-            v_store_n(y + i, v * v_sigmoid(v * v_fma(v * v, v_set(B), v_set(A))), n);
+            const vf v = reals_load(x, i, n);
+            reals_store(y, i, v * v_sigmoid(v * v_fma(v * v, v_set(B), v_set(A))), n);
         }
     }
 }
@@ -66,17 +63,16 @@ void ISA(hone_cpu_gelu)(const hone_args *args, int threads)
 // s = sigmoid(2 t):  y' = s + x s (1 - s) (A + 3 B x^2)
 void ISA(hone_cpu_gelu_back)(const hone_args *args, int threads)
 {
-    const float *dy = f32_in(args, 0), *x = f32_in(args, 1);
-    float *dx = f32_out(args, 0);
+    const reals dy = reals_of(&args->in[0]), x = reals_of(&args->in[1]), dx = reals_of(&args->out[0]);
     const int64_t count = hone_rows(&args->out[0]) * args->out[0].dim[1];
 #pragma omp parallel num_threads(worth(threads, count * 12))
     {
         const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
         for (int64_t i = s.from; i < s.to; i += VW) {
             const int64_t n = at_most(VW, s.to - i);
-            const vf v = v_load_n(x + i, n), v2 = v * v, sig = v_sigmoid(v * v_fma(v2, v_set(B), v_set(A)));
+            const vf v = reals_load(x, i, n), v2 = v * v, sig = v_sigmoid(v * v_fma(v2, v_set(B), v_set(A)));
             const vf slope = v_fma(v * sig * (v_set(1.0f) - sig), v_fma(v2, v_set(3.0f * B), v_set(A)), sig);
-            v_store_n(dx + i, v_load_n(dy + i, n) * slope, n);
+            reals_store(dx, i, reals_load(dy, i, n) * slope, n);
         }
     }
 }

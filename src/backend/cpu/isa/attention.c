@@ -12,15 +12,18 @@ enum { FEW = VW / 4 }; // up to so many lanes, keys along vectors are faster (be
 typedef struct scratch { // one thread's
     lane_block b;
     float m[LANES], l[LANES];
-    const float *row[KEYS], *next[KEYS], *k[KEYS + 8], *v[KEYS + 8];
+    char *row[KEYS], *next[KEYS];
+    const float *k[KEYS + 8], *v[KEYS + 8];
     float *ot, *s; // (D, LANES), (KEYS + 8, LANES)
     float *kt;     // (D, KEYS); this and what follows: few lanes only
     float *q, *o;  // (LANES, width): one row for each lane of each head in turn, zero behind D
+    float *k_room, *v_room; // (KEYS, D): a tile of bf16 keys and values as floats; there are none of f32
 } scratch;
 
-static size_t scratch_bytes(int64_t D)
+static size_t scratch_bytes(const hone_args *args)
 {
-    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + ((2 * D + KEYS + 8) * LANES + D * KEYS + 2 * LANES * round_up(D, VW)) * (int64_t)sizeof(float));
+    const int64_t D = args->attr.head_dim, floats = (2 * D + KEYS + 8) * LANES + D * KEYS + 2 * LANES * round_up(D, VW) + float_rows_room(&args->in[1], D);
+    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + round_up(floats * (int64_t)sizeof(float), 64));
 }
 
 static scratch *scratch_at(void *place, int64_t D)
@@ -29,6 +32,7 @@ static scratch *scratch_at(void *place, int64_t D)
     float *data = (float *)((char *)place + round_up((int64_t)sizeof(scratch), 64));
     t->b.qt = data, t->ot = data + D * LANES, t->s = data + 2 * D * LANES, t->kt = t->s + (KEYS + 8) * LANES;
     t->q = t->kt + D * KEYS, t->o = t->q + LANES * round_up(D, VW);
+    t->k_room = t->o + LANES * round_up(D, VW), t->v_room = t->k_room + KEYS * D;
     return t;
 }
 
@@ -87,9 +91,8 @@ static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
     const int from = seg[0].from, to = seg[segments - 1].to;
     find_rows(a, &t->b, tile, from, to, t->row);
     for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
-        const float *row = t->row[j < to ? j : to - 1];
-        t->k[j] = row + a->k_col + g * a->D;
-        t->v[j] = row + a->v_col + g * a->D;
+        t->k[j] = j < to ? float_row(a, t->row[j], a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
+        t->v[j] = j < to ? float_row(a, t->row[j], a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
     }
     for (int i = 0; i < segments; i++) {
         dot_segment(seg[i], t->s, t->k, t->b.qt, a->D);
@@ -195,20 +198,20 @@ static void fetch_rows(const attention *a, const scratch *t, int count, int64_t 
 {
     for (int64_t j = count * part / parts; j < count * (part + 1) / parts; j++)
         for (int64_t d = g0 * a->D; d < g1 * a->D; d += 16) {
-            __builtin_prefetch(t->next[j] + a->k_col + d, 0, 2);
-            __builtin_prefetch(t->next[j] + a->v_col + d, 0, 2);
+            __builtin_prefetch(t->next[j] + (a->k_col + d) * reals_bytes(a->kv), 0, 2);
+            __builtin_prefetch(t->next[j] + (a->v_col + d) * reals_bytes(a->kv), 0, 2);
         }
 }
 
 // A block of few lanes, kv heads g0 .. g1 - 1, tile by tile with all heads in turn: cache rows are read whole and in order.
-static void run_few(const attention *a, const query_block *block, int64_t g0, int64_t g1, scratch *t, float *o, float *lse)
+static void run_few(const attention *a, const query_block *block, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
 {
     const lane_block *b = &t->b;
     const int64_t width = round_up(a->D, VW), rows = block->lanes * (g1 - g0);
     open_lanes(a, block, g0, &t->b);
     for (int64_t i = 0; i < rows; i++) {
-        const float *q = query_row(a, b, (int)(i % b->lanes)) + i / b->lanes * a->r * a->D;
-        for (int64_t d = 0; d < a->D; d++) t->q[i * width + d] = q[d] * a->scale;
+        const reals q = reals_at(query_row(a, b, (int)(i % b->lanes)), i / b->lanes * a->r * a->D);
+        for (int64_t d = 0; d < a->D; d += VW) v_store(t->q + i * width + d, reals_load(q, d, at_most(VW, a->D - d)) * v_set(a->scale));
         t->m[i] = -INFINITY, t->l[i] = 0.0f;
     }
     memset(t->o, 0, (size_t)(rows * width) * sizeof(float));
@@ -219,7 +222,10 @@ static void run_few(const attention *a, const query_block *block, int64_t g0, in
         find_rows(a, b, tile + KEYS, 0, ahead, t->next);
         for (int64_t g = g0; g < g1; g++) {
             fetch_rows(a, t, ahead, g0, g1, g - g0, g1 - g0);
-            for (int j = from; j < to; j++) t->k[j] = t->row[j] + a->k_col + g * a->D, t->v[j] = t->row[j] + a->v_col + g * a->D;
+            for (int j = from; j < to; j++) {
+                t->k[j] = float_row(a, t->row[j], a->k_col + g * a->D, t->k_room, j);
+                t->v[j] = float_row(a, t->row[j], a->v_col + g * a->D, t->v_room, j);
+            }
             transpose_keys(a, t, from, to);
             for (int l = 0; l < b->lanes; l++) {
                 const int row_from = (int)at_least(b->lo[l] - tile, 0), row_to = (int)at_most(b->hi[l] - tile, KEYS);
@@ -231,16 +237,17 @@ static void run_few(const attention *a, const query_block *block, int64_t g0, in
     for (int64_t i = 0; i < rows; i++) {
         const int64_t l = i % b->lanes, at = b->row[l] * a->H + b->head[l] + i / b->lanes * a->r;
         const float factor = t->l[i] > 0.0f ? 1.0f / t->l[i] : 0.0f;
-        for (int64_t d = 0; d < a->D; d++) o[at * a->D + d] = t->o[i * width + d] * factor;
+        for (int64_t d = 0; d < a->D; d += VW) reals_store(o, at * a->D + d, v_load(t->o + i * width + d) * v_set(factor), at_most(VW, a->D - d));
         if (lse) lse[at] = t->m[i] + logf(t->l[i]); // no key: -inf
     }
 }
 
 // ---- blocks of many lanes ----------------------------------------------------------------------------------------------------
 
-static void run_block(const attention *a, const query_block *block, int64_t g, scratch *t, float *o, float *lse)
+static void run_block(const attention *a, const query_block *block, int64_t g, scratch *t, reals o, float *lse)
 {
-    float *rows[LANES], factor[LANES];
+    reals rows[LANES];
+    float factor[LANES];
     open_block(a, block, g, &t->b);
     for (int l = 0; l < LANES; l++) t->m[l] = -INFINITY, t->l[l] = 0.0f;
     memset(t->ot, 0, (size_t)(a->D * LANES) * sizeof(float));
@@ -248,7 +255,7 @@ static void run_block(const attention *a, const query_block *block, int64_t g, s
     for (int l = 0; l < LANES; l++) {
         const int64_t at = t->b.row[l] * a->H + t->b.head[l];
         factor[l] = t->l[l] > 0.0f ? 1.0f / t->l[l] : 0.0f;
-        rows[l] = o + at * a->D;
+        rows[l] = reals_at(o, at * a->D);
         if (lse && l < t->b.lanes) lse[at] = t->m[l] + logf(t->l[l]); // no key: -inf
     }
     transpose_out(rows, t->ot, factor, t->b.lanes, a->D);
@@ -257,13 +264,14 @@ static void run_block(const attention *a, const query_block *block, int64_t g, s
 size_t ISA(hone_cpu_attention_workspace)(const hone_args *args, int threads)
 {
     const int64_t blocks = most_blocks(args, args->in[4].present) * (int64_t)sizeof(query_block);
-    return (size_t)round_up(blocks, 64) + (size_t)threads * scratch_bytes(args->attr.head_dim);
+    return (size_t)round_up(blocks, 64) + (size_t)threads * scratch_bytes(args);
 }
 
 void ISA(hone_cpu_attention)(const hone_args *args, int threads)
 {
     attention a = attention_of(args, &args->in[0], &args->in[1], i32_in(args, 2), i32_in(args, 3));
-    float *o = f32_out(args, 0), *lse = f32_out(args, 1);
+    const reals o = reals_of(&args->out[0]);
+    float *lse = f32_out(args, 1);
     if (args->in[4].present)
         a.slot = i32_in(args, 4), a.table = i32_in(args, 5), a.table_stride = args->in[5].dim[1], a.key_block = args->attr.block;
     query_block *block = args->workspace;
@@ -272,7 +280,7 @@ void ISA(hone_cpu_attention)(const hone_args *args, int threads)
     const bool whole_rows = blocks >= 4 * threads; // few lanes: all kv heads in one task where there is work for all threads so
 #pragma omp parallel num_threads(worth(threads, blocks * a.G * 65536))
     {
-        scratch *t = scratch_at(scratches + (size_t)omp_get_thread_num() * scratch_bytes(a.D), a.D);
+        scratch *t = scratch_at(scratches + (size_t)omp_get_thread_num() * scratch_bytes(args), a.D);
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < blocks * a.G; i++) {
             const query_block *one = &block[blocks - 1 - i / a.G];

@@ -7,7 +7,8 @@
 //     s  (keys, LANES)  scores of a tile of KEYS keys: s[j] = sum_d k[j][d] qt[d]      rows of k broadcast, straight from memory
 //     ot (D, LANES)   ot[d] += sum_j v[j][d] p[j]                                      rows of v likewise
 //
-// Neither K nor V is packed or transposed (one kernel for plain and paged keys: rows come by pointer), the softmax runs down
+// Neither K nor V is packed or transposed (one kernel for plain and paged keys: rows come by pointer; those of bf16 are widened
+// tile by tile), the softmax runs down
 // columns without a horizontal step, and a lane's arithmetic is the same whatever lies in the other lanes. Tiles begin at
 // multiples of KEYS from the first key of the run (its group's first row; 0 where keys are paged). A masked key adds exactly nothing (p = 0), so that skipping it, or a whole tile, or a whole
 // vector of lanes, changes no bit: a row's result depends on its own query, keys and range only.
@@ -26,7 +27,7 @@ enum { NU = 2, LANES = 32 };
 enum { KEYS = 64, SUB = 16, VECS = LANES / VW };
 
 typedef struct attention { // one call
-    const float *q, *kv;
+    reals q, kv;
     int64_t P, Q;                    // row strides
     int64_t q_col, k_col, v_col, H, G, D, r, N; // r = H / G
     const int32_t *lo, *hi, *slot, *table;
@@ -52,7 +53,7 @@ typedef struct lane_block { // a query block, spread out; lies in a thread's scr
 V_INLINE attention attention_of(const hone_args *args, const hone_operand *q, const hone_operand *kv, const int32_t *lo, const int32_t *hi)
 {
     const hone_attr *a = &args->attr;
-    return (attention){ .q = q->data, .kv = kv->data, .P = q->dim[1], .Q = kv->dim[1], .q_col = a->q_col, .k_col = a->k_col,
+    return (attention){ .q = reals_of(q), .kv = reals_of(kv), .P = q->dim[1], .Q = kv->dim[1], .q_col = a->q_col, .k_col = a->k_col,
                         .v_col = a->v_col, .H = a->heads, .G = a->kv_heads, .D = a->head_dim, .r = a->heads / a->kv_heads,
                         .N = hone_rows(q), .lo = lo, .hi = hi, .window = a->window, .scale = a->scale };
 }
@@ -80,35 +81,44 @@ V_INLINE int64_t most_blocks(const hone_args *args, bool slots)
 }
 
 // row[j] = the kv row of key tile + j, for from <= j < to
-V_INLINE void find_rows(const attention *a, const lane_block *b, int64_t tile, int from, int to, const float **row)
+V_INLINE void find_rows(const attention *a, const lane_block *b, int64_t tile, int from, int to, char **row)
 {
     if (!a->slot) {
-        for (int j = from; j < to; j++) row[j] = a->kv + (tile + j) * a->Q;
+        for (int j = from; j < to; j++) row[j] = reals_at(a->kv, (tile + j) * a->Q).data;
         return;
     }
     const int32_t *table = a->table + a->slot[b->row[0]] * a->table_stride;
     int64_t page = (tile + from) / a->key_block, at = (tile + from) % a->key_block; // one division, then counting
     for (int j = from; j < to; j++) {
-        row[j] = a->kv + (table[page] * a->key_block + at) * a->Q;
+        row[j] = reals_at(a->kv, (table[page] * a->key_block + at) * a->Q).data;
         if (++at == a->key_block) at = 0, page++;
     }
 }
 
+// D numbers of key j's row from column `col` on: where they lie, or, of bf16, as row j of `room` (KEYS, D).
+V_INLINE const float *float_row(const attention *a, char *row, int64_t col, float *room, int64_t j)
+{
+    const reals from = reals_at((reals){ row, a->kv.half }, col), to = { (char *)(room + j * a->D), false };
+    if (a->kv.half) reals_copy(to, from, a->D);
+    return (const float *)(a->kv.half ? to.data : from.data);
+}
+V_INLINE int64_t float_rows_room(const hone_operand *kv, int64_t D) { return kv->dtype == HONE_bf16 ? 2 * KEYS * D : 0; } // of k and v, floats
+
 // to[d][lane] = rows[lane][d] * scale for `lanes` rows; the lanes behind them 0
-V_INLINE void transpose_in(float *to, const float *const *rows, int lanes, int64_t D, float scale)
+V_INLINE void transpose_in(float *to, const reals *rows, int lanes, int64_t D, float scale)
 {
     for (int l = 0; l < LANES; l += VW)
         for (int64_t d = 0; d < D; d += VW) {
             vf t[VW];
             const int64_t n = at_most(VW, D - d);
-            V_UNROLL for (int i = 0; i < VW; i++) t[i] = l + i < lanes ? v_load_n(rows[l + i] + d, n) * v_set(scale) : v_zero();
+            V_UNROLL for (int i = 0; i < VW; i++) t[i] = l + i < lanes ? reals_load(rows[l + i], d, n) * v_set(scale) : v_zero();
             v_transpose(t);
             for (int64_t i = 0; i < n; i++) v_store(to + (d + i) * LANES + l, t[i]);
         }
 }
 
 // rows[lane][d] = from[d][lane] * factor[lane]
-V_INLINE void transpose_out(float *const *rows, const float *from, const float *factor, int lanes, int64_t D)
+V_INLINE void transpose_out(const reals *rows, const float *from, const float *factor, int lanes, int64_t D)
 {
     for (int l = 0; l < lanes; l += VW)
         for (int64_t d = 0; d < D; d += VW) {
@@ -116,13 +126,13 @@ V_INLINE void transpose_out(float *const *rows, const float *from, const float *
             const int64_t n = at_most(VW, D - d);
             for (int64_t i = 0; i < VW; i++) t[i] = i < n ? v_load(from + (d + i) * LANES + l) * v_load(factor + l) : v_zero();
             v_transpose(t);
-            for (int i = 0; i < VW && l + i < lanes; i++) v_store_n(rows[l + i] + d, t[i], n);
+            for (int i = 0; i < VW && l + i < lanes; i++) reals_store(rows[l + i], d, t[i], n);
         }
 }
 
-V_INLINE const float *query_row(const attention *a, const lane_block *b, int l)
+V_INLINE reals query_row(const attention *a, const lane_block *b, int l)
 {
-    return a->q + b->row[l] * a->P + a->q_col + b->head[l] * a->D;
+    return reals_at(a->q, b->row[l] * a->P + a->q_col + b->head[l] * a->D);
 }
 
 V_INLINE void open_lanes(const attention *a, const query_block *block, int64_t g, lane_block *b)
@@ -155,7 +165,7 @@ V_INLINE int64_t first_tile(const lane_block *b) { return b->origin + (b->first 
 
 V_INLINE void open_block(const attention *a, const query_block *block, int64_t g, lane_block *b)
 {
-    const float *rows[LANES];
+    reals rows[LANES];
     open_lanes(a, block, g, b);
     for (int l = 0; l < LANES; l++) rows[l] = query_row(a, b, l);
     transpose_in(b->qt, rows, b->lanes, a->D, a->scale);

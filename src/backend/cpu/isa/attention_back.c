@@ -5,7 +5,8 @@
 //     dp = v do      ds = p (dp - delta)      dv += p do      dk += ds (scale q)      dq = scale sum_j ds k
 //
 // A task is one kv head of one run of rows: it alone writes that head's columns of dk and dv for the run's keys and adds to
-// them block by block in order, straight in the output, so the sums do not depend on the number of threads. Scores are
+// them block by block in order, straight in the output (of bf16: in its scratch, rounded when the run is done), so the sums do not
+// depend on the number of threads. Scores are
 // computed again (one product of five) rather than kept.
 #include "backend/cpu/isa/attention.h"
 
@@ -17,28 +18,40 @@ typedef struct scratch { // one thread's
     float *dot, *dqt;      // (D, LANES): do and dq, lanes along vectors
     float *p, *ds;         // (KEYS + 8, LANES)
     float *q_row, *do_row; // (LANES, width): scaled q and do as rows, zero behind D and behind the last lane
+    float *k_room, *v_room;   // (KEYS, D): a tile of bf16 keys and values as floats; there are none of f32
+    float *dk_sum, *dv_sum;   // (keys of a run, D): sums of what is stored in bf16; none of f32
 } scratch;
 
 typedef struct gradient { // one call
     attention a;
-    const float *o, *d_o, *lse;
-    float *dq, *dkv;       // dkv NULL: not wanted
+    reals o, d_o, dq, dkv; // dkv.data NULL: not wanted
+    const float *lse;
     int64_t dkv_stride, width;
+    int64_t run, keys;     // rows of a run; keys that it may see
 } gradient;
 
-static size_t scratch_bytes(int64_t D)
+// dk and dv, where they are wanted: of a fused tensor in dq's place.
+static const hone_operand *dkv_of(const hone_args *args) { return &args->out[args->same_kv ? 0 : 1]; }
+static int64_t run_rows(const hone_args *args, int64_t rows) { return args->attr.group_rows > 0 ? args->attr.group_rows : at_least(rows, 1); }
+static int64_t run_keys(const hone_args *args) { return args->attr.group_rows > 0 ? args->attr.group_rows : args->in[2].dim[0]; }
+
+static size_t scratch_bytes(const hone_args *args)
 {
-    const int64_t width = round_up(D, VW);
-    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + (3 * D + 2 * (KEYS + 8) + 2 * width) * LANES * (int64_t)sizeof(float));
+    const int64_t D = args->attr.head_dim, width = round_up(D, VW), sums = dkv_of(args)->dtype == HONE_bf16 ? 2 * run_keys(args) * D : 0;
+    const int64_t floats = (3 * D + 2 * (KEYS + 8) + 2 * width) * LANES + float_rows_room(&args->in[2], D) + sums;
+    return (size_t)(round_up((int64_t)sizeof(scratch), 64) + round_up(floats * (int64_t)sizeof(float), 64));
 }
 
-static scratch *scratch_at(void *place, int64_t D)
+static scratch *scratch_at(void *place, const hone_args *args)
 {
+    const int64_t D = args->attr.head_dim;
     scratch *t = place;
     float *data = (float *)((char *)place + round_up((int64_t)sizeof(scratch), 64));
     t->b.qt = data, t->dot = data + D * LANES, t->dqt = data + 2 * D * LANES;
     t->p = data + 3 * D * LANES, t->ds = t->p + (KEYS + 8) * LANES;
     t->q_row = t->ds + (KEYS + 8) * LANES, t->do_row = t->q_row + LANES * round_up(D, VW);
+    t->k_room = t->do_row + LANES * round_up(D, VW), t->v_room = t->k_room + KEYS * D;
+    t->dk_sum = t->k_room + float_rows_room(&args->in[2], D), t->dv_sum = t->dk_sum + run_keys(args) * D;
     return t;
 }
 
@@ -106,12 +119,13 @@ static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
     if (!segments) return;
     const int from = seg[0].from, to = seg[segments - 1].to;
     for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
-        const int64_t row = tile + (j < to ? j : to - 1);
-        t->k[j] = a->kv + row * a->Q + a->k_col + g * a->D;
-        t->v[j] = a->kv + row * a->Q + a->v_col + g * a->D;
-        if (!c->dkv) continue;
-        t->dk[j] = c->dkv + row * c->dkv_stride + a->k_col + g * a->D;
-        t->dv[j] = c->dkv + row * c->dkv_stride + a->v_col + g * a->D;
+        const int64_t row = tile + (j < to ? j : to - 1), sum = (row - t->b.origin) * a->D, out = row * c->dkv_stride + g * a->D;
+        char *key = reals_at(a->kv, row * a->Q).data;
+        t->k[j] = j < to ? float_row(a, key, a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
+        t->v[j] = j < to ? float_row(a, key, a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
+        if (!c->dkv.data) continue;
+        t->dk[j] = c->dkv.half ? t->dk_sum + sum : (float *)c->dkv.data + out + a->k_col;
+        t->dv[j] = c->dkv.half ? t->dv_sum + sum : (float *)c->dkv.data + out + a->v_col;
     }
     for (int i = 0; i < segments; i++) {
         const segment s = seg[i];
@@ -124,7 +138,7 @@ static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
             for (; j + 4 <= s.to; j += 4) weigh_back(4, t, v, tile, j, whole, lse, delta);
             for (; j < s.to; j++) weigh_back(1, t, v, tile, j, whole, lse, delta);
         }
-        if (c->dkv) {
+        if (c->dkv.data) {
             gather_segment(s, t->dv, t->p, t->do_row, a->D, c->width);
             gather_segment(s, t->dk, t->ds, t->q_row, a->D, c->width);
         }
@@ -135,23 +149,23 @@ static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
 static void run_block(const gradient *c, const query_block *block, int64_t g, scratch *t)
 {
     const attention *a = &c->a;
-    const float *d_o[LANES];
-    float *dq[LANES], scale[LANES];
+    reals d_o[LANES], dq[LANES];
+    float scale[LANES];
     open_block(a, block, g, &t->b);
     for (int l = 0; l < LANES; l++) {
         const int64_t at = t->b.row[l] * a->H + t->b.head[l];
-        const float *q = query_row(a, &t->b, l), *o = c->o + at * a->D;
+        const reals q = query_row(a, &t->b, l), o = reals_at(c->o, at * a->D);
         float *q_row = t->q_row + l * c->width, *do_row = t->do_row + l * c->width;
         const bool used = l < t->b.lanes;
-        d_o[l] = c->d_o + at * a->D;
-        dq[l] = c->dq + t->b.row[l] * a->P + a->q_col + t->b.head[l] * a->D;
+        d_o[l] = reals_at(c->d_o, at * a->D);
+        dq[l] = reals_at(c->dq, t->b.row[l] * a->P + a->q_col + t->b.head[l] * a->D);
         vf delta = v_zero();
         for (int64_t d = 0; d < c->width; d += VW) {
             const int64_t n = used ? at_most(VW, a->D - d) : 0;
-            const vf grad = v_load_n(d_o[l] + d, n);
-            delta = v_fma(grad, v_load_n(o + d, n), delta);
+            const vf grad = reals_load(d_o[l], d, n);
+            delta = v_fma(grad, reals_load(o, d, n), delta);
             v_store(do_row + d, grad);
-            v_store(q_row + d, v_load_n(q + d, n) * v_set(a->scale));
+            v_store(q_row + d, reals_load(q, d, n) * v_set(a->scale));
         }
         scale[l] = a->scale;
         t->delta[l] = v_sum(delta);
@@ -165,27 +179,47 @@ static void run_block(const gradient *c, const query_block *block, int64_t g, sc
 
 size_t ISA(hone_cpu_attention_back_workspace)(const hone_args *args, int threads)
 {
-    return (size_t)threads * scratch_bytes(args->attr.head_dim);
+    return (size_t)threads * scratch_bytes(args);
 }
 
-static void clear_rows(float *to, int64_t stride, int64_t col, int64_t width, int64_t row, int64_t end)
+static void clear_rows(reals to, int64_t stride, int64_t col, int64_t width, int64_t row, int64_t end)
 {
-    for (; row < end; row++) memset(to + row * stride + col, 0, (size_t)width * sizeof *to);
+    for (; row < end; row++) memset(reals_at(to, row * stride + col).data, 0, (size_t)(width * reals_bytes(to)));
+}
+
+// One kv head of the run of rows that begins at `row`.
+static void run_task(const gradient *c, int64_t row, int64_t g, int64_t R, scratch *t)
+{
+    const attention *a = &c->a;
+    const int64_t lanes = (at_most(a->N, row + c->run) - row) * a->r, keys = at_least(0, at_most(c->keys, R - row));
+    const bool sums = c->dkv.data && c->dkv.half;
+    if (sums) {
+        memset(t->dk_sum, 0, (size_t)(keys * a->D) * sizeof(float));
+        memset(t->dv_sum, 0, (size_t)(keys * a->D) * sizeof(float));
+    }
+    for (int64_t u = 0; u < lanes; u += LANES) {
+        const query_block block = { (int32_t)row, (int32_t)u, (int32_t)at_most(LANES, lanes - u) };
+        run_block(c, &block, g, t);
+    }
+    for (int64_t j = 0; sums && j < keys; j++) {
+        const reals out = reals_at(c->dkv, (row + j) * c->dkv_stride + g * a->D);
+        reals_copy(reals_at(out, a->k_col), (reals){ (char *)(t->dk_sum + j * a->D), false }, a->D);
+        reals_copy(reals_at(out, a->v_col), (reals){ (char *)(t->dv_sum + j * a->D), false }, a->D);
+    }
 }
 
 void ISA(hone_cpu_attention_back)(const hone_args *args, int threads)
 {
     gradient c = { .a = attention_of(args, &args->in[1], &args->in[2], i32_in(args, 5), i32_in(args, 6)),
-                   .o = f32_in(args, 3), .d_o = f32_in(args, 0), .lse = f32_in(args, 4), .dq = f32_out(args, 0) };
+                   .o = reals_of(&args->in[3]), .d_o = reals_of(&args->in[0]), .lse = f32_in(args, 4), .dq = reals_of(&args->out[0]),
+                   .dkv = reals_of(dkv_of(args)), .run = run_rows(args, hone_rows(&args->in[1])), .keys = run_keys(args) };
     const attention *a = &c.a;
-    const int64_t R = hone_rows(&args->in[2]), group = args->attr.group_rows > 0 ? args->attr.group_rows : at_least(a->N, 1);
-    const int64_t runs = divide_up(a->N, group), query_end = a->q_col + a->H * a->D;
+    const int64_t R = hone_rows(&args->in[2]), runs = divide_up(a->N, c.run), query_end = a->q_col + a->H * a->D;
     c.width = round_up(a->D, VW);
-    c.dkv = args->same_kv ? c.dq : f32_out(args, 1);
     c.dkv_stride = args->same_kv ? a->P : a->Q;
 #pragma omp parallel num_threads(worth(threads, a->N * a->G * 16384))
     {
-        scratch *t = scratch_at((char *)args->workspace + (size_t)omp_get_thread_num() * scratch_bytes(a->D), a->D);
+        scratch *t = scratch_at((char *)args->workspace + (size_t)omp_get_thread_num() * scratch_bytes(args), args);
         if (args->same_kv) {
 #pragma omp for schedule(static)
             for (int64_t n = 0; n < a->N; n++) {
@@ -197,16 +231,10 @@ void ISA(hone_cpu_attention_back)(const hone_args *args, int threads)
             for (int64_t n = 0; n < at_least(a->N, R); n++) { // columns of q's tensor that are no query have gradient 0
                 if (n < a->N) clear_rows(c.dq, a->P, 0, a->q_col, n, n + 1);
                 if (n < a->N) clear_rows(c.dq, a->P, query_end, a->P - query_end, n, n + 1);
-                if (n < R && c.dkv) clear_rows(c.dkv, a->Q, 0, a->Q, n, n + 1);
+                if (n < R && c.dkv.data) clear_rows(c.dkv, a->Q, 0, a->Q, n, n + 1);
             }
         }
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < runs * a->G; i++) {
-            const int64_t row = i / a->G * group, lanes = (at_most(a->N, row + group) - row) * a->r;
-            for (int64_t u = 0; u < lanes; u += LANES) {
-                const query_block block = { (int32_t)row, (int32_t)u, (int32_t)at_most(LANES, lanes - u) };
-                run_block(&c, &block, i % a->G, t);
-            }
-        }
+        for (int64_t i = 0; i < runs * a->G; i++) run_task(&c, i / a->G * c.run, i % a->G, R, t);
     }
 }

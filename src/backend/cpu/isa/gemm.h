@@ -30,7 +30,7 @@ typedef struct gemm {
     int64_t rows, cols, depth;
     const void *a;          // rows in place: element (r, k) at a[r * lda + k] of dtype; or tiles
     int64_t lda;
-    hone_dtype dtype;       // of A in place: f32; bf16 only with `make`
+    hone_dtype dtype;       // of A in place: f32, or bf16 only with `make`
     bool tiles;             // A is in tiles of one depth block: depth <= KC
     void *make;             // A is in place, but goes through tiles made here on the way: room for those of one block; or NULL
     const char *b;          // panel j at b + j * b_panel bytes; columns beyond `cols` are zeros
@@ -62,7 +62,7 @@ typedef struct gemm_core {
     void (*panel_of_rows)(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth);
     void (*panel_of_columns)(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth);
     void (*tiles_of_rows)(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth);
-    void (*tiles_of_columns)(void *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum);
+    void (*tiles_of_columns)(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum);
 } gemm_core;
 
 // What multiplies f32 numbers, numbers rounded to bf16, and 8-bit integers.
@@ -108,8 +108,8 @@ V_INLINE int64_t gemm_panel_bytes(const gemm_core *core, int64_t depth) { return
                                         int64_t n, int64_t depth) { panel_of_columns(how, panel, source, dtype, ld, rows, n, depth); } \
     static void name##_tiles_of_rows(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile,        \
                                      int64_t depth) { tiles_of_rows(how, tiles, source, dtype, ld, rows, tile, depth); }            \
-    static void name##_tiles_of_columns(void *tiles, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth,       \
-                                        float *sum) { tiles_of_columns(how, tiles, source, ld, rows, tile, depth, sum); }           \
+    static void name##_tiles_of_columns(void *tiles, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile,     \
+                                        int64_t depth, float *sum) { tiles_of_columns(how, tiles, source, dtype, ld, rows, tile, depth, sum); } \
     const gemm_core name = { __VA_ARGS__, .block = name##_block, .panel_of_rows = name##_panel_of_rows,                             \
                              .panel_of_columns = name##_panel_of_columns, .tiles_of_rows = name##_tiles_of_rows,                    \
                              .tiles_of_columns = name##_tiles_of_columns };
@@ -136,11 +136,7 @@ V_INLINE int64_t source_bytes(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 
 // n (<= VW) elements from element `at` of a source, zeros behind them.
 V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_t n)
 {
-    if (dtype == HONE_bf16) {
-        const uint16_t *p = (const uint16_t *)source + at;
-        return n >= VW ? v_from_bf16(p) : v_from_bf16_n(p, at_least(0, n));
-    }
-    return tile_load((const float *)source + at, n);
+    return reals_load((reals){ (char *)(uintptr_t)source, dtype == HONE_bf16 }, at, at_least(0, n));
 }
 
 // The walk of a core whose A is always in tiles, made on the way or before: depth block by depth block, panel by panel, tile by

@@ -162,17 +162,17 @@ static void tiles_of_rows(const int parts, void *to, const void *source, hone_dt
             }
 }
 
-V_INLINE void tiles_of_columns(const int parts, void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+V_INLINE void tiles_of_columns(const int parts, void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
 {
     const int64_t tile_bytes = CELL * divide_up(depth, DEPTH);
     for (int64_t k = 0; k < depth; k += DEPTH)
         for (int64_t row = tile.from * MR; row < at_most(rows, tile.to * MR); row += 16) {
             char *half = (char *)to + row / MR * tile_bytes + k / DEPTH * CELL + row % MR / 16 * HALF;
-            const float *from = source + k * ld + row;
+            const int64_t from = k * ld + row;
             vf x[16], y[16], total = v_zero();
             for (int64_t i = 0; i < 16; i++) {
-                x[i] = k + i < depth ? tile_load(from + i * ld, rows - row) : v_zero();
-                y[i] = k + i + 16 < depth ? tile_load(from + (i + 16) * ld, rows - row) : v_zero();
+                x[i] = k + i < depth ? source_load(source, dtype, from + i * ld, rows - row) : v_zero();
+                y[i] = k + i + 16 < depth ? source_load(source, dtype, from + (i + 16) * ld, rows - row) : v_zero();
                 total += x[i] + y[i];
             }
             if (sum) tile_store(sum + row, tile_load(sum + row, rows - row) + total, rows - row);

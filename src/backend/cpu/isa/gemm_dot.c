@@ -87,7 +87,7 @@ static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_
     }
 }
 
-static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+static void tiles_of_columns(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
 {
     const int64_t tile_bytes = gemm_tile_bytes(&gemm_dot, depth);
     for (int64_t k = 0; k < depth; k += DEPTH)
@@ -96,8 +96,8 @@ static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t 
             int32_t *cell = (int32_t *)((char *)to + t * tile_bytes) + k / DEPTH * PAIRS * MR;
             vf total = v_zero();
             for (int64_t i = 0; i < PAIRS; i++) {
-                const vf x = k + i < depth ? v_load_n(source + (k + i) * ld + row, height) : v_zero();
-                const vf y = k + i + 16 < depth ? v_load_n(source + (k + i + 16) * ld + row, height) : v_zero();
+                const vf x = k + i < depth ? source_load(source, dtype, (k + i) * ld + row, height) : v_zero();
+                const vf y = k + i + 16 < depth ? source_load(source, dtype, (k + i + 16) * ld + row, height) : v_zero();
                 total += x + y;
                 store_rows(cell + i * MR, x, y);
             }

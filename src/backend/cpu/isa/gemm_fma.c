@@ -186,7 +186,7 @@ V_INLINE void panel_of_columns(const bool narrow, void *to, const void *source, 
     }
 }
 
-V_INLINE void tiles_of_columns(const bool narrow, void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+V_INLINE void tiles_of_columns(const bool narrow, void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
 {
     enum { TOGETHER = 8 }; // tiles side by side: each step then reads whole cache lines
     float *tiles = to;
@@ -198,9 +198,9 @@ V_INLINE void tiles_of_columns(const bool narrow, void *to, const float *source,
         int64_t row_of[TOGETHER + 1];
         for (int64_t i = 0; i <= many; i++) row_of[i] = gemm_tile_row(&gemm_fma, rows, t + i);
         for (int64_t k = 0; k < depth; k++) {
-            for (int64_t c = left; c < right; c += 16) __builtin_prefetch(source + at_most(k + AHEAD, depth - 1) * ld + c, 0, 2);
+            for (int64_t c = left; c < right; c += 16) __builtin_prefetch((const char *)source + (at_most(k + AHEAD, depth - 1) * ld + c) * source_bytes(dtype), 0, 2);
             for (int64_t i = 0; i < many; i++) {
-                const vf v = v_load_n(source + k * ld + row_of[i], row_of[i + 1] - row_of[i]);
+                const vf v = source_load(source, dtype, k * ld + row_of[i], row_of[i + 1] - row_of[i]);
                 v_store_n(tiles + (t + i) * MR * depth + k * MR, rounded(narrow, v), MR);
                 total[i] += v;
             }

@@ -376,10 +376,10 @@ V_INLINE void tile_of_columns(char *tile, const columns *c, int64_t row, int64_t
             }
     }
 }
-static void tiles_of_columns(void *to, const float *source, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+static void tiles_of_columns(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
 {
     enum { TOGETHER = 8 }; // tiles
-    const columns c = { source, HONE_f32, ld, NULL, depth };
+    const columns c = { source, dtype, ld, NULL, depth };
     const int64_t bytes = gemm_tile_bytes(&gemm_int8, depth);
     for (int64_t first = tile.from; first < tile.to; first += TOGETHER) {
         const int64_t last = at_most(first + TOGETHER, tile.to), from = gemm_tile_row(&gemm_int8, rows, first);

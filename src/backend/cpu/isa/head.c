@@ -286,7 +286,7 @@ static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t fr
     for (int64_t i = 0; i < n_group + n_panel; i++) {
         const int64_t j = i - n_group;
         if (j < 0)
-            core->tiles_of_columns(t->dz_tiles, t->z + from * t->h.lanes, t->h.lanes, n, share(n_tile, 1, (int)i, (int)n_group), words, NULL);
+            core->tiles_of_columns(t->dz_tiles, t->z + from * t->h.lanes, HONE_f32, t->h.lanes, n, share(n_tile, 1, (int)i, (int)n_group), words, NULL);
         else
             core->panel_of_columns(t->w_panels + j * w_panel, w_from + j * NR * source_bytes(w->dtype), w->dtype, C, NULL,
                                    at_most(NR, C - j * NR), words);
@@ -308,11 +308,12 @@ static void xent_chunk(const xent *t, const int32_t *rows, int64_t n, int64_t pa
     const head *h = &t->h;
     const gemm_core *core = h->core;
     const int64_t C = h->C;
-    float *logprob = f32_out(t->args, 0), *dx = f32_out(t->args, 1);
+    const reals x = reals_of(h->x), dx = reals_of(&t->args->out[1]), made = { (char *)t->dx, false };
+    float *logprob = f32_out(t->args, 0);
     head_load(h, rows, n);
 #pragma omp for schedule(dynamic)
     for (int64_t j = 0; j < (t->x_panels ? gemm_panels(C) : 0); j++)
-        core->panel_of_columns(t->x_panels + j * gemm_panel_bytes(core, n), (const float *)h->x->data + j * NR, HONE_f32, C, rows,
+        core->panel_of_columns(t->x_panels + j * gemm_panel_bytes(core, n), reals_at(x, j * NR).data, h->x->dtype, C, rows,
                                at_most(NR, C - j * NR), n);
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < h->blocks * parts; task++) {
@@ -329,20 +330,21 @@ static void xent_chunk(const xent *t, const int32_t *rows, int64_t n, int64_t pa
     }
     for (int64_t from = 0; from < h->V; from += KC) xent_block(t, rows, n, from);
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < n; i++) memcpy(dx + rows[i] * C, t->dx + i * C, (size_t)C * sizeof(float));
+    for (int64_t i = 0; i < n; i++) reals_copy(reals_at(dx, rows[i] * C), reals_at(made, i * C), C);
 }
 
 void ISA(hone_cpu_linear_xent)(const hone_args *args, int threads)
 {
     cutter space = { args->workspace, 0 };
     const xent t = xent_make(args, threads, &space);
+    const reals dx = reals_of(&args->out[1]);
     const int64_t N = hone_rows(t.h.x), C = t.h.C, parts = panel_parts(&t.h, threads);
     int64_t used = 0;
     for (int64_t n = 0; n < N; n++) {
         if (t.weight[n] != 0) t.rows[used++] = (int32_t)n;
         else {
             f32_out(args, 0)[n] = 0;
-            memset(f32_out(args, 1) + n * C, 0, (size_t)C * sizeof(float));
+            memset(reals_at(dx, n * C).data, 0, (size_t)(C * reals_bytes(dx)));
         }
     }
     const int64_t chunks = divide_up(used, t.h.lanes);

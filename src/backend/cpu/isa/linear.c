@@ -9,6 +9,9 @@
 // threads, before they share the products with it. Threads take tasks (a block of C each) from a common counter, so that a
 // core that is slow or disturbed takes fewer; results do not depend on who takes what.
 //
+// A result that is stored in bf16 is summed in f32 all the same: each task makes its part of C in its thread's room, which stays
+// in the second-level cache, and rounds it from there.
+//
 // The best core multiplies, but for the streamed form: it is of the core whose panels have the least bytes, because with few rows
 // a weight's way from memory is all that counts. Where many rows meet it (a prompt), a better core makes panels of its own from it.
 #include "backend/cpu/isa/gemm.h"
@@ -36,12 +39,20 @@ static cut cut_tasks(const gemm_core *core, int64_t rows, int64_t panels, bool m
     if (most_cols == 1) t.row_parts = at_most(t.tiles, round_up(t.row_parts, threads)); // equal cores end together
     return t;
 }
-static void run_task(const gemm_core *core, const gemm *g, const cut *t, int64_t task, int64_t first_panel)
+// half: where C is rounded to, g->c being the thread's room; or NULL.
+static void run_task(const gemm_core *core, const gemm *whole, const cut *t, int64_t task, int64_t first_panel, const reals *half)
 {
+    gemm g = *whole;
     span tile = share(t->tiles, 1, (int)(task / t->col_parts), (int)t->row_parts);
     span panel = share(t->panels, 1, (int)(task % t->col_parts), (int)t->col_parts);
     panel.from += first_panel, panel.to += first_panel;
-    core->block(g, tile, panel);
+    const int64_t from = gemm_tile_row(core, g.rows, tile.from), to = gemm_tile_row(core, g.rows, tile.to);
+    if (half) g.c -= from * g.ldc;
+    core->block(&g, tile, panel);
+    for (int64_t row = half ? from : to; row < to; row++) {
+        const int64_t at = row * g.ldc + panel.from * NR;
+        reals_copy(reals_at(*half, at), (reals){ (char *)(g.c + at), false }, at_most(g.cols, panel.to * NR) - panel.from * NR);
+    }
 }
 
 // Forms -----------------------------------------------------------------------------------------------------------------
@@ -100,37 +111,40 @@ typedef struct product_plan {
     int64_t at_once;        // how many
     bool tiles;
     int64_t panel_bytes, panel_room, tile_room; // of one panel; of all made at a time; of a thread's tiles
+    int64_t half_room;      // of a thread's part of a result in bf16
 } product_plan;
 
 // Tiles pay where at least two of them for each thread share many columns; a core that reads nothing else has no choice.
 enum { TILES_PAY_COLS = 256 };
-static product_plan plan_product(const hone_operand *w, hone_dtype product, int64_t rows, int64_t cols, int64_t depth, int threads)
+static product_plan plan_product(const hone_args *args, int64_t rows, int64_t cols, int64_t depth, int threads)
 {
+    const hone_operand *w = &args->in[1];
+    const hone_dtype product = args->attr.product;
     const bool streamed = w->form == HONE_FORM_STREAMED;
     product_plan p = { .core = streamed && rows < MANY_ROWS ? gemm_stream_core_of(product) : gemm_core_of(product) };
     p.panels = w->form == HONE_FORM_PLAIN || (streamed && p.core != gemm_stream_core_of(product));
-    p.tiles = !p.core->in_place || (rows >= 4 * p.core->rows * threads && cols >= TILES_PAY_COLS);
+    p.tiles = !p.core->in_place || args->in[0].dtype == HONE_bf16 || (rows >= 4 * p.core->rows * threads && cols >= TILES_PAY_COLS);
     p.panel_bytes = gemm_panel_bytes(p.core, depth);
     p.at_once = p.panels ? at_least(1, at_most(gemm_panels(cols), PANEL_BLOCK_BYTES / p.panel_bytes)) : gemm_panels(cols);
     p.panel_room = p.panels ? round_up(p.at_once * p.panel_bytes, 64) : 0;
     p.tile_room = p.tiles ? task_tiles(p.core) * gemm_tile_bytes(p.core, KC) : 0;
+    p.half_room = args->out[0].dtype == HONE_bf16 ? round_up(at_most(rows, task_tiles(p.core) * p.core->rows) * cols * (int64_t)sizeof(float), 64) : 0;
     return p;
 }
 static size_t multiply_workspace(const hone_args *args, int64_t cols, int64_t depth, int threads)
 {
-    const hone_operand *a = &args->in[0], *w = &args->in[1];
-    const hone_dtype product = args->attr.product;
-    const product_plan most = plan_product(w, product, a->dim[0], cols, depth, threads), least = plan_product(w, product, 1, cols, depth, threads);
+    const product_plan most = plan_product(args, args->in[0].dim[0], cols, depth, threads), least = plan_product(args, 1, cols, depth, threads);
     const int64_t m = most.panel_room + threads * most.tile_room, l = least.panel_room + threads * least.tile_room;
-    return (size_t)at_least(m, l);
+    return (size_t)(at_least(m, l) + threads * most.half_room);
 }
 
 static void multiply(gemm g, const hone_args *args, hone_form form, int threads)
 {
     const hone_operand *w = &args->in[1];
-    const product_plan p = plan_product(w, args->attr.product, g.rows, g.cols, g.depth, threads);
+    const product_plan p = plan_product(args, g.rows, g.cols, g.depth, threads);
     const int64_t panels = gemm_panels(g.cols);
-    char *made = args->workspace, *room = made + p.panel_room;
+    const reals c = reals_of(&args->out[0]);
+    char *made = args->workspace, *room = made + p.panel_room, *half_room = room + threads * p.tile_room;
     if (!g.rows) return;
     threads = product_threads(threads, (double)g.rows * (double)g.cols * (double)g.depth);
     g.b_panel = p.panel_bytes;
@@ -140,6 +154,7 @@ static void multiply(gemm g, const hone_args *args, hone_form form, int threads)
         const cut t = cut_tasks(p.core, g.rows, many, p.tiles, threads);
         g.b = w->data;
         g.make = p.tiles ? room + omp_get_thread_num() * p.tile_room : NULL;
+        g.c = (float *)(c.half ? half_room + omp_get_thread_num() * p.half_room : c.data);
         if (p.panels) {
             g.b = made - first * g.b_panel;
 #pragma omp for schedule(dynamic)
@@ -150,7 +165,7 @@ static void multiply(gemm g, const hone_args *args, hone_form form, int threads)
             }
         }
 #pragma omp for schedule(dynamic) // its barrier keeps the panels until all have used them
-        for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(p.core, &g, &t, task, first);
+        for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(p.core, &g, &t, task, first, c.half ? &c : NULL);
     }
 }
 
@@ -162,7 +177,7 @@ void ISA(hone_cpu_linear)(const hone_args *args, int threads)
 {
     const hone_operand *x = &args->in[0], *w = &args->in[1];
     const int64_t M = w->dim[0], K = w->dim[1];
-    const gemm g = { .rows = hone_rows(x), .cols = M, .depth = K, .a = x->data, .lda = K, .c = args->out[0].data, .ldc = M,
+    const gemm g = { .rows = hone_rows(x), .cols = M, .depth = K, .a = x->data, .lda = K, .dtype = x->dtype, .ldc = M,
                      .bias = f32_in(args, 2), .addend = f32_in(args, 3) };
     multiply(g, args, HONE_FORM_PACKED, threads);
 }
@@ -175,7 +190,7 @@ void ISA(hone_cpu_linear_dx)(const hone_args *args, int threads)
 {
     const hone_operand *dy = &args->in[0], *w = &args->in[1];
     const int64_t M = w->dim[0], K = w->dim[1];
-    const gemm g = { .rows = hone_rows(dy), .cols = K, .depth = M, .a = dy->data, .lda = M, .c = args->out[0].data, .ldc = K,
+    const gemm g = { .rows = hone_rows(dy), .cols = K, .depth = M, .a = dy->data, .lda = M, .dtype = dy->dtype, .ldc = K,
                      .addend = f32_in(args, 2) };
     multiply(g, args, HONE_FORM_PACKED_T, threads);
 }
@@ -197,7 +212,7 @@ void ISA(hone_cpu_linear_dw)(const hone_args *args, int threads)
     enum { TILES_TOGETHER = 8 };
     const gemm_core *core = gemm_core_of(args->attr.product);
     const int64_t N = hone_rows(&args->in[0]), M = args->in[0].dim[1], K = args->in[1].dim[1];
-    const float *dy = args->in[0].data, *x = args->in[1].data;
+    const reals dy = reals_of(&args->in[0]), x = reals_of(&args->in[1]);
     float *dw = args->out[0].data, *db = f32_out(args, 1);
     char *tiles = args->workspace, *panels = tiles + dw_tile_room(core, M);
     const int64_t n_panel = gemm_panels(K), n_tile = gemm_tiles(core, M);
@@ -213,13 +228,13 @@ void ISA(hone_cpu_linear_dw)(const hone_args *args, int threads)
         for (int64_t i = 0; i < groups + n_panel; i++) {
             if (i < groups) {
                 const span some = { i * TILES_TOGETHER, at_most(n_tile, (i + 1) * TILES_TOGETHER) };
-                core->tiles_of_columns(tiles, dy + n * M, M, M, some, depth, db);
+                core->tiles_of_columns(tiles, reals_at(dy, n * M).data, args->in[0].dtype, M, M, some, depth, db);
             } else {
                 const int64_t j = i - groups;
-                core->panel_of_columns(panels + j * panel_bytes, x + n * K + j * NR, HONE_f32, K, NULL, at_most(NR, K - j * NR), depth);
+                core->panel_of_columns(panels + j * panel_bytes, reals_at(x, n * K + j * NR).data, args->in[1].dtype, K, NULL, at_most(NR, K - j * NR), depth);
             }
         }
 #pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(core, &g, &t, task, 0);
+        for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(core, &g, &t, task, 0, NULL);
     }
 }

@@ -42,7 +42,7 @@ static symmetric symmetric_of(const hone_args *args, int64_t side, int64_t depth
 // Steps k .. k + depth of tiles [tile.from, tile.to), of panel j.
 static void make_tiles(const symmetric *y, span tile, int64_t k, int64_t depth)
 {
-    if (y->columns) y->core->tiles_of_columns(y->tiles, y->x + k * y->ld, y->ld, y->side, tile, depth, NULL);
+    if (y->columns) y->core->tiles_of_columns(y->tiles, y->x + k * y->ld, HONE_f32, y->ld, y->side, tile, depth, NULL);
     else y->core->tiles_of_rows(y->tiles + tile.from * gemm_tile_bytes(y->core, depth), y->x + k, HONE_f32, y->ld, y->side, tile, depth);
 }
 static void make_panel(const symmetric *y, int64_t j, int64_t k, int64_t depth)

@@ -266,6 +266,25 @@ V_INLINE vf v_from_bf16_n(const uint16_t *p, int64_t n)
     return v_from_bf16(part);
 }
 
+V_INLINE void v_to_bf16(uint16_t *p, vf v) // rounded as above
+{
+    const vi half = (vi)v_round_bf16(v) >> 16;
+#if VW == 16
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16((__m512i)half));
+#elif VW == 8
+    const __m256i pairs = _mm256_permute4x64_epi64(_mm256_packs_epi32((__m256i)half, (__m256i)half), 0x08);
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(pairs));
+#else
+    for (int i = 0; i < VW; i++) p[i] = (uint16_t)half[i];
+#endif
+}
+V_INLINE void v_to_bf16_n(uint16_t *p, vf v, int64_t n)
+{
+    uint16_t part[VW];
+    v_to_bf16(part, v);
+    memcpy(p, part, (size_t)n * sizeof *p);
+}
+
 // e^x within 1 ulp (test_vec.c): x = n ln 2 + r, |r| <= ln 2 / 2, e^x = 2^n e^r with a polynomial of degree 6 that is
 // exact at 0 (least relative error, 3e-9). -inf and below -104: 0. Above 88.73: inf. NaN: NaN.
 //
