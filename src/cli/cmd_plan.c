@@ -49,10 +49,13 @@ static hone_status print_text(const hone_forecast *forecast, int count, bool mem
 
 static hone_status open_one(planned *p, const char *path, int keys, char **key, const hone_forecast_options *options)
 {
+    hone_precision_choice precision;
+    hone_forecast_options with = *options;
     hone_status status = hone_recipe_load(&p->recipe, path, keys, key);
     if (status) return status;
-    if (!(status = hone_job_open(&p->job, &p->recipe))) {
-        if (!(status = hone_forecast_make(&p->forecast, &p->job, options))) return HONE_OK;
+    with.precision = &precision;
+    if (!(status = hone_precision_choose(&p->recipe, options->on, options->effort, &precision)) && !(status = hone_job_open(&p->job, &p->recipe))) {
+        if (!(status = hone_forecast_make(&p->forecast, &p->job, &with))) return HONE_OK;
         hone_job_close(&p->job);
     }
     hone_recipe_release(&p->recipe);

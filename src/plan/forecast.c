@@ -41,6 +41,7 @@ static hone_status forecast_here(hone_forecast *f, hone_job *job, const hone_for
 hone_status hone_forecast_make(hone_forecast *f, hone_job *job, const hone_forecast_options *options)
 {
     *f = (hone_forecast){ .job = job };
+    if (options->precision) f->precision = *options->precision;
     int64_t chips = 1;
     hone_status status = options->on ? hone_hardware_find(options->on, &f->machine, &chips) : HONE_OK;
     if (!status) status = hone_plan_make(job, &f->plan);

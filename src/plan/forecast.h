@@ -1,9 +1,9 @@
 // forecast.h: all that `hone plan` says of one recipe: memory, speed, the run's time and cost; here or on another machine.
 //
-//     job -> memory.h (exact) -> speed.h (measured or from its cache) | hardware.h (roofline) -> cost.h -> table | JSON
+//     precision.h (where it is auto) -> job -> memory.h (exact) -> speed.h (measured or from its cache) | hardware.h (roofline) -> cost.h -> table | JSON
 #pragma once
 #include "plan/hardware.h"
-#include "plan/speed.h"
+#include "plan/precision.h"
 
 typedef struct hone_forecast {
     hone_job *job;                  // borrowed
@@ -16,11 +16,13 @@ typedef struct hone_forecast {
     double recompute_s;             // of a step: activations made a second time
     hone_pace pace;
     hone_cost cost;
+    hone_precision_choice precision;
 } hone_forecast;
 
 typedef struct hone_forecast_options {
     const char *on;                 // "8xh100"; NULL: this machine
     hone_speed_effort effort;
+    const hone_precision_choice *precision; // how the recipe came to its precision; NULL: it was given
 } hone_forecast_options;
 
 // Where the recipe does not fit (.fits), there is no speed.

@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { ROW_MODEL, ROW_STEP, ROW_MEMORY, ROW_FITS, ROW_RECOMPUTE, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
-static const char *const title[ROWS] = { "model", "step", "memory", "fits", "again", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
+enum { ROW_MODEL, ROW_NUMBERS, ROW_STEP, ROW_MEMORY, ROW_FITS, ROW_RECOMPUTE, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
+static const char *const title[ROWS] = { "model", "numbers", "step", "memory", "fits", "again", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
 enum { WIDTH = 14 };
 
 typedef struct { char value[64], note[256]; } cell;
@@ -116,11 +116,22 @@ static void fill_rest(const hone_forecast *f, cell *row)
     }
 }
 
+// What `precision: auto` chose.
+static void fill_numbers(const hone_forecast *f, cell *c)
+{
+    hone_buffer why = { 0 };
+    if (!f->precision.chosen) return;
+    value(c, "%s", hone_choice_name(f->precision.precision));
+    if (!hone_precision_print(&f->precision, &why)) note(c, "%s", why.data);
+    hone_buffer_release(&why);
+}
+
 static void fill(const hone_forecast *f, cell *row)
 {
     const hone_job *job = f->job;
     value(&row[ROW_MODEL], "%s %s", job->config.family->model_type, hone_units_count((double)f->plan.params).s);
     note(&row[ROW_MODEL], "%s products, %s FLOPs a token", hone_dtype_name(hone_job_product(job->recipe)), hone_units_count(f->plan.flops_per_token).s);
+    fill_numbers(f, &row[ROW_NUMBERS]);
     int64_t chips = f->paced ? f->pace.chips : 1;
     value(&row[ROW_STEP], "%s tokens", hone_units_grouped(hone_job_step_tokens(job) * chips).s);
     if (chips > 1) note(&row[ROW_STEP], "%" PRId64 " chips x ", chips);
@@ -210,6 +221,17 @@ static void put_pace(json_t *out, const hone_forecast *f, bool *bad)
     put(out, "disk_bytes", json_integer(f->cost.disk_bytes), bad);
 }
 
+static void put_precision(json_t *out, const hone_precision_choice *choice, bool *bad)
+{
+    json_t *speed = json_object(), *all = json_object();
+    put(out, "precision_choice", all, bad);
+    put(all, "precision", json_string(hone_choice_name(choice->precision)), bad);
+    put(all, "tokens_per_second", speed, bad);
+    for (int i = 0; i < HONE_PRECISIONS; i++)
+        if (choice->tokens_per_s[i] > 0) put(speed, hone_choice_name(hone_precision_of[i]), json_real(choice->tokens_per_s[i]), bad);
+    if (choice->kept[0]) put(all, "kept", json_string(choice->kept), bad);
+}
+
 static void put_run(json_t *out, const hone_forecast *f, bool *bad)
 {
     const hone_cost *c = &f->cost;
@@ -232,6 +254,7 @@ hone_status hone_forecast_json(const hone_forecast *f, json_t **out)
     if (status) return status;
     put(*out, "fits", json_boolean(f->fits), &bad);
     if (f->peak_flops > 0) put(*out, "peak_flops_per_second", json_real(f->peak_flops), &bad);
+    if (f->precision.chosen) put_precision(*out, &f->precision, &bad);
     if (f->paced) put_pace(*out, f, &bad);
     if (f->cost.steps > 0) put_run(*out, f, &bad);
     if (!bad) return HONE_OK;

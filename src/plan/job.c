@@ -259,6 +259,7 @@ static hone_status open_prompts(hone_job *job)
 hone_dtype hone_job_product(const hone_recipe *recipe)
 {
     static const hone_dtype of[] = { [HONE_precision_f32] = HONE_f32, [HONE_precision_bf16] = HONE_bf16, [HONE_precision_int8] = HONE_int8 };
+    HONE_ASSERT(recipe->precision != HONE_precision_auto, "precision: auto was not chosen yet (hone_precision_choose)");
     return of[recipe->precision];
 }
 

@@ -49,4 +49,4 @@ static inline int64_t hone_job_step_tokens(const hone_job *job) { return job->ro
 // Steps that max_steps, num_train_epochs and max_tokens allow; 0: none of them is given.
 int64_t hone_job_steps(const hone_job *job);
 int64_t hone_job_steps_on(const hone_job *job, int64_t chips);     // where so many chips each do the recipe's rows
-hone_dtype hone_job_product(const hone_recipe *recipe);  // what matrix products multiply: key precision
+hone_dtype hone_job_product(const hone_recipe *recipe);  // what matrix products multiply: key precision, which is not auto any more

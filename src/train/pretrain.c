@@ -91,6 +91,44 @@ static hone_status find_start(const hone_run *run, char **path)
     return status;
 }
 
+// The precision that a checkpoint was trained in. False: it cannot be read, which is said where it is to be loaded.
+static bool read_precision(const char *path, hone_precision_choice *choice)
+{
+    hone_checkpoint_state state;
+    json_t *then = NULL;
+    if (hone_checkpoint_read_state(path, &state)) return false;
+    const char *name = hone_json_parse(path, state.recipe, strlen(state.recipe), &then) ? NULL : json_string_value(json_object_get(then, "precision"));
+    for (int i = 0; name && i < HONE_PRECISIONS && !choice->chosen; i++) {
+        if (strcmp(name, hone_choice_name(hone_precision_of[i]))) continue;
+        *choice = (hone_precision_choice){ .chosen = true, .precision = hone_precision_of[i] };
+        snprintf(choice->kept, sizeof choice->kept, "as in %.140s", path);
+    }
+    json_decref(then);
+    hone_checkpoint_state_release(&state);
+    return choice->chosen;
+}
+
+// A run that goes on keeps what its first part chose.
+static void keep_precision(const hone_recipe *recipe, hone_precision_choice *choice)
+{
+    hone_checkpoint_list list = { 0 };
+    if (strcmp(recipe->resume, "never") == 0) return;
+    if (strcmp(recipe->resume, "auto")) read_precision(recipe->resume, choice);
+    else if (!hone_checkpoint_list_folder(recipe->output_dir, &list))
+        for (int64_t i = list.count - 1; i >= 0 && !read_precision(list.entry[i].path, choice); i--) {}
+    hone_checkpoint_list_release(&list);
+    hone_error_clear();
+}
+
+static hone_status choose_precision(hone_recipe *recipe, hone_precision_choice *choice)
+{
+    *choice = (hone_precision_choice){ 0 };
+    if (recipe->precision == HONE_precision_auto) keep_precision(recipe, choice);
+    if (!choice->chosen) return hone_precision_choose(recipe, NULL, HONE_SPEED_FULL, choice);
+    recipe->precision = (int)choice->precision;
+    return HONE_OK;
+}
+
 // --- opening -----------------------------------------------------------------------------------------------------------
 
 static hone_status check_limits(const hone_run *run)
@@ -162,7 +200,7 @@ static hone_status open_run(hone_run *run)
     hone_job *job = &run->job;
     run->steps = hone_job_steps(job);
     hone_status status = check_limits(run);
-    if (!status) status = hone_forecast_make(&run->forecast, job, &(hone_forecast_options){ .effort = HONE_SPEED_QUICK });
+    if (!status) status = hone_forecast_make(&run->forecast, job, &(hone_forecast_options){ .effort = HONE_SPEED_QUICK, .precision = &run->precision });
     if (!status) status = hone_plan_check(&run->forecast.plan, run->recipe);
     run->peak_flops = run->forecast.peak_flops;
     if (!status) status = hone_dir_create(run->recipe->output_dir);
@@ -299,8 +337,10 @@ static hone_status end(hone_run *run)
 
 hone_status hone_pretrain(const hone_recipe *recipe, FILE *out)
 {
-    hone_run run = { .recipe = recipe, .out = out, .held_step = -1, .saved_step = -1, .good_step = -1 };
-    hone_status status = hone_job_open(&run.job, recipe);
+    hone_recipe own = *recipe; // shallow: with the precision that is taken
+    hone_run run = { .recipe = &own, .out = out, .held_step = -1, .saved_step = -1, .good_step = -1 };
+    hone_status status = choose_precision(&own, &run.precision);
+    if (!status) status = hone_job_open(&run.job, &own);
     if (status) return status;
     bool stopped = false;
     hone_stop_watch(recipe->save_on_signal ? HONE_STOP_SAVE : HONE_STOP_INT);

@@ -28,6 +28,14 @@ static void report_sources(const hone_run *run)
     }
 }
 
+static void report_precision(const hone_run *run)
+{
+    hone_buffer why = { 0 };
+    if (run->precision.chosen && !hone_precision_print(&run->precision, &why))
+        fprintf(run->out, "\n  numbers %s  %s", hone_choice_name(run->precision.precision), why.data);
+    hone_buffer_release(&why);
+}
+
 void hone_report_header(const hone_run *run)
 {
     const hone_job *job = &run->job;
@@ -39,6 +47,7 @@ void hone_report_header(const hone_run *run)
     for (int64_t i = 0; i < job->n_held; i++) held += (double)job->held[i].loader.data.n_tokens;
     if (job->has_held) fprintf(run->out, ", held out %s", hone_units_count(held).s);
     if (job->train.n_sources > 1) report_sources(run);
+    report_precision(run);
     fprintf(run->out, "\n  plan   arena %s", hone_units_bytes((double)run->forecast.plan.arena_bytes).s);
     fprintf(run->out, "  process %s", hone_units_bytes((double)run->forecast.plan.process_bytes).s);
     if (run->steps > 0) fprintf(run->out, "  %s steps", hone_units_grouped(run->steps).s);

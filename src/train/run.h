@@ -13,6 +13,7 @@
 
 typedef struct hone_run {
     const hone_recipe *recipe;
+    hone_precision_choice precision;
     hone_job job;
     hone_forecast forecast;          // paced where the cache knew, or measuring took a moment only
     hone_loop loop;
