@@ -5,23 +5,72 @@
 #include <math.h>
 #include <string.h>
 
-static void *json_memory(size_t size) { return hone_alloc(size, 1); }
+// jansson's scanner goes on with a byte less where its buffer cannot grow, and a string without its end is copied past its
+// room (2.14). So it is never refused while it scans: what memory has not, a reserve of this parse gives, and then the text ends.
+typedef struct { char *room; size_t size, used; bool needed; } reserve;
+static _Thread_local reserve spare;
 
-__attribute__((constructor)) static void use_our_memory(void) { json_set_alloc_funcs(json_memory, hone_free); }
+enum { SPARE_BYTES = 128 << 10, SPARE_A_BYTE = 16, SPARE_STEP = 16 };
+// What is scanned after the refusal is at most jansson's 1,024 bytes of input: their values are smaller than SPARE_BYTES, and a
+// buffer, list or table that grows then takes less than SPARE_A_BYTE for each byte of text.
+
+static void *json_memory(size_t size)
+{
+    void *pointer = spare.needed ? NULL : hone_alloc(size, 1);
+    if (pointer || !spare.room) return pointer;
+    spare.needed = true;
+    size = (size + SPARE_STEP - 1) / SPARE_STEP * SPARE_STEP;
+    if (size > spare.size - spare.used) return NULL;
+    pointer = spare.room + spare.used;
+    spare.used += size;
+    return memset(pointer, 0, size);
+}
+
+static void json_free(void *pointer)
+{
+    const uintptr_t at = (uintptr_t)pointer, room = (uintptr_t)spare.room;
+    if (!spare.room || at < room || at >= room + spare.size) hone_free(pointer);
+}
+
+__attribute__((constructor)) static void use_our_memory(void) { json_set_alloc_funcs(json_memory, json_free); }
+
+typedef struct { const char *text; size_t left; } source;
+
+static size_t feed(void *to, size_t most, void *data)
+{
+    source *from = data;
+    const size_t size = spare.needed ? 0 : from->left < most ? from->left : most;
+    memcpy(to, from->text, size);
+    from->text += size;
+    from->left -= size;
+    return size;
+}
+
+json_t *hone_json_scan(const char *text, size_t size, size_t flags, json_error_t *error)
+{
+    size_t bytes;
+    *error = (json_error_t){ .line = -1, .column = -1 };
+    if (__builtin_mul_overflow(size, SPARE_A_BYTE, &bytes) || __builtin_add_overflow(bytes, SPARE_BYTES, &bytes)) bytes = SIZE_MAX;
+    spare = (reserve){ .room = hone_realloc(NULL, bytes, 1), .size = bytes };
+    if (!spare.room) return NULL;
+    json_t *value = json_load_callback(feed, &(source){ text, size }, flags, error);
+    if (spare.needed) {
+        json_decref(value);
+        value = NULL;
+    }
+    hone_free(spare.room);
+    spare = (reserve){ 0 };
+    return value;
+}
 
 hone_status hone_json_parse(const char *where, const char *text, size_t size, json_t **out)
 {
     json_error_t error;
-    *out = NULL;
     hone_error_clear();
     // NUL inside a string is legal JSON and may stand in texts; whoever wants a C string gets a check (hone_json_text).
-    json_t *value = json_loadb(text, size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
-    if (value && !*hone_error()) { // a message: jansson's lexer drops a byte and goes on where its buffer cannot grow
-        *out = value;
-        return HONE_OK;
-    }
-    json_decref(value);
-    if (json_error_code(&error) == json_error_out_of_memory || *hone_error()) return hone_fail("%s: out of memory while reading JSON", where);
+    *out = hone_json_scan(text, size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    if (*out) return HONE_OK;
+    if (*hone_error()) return hone_fail("%s: out of memory while reading JSON", where);
     return hone_fail("%s:%d:%d: not valid JSON: %s", where, error.line, error.column, error.text);
 }
 
@@ -48,7 +97,7 @@ static hone_status dump(const json_t *value, hone_buffer *text)
         if (json_dump_callback(value, append, text, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits)) || *hone_error())
             return *hone_error() ? HONE_FAILED : hone_fail("this JSON value cannot be written (text that is not UTF-8)");
         if (digits == 17) break;
-        json_t *again = json_loadb(text->data, text->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+        json_t *again = hone_json_scan(text->data, text->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
         if (!again && *hone_error()) return HONE_FAILED; // out of memory
         bool same = again && json_equal(value, again);
         json_decref(again);

@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 hone_status hone_json_load(const char *path, json_t **out);                     // json_decref() it
+// json_loadb, but sound where memory runs out: NULL and hone_error() set then; without a message the text is no JSON.
+json_t *hone_json_scan(const char *text, size_t size, size_t flags, json_error_t *error);
 hone_status hone_json_parse(const char *where, const char *text, size_t size, json_t **out);
 hone_status hone_json_save(const char *path, const json_t *value);              // indented, by hone_file_write
 // Reads object[key]. Absent or null: *out stays as it is, or an error naming `where` and key where `required`.

@@ -115,8 +115,8 @@ static hone_status parse_config(const hone_tokenizer *tokenizer, const char *pat
 {
     json_error_t error;
     hone_error_clear();
-    *config = json_loadb(tokenizer->config, tokenizer->config_size, JSON_DECODE_INT_AS_REAL, &error);
-    if (*hone_error()) return HONE_FAILED; // memory ran out, which jansson may have passed over
+    *config = hone_json_scan(tokenizer->config, tokenizer->config_size, JSON_DECODE_INT_AS_REAL, &error);
+    if (*hone_error()) return HONE_FAILED; // memory ran out
     if (!*config) return hone_fail("%s:%d:%d: not valid JSON: %s", path, error.line, error.column, error.text);
     return json_is_object(*config) ? HONE_OK : hone_fail("%s: not a JSON object", path);
 }

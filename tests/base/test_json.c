@@ -104,6 +104,37 @@ static void test_each_failed_allocation_of_load_and_save_is_reported(void **stat
     hone_free(path);
 }
 
+// Strings whose closing quote is the byte that a full buffer has no room for, of every length around a buffer's sizes; deep
+// lists; long lists and tables that grow: once refused, always refused. AddressSanitizer would see a byte past a room.
+static void test_no_allocation_that_fails_while_scanning_harms(void **state)
+{
+    (void)state;
+    static const int length[] = { 0, 13, 14, 15, 16, 29, 30, 31, 32, 61, 62, 63, 64, 126, 127, 254, 255, 1022, 1023, 4094, 4095 };
+    hone_buffer text = { 0 };
+    hone_buffer_print(&text, "[");
+    for (size_t i = 0; i < sizeof length / sizeof *length; i++) hone_buffer_print(&text, "{\"k%0*d\": \"%0*d\\n\"},", length[i], 1, length[i], 2);
+    for (int i = 0; i < 300; i++) hone_buffer_print(&text, "%d.5,", i);
+    for (int i = 0; i < 900; i++) hone_buffer_print(&text, "[");
+    for (int i = 0; i < 900; i++) hone_buffer_print(&text, "]");
+    hone_buffer_print(&text, ",{\"a\":0");
+    for (int i = 0; i < 300; i++) hone_buffer_print(&text, ",\"a%d\":[%d]", i, i);
+    assert_int_equal(hone_buffer_print(&text, "}]"), HONE_OK);
+    int64_t n = 0;
+    for (;;) { // until no call is left to fail
+        json_t *value = NULL;
+        hone_test_fail(HONE_CALL_ALLOC, ++n);
+        hone_status status = hone_json_parse("t.json", text.data, text.size, &value);
+        int64_t calls = hone_test_fail_end();
+        assert_int_equal(status, calls < n ? HONE_OK : HONE_FAILED);
+        assert_int_equal(value != NULL, calls < n);
+        if (status) assert_non_null(strstr(hone_error(), "t.json: out of memory"));
+        json_decref(value);
+        if (calls < n) break;
+    }
+    assert_true(n > 3000);
+    hone_buffer_release(&text);
+}
+
 static int make_folder(void **state)
 {
     char name[] = "/tmp/hone-test-XXXXXX";
@@ -123,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_syntax_error_names_line_and_column),
+        cmocka_unit_test(test_no_allocation_that_fails_while_scanning_harms),
         cmocka_unit_test(test_typed_reading_takes_defaults_and_refuses_wrong_types),
         cmocka_unit_test(test_saved_file_reads_back_equal_and_short),
         cmocka_unit_test(test_each_failed_allocation_of_load_and_save_is_reported),
