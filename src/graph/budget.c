@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "graph/layout.h"
+#include "graph/offload.h"
 #include <string.h>
 
 // A node as the simulation sees it: storages of transients only, -1 where there is none.
@@ -36,6 +37,7 @@ static int64_t bytes_of(const hone_graph *graph, const hone_tid *id, int n)
 double hone_node_work(const hone_graph *graph, const hone_node *node)
 {
     static const double FLOPS_A_BYTE = 12;
+    if (hone_op_get(node->op)->flags & HONE_MOVE) return hone_move_work(graph, node);
     double work = hone_node_flops(graph, node) + FLOPS_A_BYTE * (double)(bytes_of(graph, node->in, node->n_in) + bytes_of(graph, node->out, node->n_out));
     if (node->op != HONE_OP_attention) return work;
     const hone_attr *a = &node->attr;
@@ -123,7 +125,7 @@ static void describe_nodes(hone_budget *b, const hone_backend *backend, void *se
 {
     const hone_graph *graph = b->r->graph;
     for (hone_tid id = 0; id < b->r->n_tensor; id++)
-        b->bytes[id] = (int64_t)hone_layout_align(hone_layout_tensor_bytes(hone_at(graph, id), backend, self));
+        b->bytes[id] = (int64_t)hone_layout_place_bytes(hone_at(graph, id), hone_layout_tensor_bytes(hone_at(graph, id), backend, self));
     for (int64_t n = 0; n < b->r->program->count; n++) {
         const hone_node *node = &b->r->program->node[n];
         step *s = &b->step[n];
@@ -132,7 +134,7 @@ static void describe_nodes(hone_budget *b, const hone_backend *backend, void *se
         for (int k = 0; k < node->n_out; k++) s->out[k] = transient_storage(graph, node->out[k]);
         hone_args args;
         hone_args_describe(graph, node, &args);
-        if (backend->workspace_bytes) s->workspace_bytes = (int64_t)hone_layout_align(backend->workspace_bytes(self, &args));
+        if (backend->workspace_bytes && !(hone_op_get(node->op)->flags & HONE_MOVE)) s->workspace_bytes = (int64_t)hone_layout_align(backend->workspace_bytes(self, &args));
         if (b->r->stored[n] && !b->r->drop[n]) b->candidate[b->n_candidate++] = n;
     }
 }

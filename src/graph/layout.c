@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct { int64_t birth, death; size_t bytes, offset; } block;
+typedef struct { int64_t birth, death; size_t bytes, offset, align; } block;
 
 typedef struct {
     const hone_graph *graph;
@@ -22,7 +22,11 @@ typedef struct {
 
 static bool persistent(const hone_tensor *tensor) { return !hone_is_transient(tensor); }
 
-size_t hone_layout_align(size_t bytes) { return (bytes + HONE_ALIGN - 1) / HONE_ALIGN * HONE_ALIGN; }
+static size_t round_up(size_t bytes, size_t align) { return (bytes + align - 1) / align * align; }
+size_t hone_layout_align(size_t bytes) { return round_up(bytes, HONE_ALIGN); }
+
+static size_t align_of(const hone_tensor *tensor) { return tensor->cls == HONE_CLASS_stage ? HONE_STAGE_ALIGN : HONE_ALIGN; }
+size_t hone_layout_place_bytes(const hone_tensor *tensor, size_t bytes) { return round_up(bytes, align_of(tensor)); }
 
 static hone_tid storage_of(const hone_graph *graph, hone_tid id)
 {
@@ -69,7 +73,7 @@ static size_t place_class(const hone_graph *graph, hone_layout *layout, int cls,
     size_t bytes = 0;
     for (hone_tid id = 0; id < graph->n_tensor; id++) {
         const hone_tensor *tensor = hone_at(graph, id);
-        if ((int)tensor->cls != cls || !persistent(tensor) || tensor->base != HONE_NONE) continue;
+        if ((int)tensor->cls != cls || !persistent(tensor) || tensor->base != HONE_NONE || tensor->parked) continue;
         layout->offset[id] = at + bytes;
         bytes += hone_layout_align(layout->bytes[id]);
     }
@@ -83,7 +87,15 @@ static void place_persistent(const hone_graph *graph, hone_layout *layout)
         layout->class_bytes[cls] = place_class(graph, layout, cls, layout->persistent_bytes);
         layout->persistent_bytes += layout->class_bytes[cls];
     }
+    for (hone_tid id = 0; id < graph->n_tensor; id++) {
+        const hone_tensor *tensor = hone_at(graph, id);
+        if (!tensor->parked || tensor->base != HONE_NONE) continue;
+        layout->home[id] = layout->home_bytes;
+        layout->home_bytes += round_up(layout->bytes[id], HONE_SCRATCH_ALIGN);
+    }
+    if (layout->home_bytes) layout->persistent_bytes = round_up(layout->persistent_bytes, HONE_STAGE_ALIGN); // transients begin behind it
     layout->cache_bytes = place_class(graph, layout, HONE_CLASS_cache, layout->persistent_bytes);
+    if (layout->home_bytes) layout->cache_bytes = round_up(layout->cache_bytes, HONE_STAGE_ALIGN);
 }
 
 static bool touches_cache(const hone_graph *graph, const hone_program *program)
@@ -98,11 +110,11 @@ static bool touches_cache(const hone_graph *graph, const hone_program *program)
     return false;
 }
 
-static hone_status new_block(planner *p, int64_t birth, int64_t death, size_t bytes, int64_t *index)
+static hone_status new_block(planner *p, int64_t birth, int64_t death, size_t bytes, size_t align, int64_t *index)
 {
     if (hone_grow(&p->block, p->n_block, &p->capacity, sizeof *p->block)) return HONE_FAILED;
     *index = p->n_block;
-    p->block[p->n_block++] = (block){ .birth = birth, .death = death, .bytes = hone_layout_align(bytes) };
+    p->block[p->n_block++] = (block){ .birth = birth, .death = death, .bytes = round_up(bytes, align), .align = align };
     return HONE_OK;
 }
 
@@ -150,16 +162,16 @@ static hone_status make_blocks(planner *p, const hone_backend *backend, void *se
                 continue;
             }
             int64_t index;
-            if (new_block(p, n, death, layout->bytes[id], &index)) return HONE_FAILED;
+            if (new_block(p, n, death, layout->bytes[id], align_of(hone_at(p->graph, id)), &index)) return HONE_FAILED;
             p->block_of[id] = index + 1;
         }
         hone_args args;
         hone_args_describe(p->graph, node, &args);
-        layout->workspace_bytes[which][n] = backend->workspace_bytes ? backend->workspace_bytes(self, &args) : 0;
+        layout->workspace_bytes[which][n] = backend->workspace_bytes && !(info->flags & HONE_MOVE) ? backend->workspace_bytes(self, &args) : 0;
         layout->workspace_offset[which][n] = HONE_NOWHERE;
         if (layout->workspace_bytes[which][n]) {
             int64_t index;
-            if (new_block(p, n, n, layout->workspace_bytes[which][n], &index)) return HONE_FAILED;
+            if (new_block(p, n, n, layout->workspace_bytes[which][n], HONE_ALIGN, &index)) return HONE_FAILED;
             layout->workspace_offset[which][n] = (size_t)index; // the block for now; its place once that is known
         }
     }
@@ -193,7 +205,7 @@ static size_t lowest_gap(const block *b, const block *all, const sized *order, i
     size_t offset = 0;
     for (int64_t i = 0; i < n_alive; i++) {
         if (offset + b->bytes <= alive[i]->offset) break;
-        size_t end = alive[i]->offset + alive[i]->bytes;
+        size_t end = round_up(alive[i]->offset + alive[i]->bytes, b->align);
         if (end > offset) offset = end;
     }
     return offset;
@@ -210,7 +222,7 @@ static hone_status place_blocks(planner *p, bool no_reuse, size_t *peak)
     *peak = 0;
     for (int64_t i = 0; i < p->n_block; i++) {
         block *b = &p->block[order[i].index];
-        b->offset = no_reuse ? *peak : lowest_gap(b, p->block, order, i, alive);
+        b->offset = no_reuse ? round_up(*peak, b->align) : lowest_gap(b, p->block, order, i, alive);
         if (b->offset + b->bytes > *peak) *peak = b->offset + b->bytes;
     }
     status = HONE_OK;
@@ -290,9 +302,10 @@ hone_status hone_layout_plan(const hone_graph *graph, const hone_backend *backen
     *layout = (hone_layout){ .n_tensor = graph->n_tensor };
     layout->offset = hone_alloc((size_t)graph->n_tensor + 1, sizeof *layout->offset);
     layout->bytes = hone_alloc((size_t)graph->n_tensor + 1, sizeof *layout->bytes);
-    if (!layout->offset || !layout->bytes) goto fail;
+    layout->home = hone_alloc((size_t)graph->n_tensor + 1, sizeof *layout->home);
+    if (!layout->offset || !layout->bytes || !layout->home) goto fail;
     for (hone_tid id = 0; id < graph->n_tensor; id++) {
-        layout->offset[id] = HONE_NOWHERE;
+        layout->offset[id] = layout->home[id] = HONE_NOWHERE;
         layout->bytes[id] = hone_layout_tensor_bytes(hone_at(graph, id), backend, self);
     }
     place_persistent(graph, layout);
@@ -317,6 +330,7 @@ void hone_layout_release(hone_layout *layout)
 {
     hone_free(layout->offset);
     hone_free(layout->bytes);
+    hone_free(layout->home);
     for (int i = 0; i < 8; i++) {
         hone_free(layout->workspace_offset[i]);
         hone_free(layout->workspace_bytes[i]);

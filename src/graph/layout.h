@@ -12,12 +12,16 @@
 //     h             [=========]             offset 0      x, then y
 //     y                       [====]        offset |x|    h
 //
+// A parked tensor (offload.h) has no place but a home, behind one another in the offload file; its staging tensors are transients
+// whose places and sizes are whole pages, as a move past the page cache wants them.
+//
 // Invariant: hone_layout_plan() and the arena use the same offsets; arena_bytes is exact, not an estimate.
 // Greedy by size (Pisarchyk & Lee 2020, arXiv:2001.03288), 64-byte aligned for the widest vector loads.
 #pragma once
+#include "base/scratch.h"
 #include "graph/backend.h"
 
-enum { HONE_ALIGN = 64 };
+enum { HONE_ALIGN = 64, HONE_STAGE_ALIGN = HONE_SCRATCH_ALIGN };
 #define HONE_NOWHERE SIZE_MAX
 
 typedef struct hone_layout {
@@ -28,6 +32,8 @@ typedef struct hone_layout {
     int64_t n_tensor;
     size_t *offset;             // (n_tensor,) place of each tensor, HONE_NOWHERE if no program uses it
     size_t *bytes;              // (n_tensor,)
+    size_t *home;               // (n_tensor,) parked: where it lies in the offload file, else HONE_NOWHERE
+    size_t home_bytes;          // of that file
     size_t *workspace_offset[8]; // per program: (count,) place of each node's workspace
     size_t *workspace_bytes[8];
     size_t class_bytes[HONE_CLASS_COUNT]; // persistent: sum; transient: live at the peak of the largest program
@@ -44,3 +50,4 @@ hone_status hone_layout_plan(const hone_graph *graph, const hone_backend *backen
 void hone_layout_release(hone_layout *layout);
 size_t hone_layout_tensor_bytes(const hone_tensor *tensor, const hone_backend *backend, void *self); // in its form
 size_t hone_layout_align(size_t bytes);
+size_t hone_layout_place_bytes(const hone_tensor *tensor, size_t bytes);   // what a tensor of so many bytes takes of the arena

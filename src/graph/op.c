@@ -70,7 +70,7 @@ static const char *parse_operand(hone_operand_spec *spec, const char *at)
         char name[8];
         at = copy_until(name, sizeof name, at + 1, "<[");
         for (spec->dtype = 0; spec->dtype < HONE_DTYPE_COUNT && strcmp(name, dtype_name[spec->dtype]); spec->dtype++) {}
-        HONE_ASSERT(spec->dtype < HONE_DTYPE_COUNT, "ops.def: dtype %s of %s is not in dtypes.def", name, spec->name);
+        HONE_ASSERT(spec->dtype < HONE_DTYPE_COUNT || !strcmp(name, "any"), "ops.def: dtype %s of %s is not in dtypes.def", name, spec->name);
         if (*at == '<') at = copy_until(spec->below, sizeof spec->below, at + 1, ">") + 1;
     }
     HONE_ASSERT(*at == '[', "ops.def: operand %s has no [dims]", spec->name);

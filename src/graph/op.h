@@ -31,13 +31,14 @@ typedef struct hone_attr {
 } hone_attr;
 
 #define HONE_INPLACE(k) (1 << 8 | (k))  // output 0 may take input k's place
-enum { HONE_CHEAP = 1 << 9, HONE_PRODUCT = 1 << 10, HONE_INTEGERS = 1 << 11 };
+enum { HONE_CHEAP = 1 << 9, HONE_PRODUCT = 1 << 10, HONE_INTEGERS = 1 << 11,
+       HONE_MOVE = 1 << 12 };               // the executor's own: every MOVE row has it
 
 typedef struct hone_operand_spec {
     char name[16];
     bool optional, update, half;    // `?`, `+`, `~`
     bool any_float;                 // no dtype named; (f32 means f32, or f64 in an f64 graph)
-    hone_dtype dtype;
+    hone_dtype dtype;               // HONE_DTYPE_COUNT: any
     char below[8];                  // i32<V>: the symbol, "" none
     int rank;
     char dim[HONE_MAX_RANK][16];    // expressions

@@ -1,6 +1,6 @@
 // pass.h: the passes that every run uses, in their order. A pass rewrites one program of the graph.
 //
-//     model builder -> grad -> precision -> forms -> recompute -> layout
+//     model builder -> grad -> precision -> forms -> offload -> recompute -> overlap -> layout         (offload, overlap: offload.h)
 #pragma once
 #include "graph/graph.h"
 

@@ -18,6 +18,7 @@ static hone_status check_supported(const hone_session *session, const hone_progr
     for (int64_t n = 0; n < program->count; n++) {
         hone_args args;
         const char *why = "";
+        if (hone_op_get(program->node[n].op)->flags & HONE_MOVE) continue;
         hone_args_describe(session->graph, &program->node[n], &args);
         if (session->backend->supports(session->self, &args, &why)) continue;
         char text[256];
@@ -40,7 +41,7 @@ hone_status hone_session_plan(hone_session *session, hone_graph *graph, const ho
     static const hone_session_options defaults;
     if (!options) options = &defaults;
     hone_backend_options hardware = options->hardware;
-    *session = (hone_session){ .graph = graph, .options = options->layout, .poison = options->poison };
+    *session = (hone_session){ .graph = graph, .options = options->layout, .poison = options->poison, .offload = options->offload };
     if (graph->failed) return hone_fail("out of memory while the graph was built");
     if (hardware.threads <= 0 && hone_cpu_threads(&hardware.threads)) return HONE_FAILED;
     if (hone_backend_find(options->backend ? options->backend : "cpu", &session->backend)) return HONE_FAILED;
@@ -65,7 +66,7 @@ static void resolve(const hone_session *session, const hone_tid *ids, int n, hon
         hone_tid live = hone_at(session->graph, ids[i])->live;
         operand[i].data = place(session, ids[i]);
         operand[i].live = live == HONE_NONE ? NULL : place(session, live);
-        HONE_ASSERT(operand[i].data, "%s has no place", hone_at(session->graph, ids[i])->name);
+        HONE_ASSERT(operand[i].data || hone_at(session->graph, ids[i])->parked, "%s has no place", hone_at(session->graph, ids[i])->name);
     }
 }
 
@@ -83,6 +84,7 @@ static hone_status resolve_program(hone_session *session, int which)
         resolve(session, node->out, node->n_out, args->out);
         args->workspace_bytes = session->layout.workspace_bytes[which][n];
         if (args->workspace_bytes) args->workspace = session->arena + session->layout.workspace_offset[which][n];
+        if (hone_op_get(node->op)->flags & HONE_MOVE) continue;
         if (session->backend->prepare && session->backend->prepare(session->self, args, &session->handle[which][n])) return HONE_FAILED;
     }
     return HONE_OK;
@@ -93,6 +95,11 @@ hone_status hone_session_allocate(hone_session *session)
     void *arena;
     if (session->backend->alloc(session->self, HONE_SPACE_DEVICE, session->layout.arena_bytes, &arena)) return HONE_FAILED;
     session->arena = arena;
+    if (session->layout.home_bytes) {
+        HONE_ASSERT(session->offload, "tensors are parked, but the session has no folder for the offload file");
+        session->ticket = hone_alloc((size_t)session->graph->n_tensor, sizeof *session->ticket);
+        if (!session->ticket || hone_scratch_open(&session->scratch, session->offload, (int64_t)session->layout.home_bytes)) return HONE_FAILED;
+    }
     for (int i = 0; i < session->graph->n_program; i++)
         if (resolve_program(session, i)) return HONE_FAILED;
     return HONE_OK;
@@ -116,6 +123,10 @@ void hone_session_release_arena(hone_session *session)
         session->args[i] = NULL;
         session->handle[i] = NULL;
     }
+    hone_scratch_close(session->scratch);
+    hone_free(session->ticket);
+    session->scratch = NULL;
+    session->ticket = NULL;
     if (session->arena) session->backend->release(session->self, HONE_SPACE_DEVICE, session->arena, session->layout.arena_bytes);
     session->arena = NULL;
     session->caches_valid = false;
@@ -132,9 +143,94 @@ void hone_session_close(hone_session *session)
 void *hone_session_data(const hone_session *session, hone_tid tensor)
 {
     void *data = place(session, tensor);
-    HONE_ASSERT(data, "%s has no place in this session", hone_at(session->graph, tensor)->name);
+    HONE_ASSERT(data || hone_at(session->graph, tensor)->parked, "%s has no place in this session", hone_at(session->graph, tensor)->name);
     return data;
 }
+
+// --- moves ---------------------------------------------------------------------------------------------------------------
+
+static hone_tid storage_of(const hone_session *session, hone_tid id)
+{
+    hone_tid base = hone_at(session->graph, id)->base;
+    return base == HONE_NONE ? id : base;
+}
+
+static void wait_for(hone_session *session, hone_tid id)
+{
+    int64_t *ticket = &session->ticket[storage_of(session, id)];
+    if (*ticket) hone_scratch_wait(session->scratch, *ticket);
+    *ticket = 0;
+}
+
+static void begin_move(hone_session *s, const hone_node *node)
+{
+    const hone_tid home = node->op == HONE_OP_fetch ? node->in[0] : node->out[0], stage = node->op == HONE_OP_fetch ? node->out[0] : node->in[0];
+    const size_t size = hone_layout_place_bytes(hone_at(s->graph, stage), s->layout.bytes[stage]);
+    if (node->op == HONE_OP_settle) return;
+    if (home == HONE_NONE) {
+        memset(place(s, stage), 0, s->layout.bytes[stage]);
+    } else if (node->op == HONE_OP_fetch) {
+        s->ticket[stage] = hone_scratch_begin_read(s->scratch, (int64_t)s->layout.home[home], place(s, stage), size, s->ticket[home]);
+    } else {
+        s->ticket[stage] = s->ticket[home] = hone_scratch_begin_write(s->scratch, (int64_t)s->layout.home[home], place(s, stage), size);
+    }
+}
+
+hone_status hone_session_settle(hone_session *session)
+{
+    for (hone_tid id = 0; session->scratch && id < session->graph->n_tensor; id++) wait_for(session, id);
+    return session->scratch ? hone_scratch_check(session->scratch) : HONE_OK;
+}
+
+void hone_session_run_node(hone_session *session, int which, int64_t n)
+{
+    const hone_node *node = &session->graph->program[which].node[n];
+    const bool moves = hone_op_get(node->op)->flags & HONE_MOVE;
+    if (session->scratch && n == 0) hone_session_settle(session);   // what failed is told at the end
+    for (int i = 0; session->scratch && i < node->n_in + node->n_out; i++) {
+        hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+        if (id != HONE_NONE && !hone_at(session->graph, id)->parked) wait_for(session, id);
+    }
+    if (moves) begin_move(session, node);
+    else session->backend->run(session->self, &session->args[which][n], session->handle[which][n], node->stream);
+}
+
+// Where bytes of a parked tensor lie in the offload file, -1: it is not parked.
+static int64_t home_of(const hone_session *session, hone_tid id, size_t first, size_t size)
+{
+    const hone_tensor *t = hone_at(session->graph, id);
+    HONE_ASSERT(first + size <= session->layout.bytes[id], "bytes %zu to %zu of %s", first, first + size, t->name);
+    return t->parked ? (int64_t)(session->layout.home[storage_of(session, id)] + first) + t->offset_bytes : -1;
+}
+
+hone_status hone_session_read(const hone_session *session, hone_tid id, size_t first, size_t size, void *data)
+{
+    int64_t home = home_of(session, id, first, size);
+    if (home >= 0) return hone_scratch_read(session->scratch, home, data, size);
+    memcpy(data, (const uint8_t *)place(session, id) + first, size);
+    return HONE_OK;
+}
+
+hone_status hone_session_write(hone_session *session, hone_tid id, size_t first, size_t size, const void *data)
+{
+    int64_t home = home_of(session, id, first, size);
+    if (home >= 0) return hone_scratch_write(session->scratch, home, data, size);
+    memcpy((uint8_t *)place(session, id) + first, data, size);
+    return HONE_OK;
+}
+
+hone_status hone_session_clear(hone_session *session, hone_tid id)
+{
+    static const uint8_t zeros[1 << 16];
+    const size_t bytes = session->layout.bytes[id];
+    hone_status status = HONE_OK;
+    if (!hone_at(session->graph, id)->parked) memset(place(session, id), 0, bytes);
+    else for (size_t at = 0; at < bytes && !status; at += sizeof zeros)
+        status = hone_session_write(session, id, at, bytes - at < sizeof zeros ? bytes - at : sizeof zeros, zeros);
+    return status;
+}
+
+// --- running -------------------------------------------------------------------------------------------------------------
 
 // Poisoned runs: bytes that no tensor may rely on are NaN (0xff in f32, f64, bf16) before its first write and after its
 // last read, so that reading too early or too late shows in the result.
@@ -145,14 +241,15 @@ static void poison_after(const hone_session *session, int which, int64_t n)
     for (int i = 0; i < node->n_in + node->n_out; i++) {
         hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
         if (id == HONE_NONE) continue;
+        id = storage_of(session, id);
         size_t offset = session->layout.offset[id], bytes = session->layout.bytes[id];
-        if (offset < session->layout.transient_base[which]) continue;
+        if (offset == HONE_NOWHERE || offset < session->layout.transient_base[which]) continue;
         bool used_later = false; // by itself or by a tensor that works in its place
         for (int64_t later = n + 1; later < program->count && !used_later; later++) {
             const hone_node *other = &program->node[later];
             for (int k = 0; k < other->n_in + other->n_out; k++) {
                 hone_tid t = k < other->n_in ? other->in[k] : other->out[k - other->n_in];
-                used_later |= t == id;
+                used_later |= t != HONE_NONE && storage_of(session, t) == id;
             }
         }
         for (int k = 0; k < node->n_out; k++) // its place went over to an output
@@ -167,7 +264,7 @@ static void run_poisoned(hone_session *session, int which)
     size_t base = session->layout.transient_base[which];
     memset(session->arena + base, 0xff, session->layout.arena_bytes - base);
     for (int64_t n = 0; n < session->graph->program[which].count; n++) {
-        session->backend->run(session->self, &session->args[which][n], session->handle[which][n], 0);
+        hone_session_run_node(session, which, n);
         poison_after(session, which, n);
     }
 }
@@ -182,18 +279,14 @@ static void check_caches(hone_session *session, int which)
     if (!touches) session->caches_valid = false;
 }
 
-void hone_session_run(hone_session *session, const char *name)
+hone_status hone_session_run(hone_session *session, const char *name)
 {
     int which = find_program(session, name);
     check_caches(session, which);
-    if (session->poison) {
-        run_poisoned(session, which);
-        return;
-    }
-    const hone_program *program = &session->graph->program[which];
-    for (int64_t n = 0; n < program->count; n++)
-        session->backend->run(session->self, &session->args[which][n], session->handle[which][n], program->node[n].stream);
+    if (session->poison) run_poisoned(session, which);
+    else for (int64_t n = 0; n < session->graph->program[which].count; n++) hone_session_run_node(session, which, n);
     if (session->backend->synchronize) session->backend->synchronize(session->self);
+    return hone_session_settle(session);
 }
 
 void hone_session_profile(hone_session *session, const char *name, hone_profile *profile)
@@ -203,7 +296,7 @@ void hone_session_profile(hone_session *session, const char *name, hone_profile 
     check_caches(session, which);
     for (int64_t n = 0; n < program->count; n++) {
         double start = hone_clock_s();
-        session->backend->run(session->self, &session->args[which][n], session->handle[which][n], program->node[n].stream);
+        hone_session_run_node(session, which, n);
         if (session->backend->synchronize) session->backend->synchronize(session->self);
         profile->seconds[program->node[n].op] += hone_clock_s() - start;
         profile->runs[program->node[n].op]++;

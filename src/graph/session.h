@@ -1,4 +1,7 @@
 // session.h: the executor. A graph, a backend, one arena; programs run thousands of times without an allocation.
+//
+// Moves (ops.def) are its own: fetch and park begin a transfer between arena and offload file (base/scratch.h) and return; a node
+// waits for what is under way of its own operands, the end of a program for all. A transfer that fails is told by the run.
 #pragma once
 #include "graph/layout.h"
 
@@ -11,6 +14,9 @@ typedef struct hone_session {
     uint8_t *arena;
     hone_args *args[8];                // per program: (count,) operands resolved to pointers
     void **handle[8];
+    const char *offload;               // folder of the offload file, where tensors are parked; borrowed
+    hone_scratch *scratch;             // NULL: nothing is parked
+    int64_t *ticket;                   // (n_tensor,) of the move under way of a staging tensor, or of the write under way of a home; 0 none
     bool caches_valid;                 // since the last run of "refresh" no program wrote over them
     bool poison;                       // tests: fill transients with NaN before birth and after death
 } hone_session;
@@ -20,6 +26,7 @@ typedef struct hone_session_options {
     hone_backend_options hardware;     // threads <= 0: hone_cpu_threads()
     hone_layout_options layout;
     bool poison;
+    const char *offload;               // as in the session
 } hone_session_options;
 
 // Plans only: arena stays NULL (hone plan, and the check against available memory before a run).
@@ -29,8 +36,17 @@ hone_status hone_session_allocate(hone_session *session);    // after plan: the 
 hone_status hone_session_open(hone_session *session, hone_graph *graph, const hone_session_options *options); // both
 void hone_session_release_arena(hone_session *session);      // back to what plan left; NULL arena is fine
 void hone_session_close(hone_session *session);
-void hone_session_run(hone_session *session, const char *program);
-void *hone_session_data(const hone_session *session, hone_tid tensor);   // place in the arena (CPU spaces)
+// Fails only where moves do: then what the program wrote is not to be used.
+hone_status hone_session_run(hone_session *session, const char *program);
+// One node of a program, for whoever walks the list himself: node 0 first waits for what a walk that was given up left under way, and
+// hone_session_settle() comes last.
+void hone_session_run_node(hone_session *session, int program, int64_t node);
+hone_status hone_session_settle(hone_session *session);      // waits for all moves; fails where one has
+void *hone_session_data(const hone_session *session, hone_tid tensor);   // place in the arena (CPU spaces); NULL: it is parked
+// Bytes [first, first + size) of a persistent tensor, wherever its home is, between runs. Any thread.
+hone_status hone_session_read(const hone_session *session, hone_tid tensor, size_t first, size_t size, void *data);
+hone_status hone_session_write(hone_session *session, hone_tid tensor, size_t first, size_t size, const void *data);
+hone_status hone_session_clear(hone_session *session, hone_tid tensor);  // zeros
 // Where a run of a program spends its time: seconds per op, summed over nodes; for benches and progress.
 typedef struct hone_profile { double seconds[HONE_OP_COUNT]; int64_t runs[HONE_OP_COUNT]; } hone_profile;
 void hone_session_profile(hone_session *session, const char *program, hone_profile *profile);

@@ -257,7 +257,28 @@ static bool same_shape(const hone_tensor *t, const hone_safetensor *saved)
     return same;
 }
 
-static hone_status load_moments(const char *path, const hone_model *model, hone_place_fn data, void *context)
+// A moment to its place, or in pieces to its home.
+static hone_status load_moment(const hone_safetensors *set, const hone_safetensor *saved, hone_tid id, hone_place_fn data, hone_carry_fn carry, void *context)
+{
+    enum { PIECE_BYTES = 1 << 20 };
+    void *place = data(context, id);
+    if (place) {
+        hone_safetensor_read(set, saved, 0, saved->count, saved->kind, place);
+        return HONE_OK;
+    }
+    const int64_t bytes = (int64_t)hone_dtype_bytes(saved->kind), piece = PIECE_BYTES / bytes;
+    void *scratch = hone_alloc(PIECE_BYTES, 1);
+    hone_status status = scratch ? HONE_OK : HONE_FAILED;
+    for (int64_t at = 0; at < saved->count && !status; at += piece) {
+        int64_t n = saved->count - at < piece ? saved->count - at : piece;
+        hone_safetensor_read(set, saved, at, n, saved->kind, scratch);
+        status = carry(context, id, (size_t)(at * bytes), (size_t)(n * bytes), scratch, true);
+    }
+    hone_free(scratch);
+    return status;
+}
+
+static hone_status load_moments(const char *path, const hone_model *model, hone_place_fn data, hone_carry_fn carry, void *context)
 {
     hone_checkpoint_moment *moment;
     hone_safetensors set = { 0 };
@@ -276,7 +297,7 @@ static hone_status load_moments(const char *path, const hone_model *model, hone_
     }
     for (int64_t i = 0; i < count && !status; i++) {
         const hone_safetensor *saved = hone_safetensors_find(&set, moment[i].name);
-        hone_safetensor_read(&set, saved, 0, saved->count, saved->kind, data(context, moment[i].id));
+        status = load_moment(&set, saved, moment[i].id, data, carry, context);
     }
     hone_safetensors_close(&set);
     hone_free(file);
@@ -284,13 +305,13 @@ static hone_status load_moments(const char *path, const hone_model *model, hone_
     return status;
 }
 
-hone_status hone_checkpoint_load(const char *path, const hone_model *model, hone_place_fn data, void *context,
+hone_status hone_checkpoint_load(const char *path, const hone_model *model, hone_place_fn data, hone_carry_fn carry, void *context,
                                  hone_checkpoint_state *state)
 {
     hone_checkpoint_state read;
     hone_status status = hone_checkpoint_read_state(path, &read);
     if (status) return status;
-    if (!(status = hone_hf_load(model, path, data, context))) status = load_moments(path, model, data, context);
+    if (!(status = hone_hf_load(model, path, data, context))) status = load_moments(path, model, data, carry, context);
     if (status || !state) hone_checkpoint_state_release(&read);
     if (state) *state = read;
     return status;

@@ -42,8 +42,9 @@ void hone_checkpoint_state_release(hone_checkpoint_state *state);
 hone_status hone_checkpoint_find_last(const char *folder, char **path);
 hone_status hone_checkpoint_verify(const char *path);            // every checksum; the message names the damaged file
 hone_status hone_checkpoint_read_state(const char *path, hone_checkpoint_state *state);
-// Weights and moments to where data(context, tid) says, bit by bit as they were saved. state may be NULL.
-hone_status hone_checkpoint_load(const char *path, const hone_model *model, hone_place_fn data, void *context,
+// Weights and moments to where data(context, tid) says, bit by bit as they were saved; moments without a place by `carry` (NULL: all
+// have one). state may be NULL.
+hone_status hone_checkpoint_load(const char *path, const hone_model *model, hone_place_fn data, hone_carry_fn carry, void *context,
                                  hone_checkpoint_state *state);
 
 typedef struct hone_checkpoint_entry { int64_t step; bool aside; char *path; } hone_checkpoint_entry;
@@ -66,7 +67,7 @@ hone_status hone_checkpoint_repair_folder(const char *folder);  // undoes what a
 // Writing ----------------------------------------------------------------------------------------------------------
 
 typedef struct hone_checkpoint_options {
-    const hone_model *model; hone_place_fn data; void *context;  // borrowed until close
+    const hone_model *model; hone_place_fn data; hone_carry_fn carry; void *context;  // borrowed until close; carry: as for load
     const char *folder;             // of the run; made if absent
     hone_hf_tokenizer tokenizer;    // .loaded is borrowed as well
     int64_t save_total_limit;       // how many step folders stay; 0: all

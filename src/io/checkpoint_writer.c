@@ -45,9 +45,11 @@ size_t hone_checkpoint_buffer_bytes(void) { return SCRATCH_BYTES + DIRECT_BYTES 
 static const void *moment_source(void *writer_pointer, int64_t index, int64_t first, int64_t count, void *scratch)
 {
     hone_checkpoint_writer *w = writer_pointer;
-    (void)count; (void)scratch;
-    const uint8_t *data = w->options.data(w->options.context, w->moment[index].id);
-    return data + (size_t)first * hone_dtype_bytes(w->spec[index].dtype);
+    const hone_tid id = w->moment[index].id;
+    const size_t bytes = hone_dtype_bytes(w->spec[index].dtype);
+    const uint8_t *data = w->options.data(w->options.context, id);
+    if (data) return data + (size_t)first * bytes;
+    return w->options.carry(w->options.context, id, (size_t)first * bytes, (size_t)count * bytes, scratch, false) ? NULL : scratch;
 }
 
 static hone_status note_file(json_t *files, const char *name, int64_t size, uint64_t hash)
@@ -270,6 +272,19 @@ hone_status hone_checkpoint_open(hone_checkpoint_writer **writer, const hone_che
     return status;
 }
 
+// May what is left to read go through the page cache? Where a container's limit leaves no room for it, its dirty pages would end
+// the process.
+static bool has_room(const hone_checkpoint_writer *w)
+{
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < w->options.model->n_param; i++) bytes += hone_tensor_count(hone_at(w->options.model->graph, w->options.model->param[i])) * (int64_t)sizeof(float);
+    for (int64_t i = 0; i < w->n_moment; i++) {
+        const hone_tensor *t = hone_at(w->options.model->graph, w->moment[i].id);
+        bytes += hone_tensor_count(t) * (int64_t)hone_dtype_bytes(t->dtype);
+    }
+    return bytes < hone_memory_available_bytes();
+}
+
 // Waits while the phase is one of the two, and takes the outcome of a save that has failed.
 static hone_status wait_while(hone_checkpoint_writer *w, save_phase a, save_phase b, double *stalled_s)
 {
@@ -277,7 +292,7 @@ static hone_status wait_while(hone_checkpoint_writer *w, save_phase a, save_phas
     pthread_mutex_lock(&w->lock);
     if (w->phase == a || w->phase == b) {
         double began = hone_clock_s();
-        atomic_store(&w->hurry, true);
+        atomic_store(&w->hurry, has_room(w));
         while (w->phase == a || w->phase == b) pthread_cond_wait(&w->changed, &w->lock);
         if (stalled_s) *stalled_s += hone_clock_s() - began;
     }

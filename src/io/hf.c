@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SCRATCH_BYTES = 1 << 20 };
+enum { SCRATCH_BYTES = 1 << 20, DIRECT_BYTES = 128 << 10 };
 
 // "a.{layer}.b", 3 -> "a.3.b". hone_free() it.
 static char *expand(const char *pattern, int64_t layer)
@@ -329,21 +329,23 @@ hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, h
 hone_status hone_hf_save(const hone_model *model, const char *folder, const hone_hf_tokenizer *tokenizer, hone_place_fn data,
                          void *context)
 {
+    static const atomic_bool hurry;   // never: nobody waits for it but its own process, whose memory limit may have no room for the page cache
     hone_hf_map map = { 0 };
     hone_writer writer;
-    void *scratch = NULL;
+    void *scratch = NULL, *direct = NULL;
     char *path = NULL;
     hone_status status = hone_dir_create(folder);
     if (!status) status = hone_hf_map_build(&map, model);
     if (!status) status = hone_hf_save_about(model, folder, tokenizer);
     if (status) goto out;
     status = HONE_FAILED;
-    if (!(scratch = hone_alloc(SCRATCH_BYTES, 1)) || !(path = hone_path_join(folder, "model.safetensors"))) goto out;
-    if ((status = hone_writer_open(&writer, path))) goto out;
+    if (!(scratch = hone_alloc(SCRATCH_BYTES, 1)) || !(direct = hone_pages_alloc(DIRECT_BYTES)) || !(path = hone_path_join(folder, "model.safetensors"))) goto out;
+    if ((status = hone_writer_open_direct(&writer, path, direct, DIRECT_BYTES, &hurry))) goto out;
     status = hone_hf_write_weights(&map, &writer, data, context, scratch, SCRATCH_BYTES);
     if (!status) status = hone_writer_commit(&writer);
     else hone_writer_abort(&writer);
 out:
+    if (direct) hone_pages_free(direct, DIRECT_BYTES);
     hone_free(scratch);
     hone_free(path);
     hone_hf_map_release(&map);

@@ -350,7 +350,8 @@ hone_status hone_safetensors_write(hone_writer *writer, const hone_safetensor_sp
         int64_t total = (int64_t)(spec_bytes(&spec[i]) / bytes), piece = (int64_t)(scratch_bytes / bytes);
         for (int64_t at = 0; at < total && !status; at += piece) {
             int64_t k = total - at < piece ? total - at : piece;
-            status = hone_writer_write(writer, source(context, i, at, k, scratch), (size_t)k * bytes);
+            const void *data = source(context, i, at, k, scratch);
+            status = data ? hone_writer_write(writer, data, (size_t)k * bytes) : HONE_FAILED;
         }
     }
     return status;

@@ -50,7 +50,8 @@ void hone_safetensors_drop(const hone_safetensors *set);   // lets them go now
 
 typedef struct hone_safetensor_spec { const char *name; hone_dtype dtype; int rank; int64_t dim[HONE_MAX_RANK]; } hone_safetensor_spec;
 
-// Elements [first, first + count) of tensor `index`: a pointer to them where they lie, or into `scratch`, filled.
+// Elements [first, first + count) of tensor `index`: a pointer to them where they lie, or into `scratch`, filled. NULL and a
+// message where they cannot be had.
 typedef const void *(*hone_safetensors_source)(void *context, int64_t index, int64_t first, int64_t count, void *scratch);
 
 // Writes the whole file content into an open writer (the caller commits). scratch_bytes bounds a piece.

@@ -77,8 +77,10 @@ hone_status hone_model_build_decode(hone_model *model, int64_t N, int64_t R, int
 hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R, int64_t slots, int64_t context, int64_t pool,
                                          hone_decode_io *io);
 
-// After the session is allocated; data(context, tid) gives a tensor's place.
+// After the session is allocated; data(context, tid) gives a tensor's place. NULL: it has none, its home is a file (graph/offload.h).
 typedef void *(*hone_place_fn)(void *context, hone_tid id);
+// Such a tensor's bytes [first, first + size) to `data`, or (store) from it. Any thread, between runs of what changes it.
+typedef hone_status (*hone_carry_fn)(void *context, hone_tid id, size_t first, size_t size, void *data, bool store);
 // Random initial weights (as transformers initialises the family), keyed by seed and parameter name; and the constants.
 // With zero_outputs, what is added to the residual stream (o, down) starts at zero: every block is the identity at first
 // (Zhang, Dauphin & Ma 2019).

@@ -1,13 +1,21 @@
 // fit.c: see fit.h.
 #include "plan/fit.h"
+#include "base/file.h"
 #include "base/units.h"
 #include "graph/budget.h"
+#include "graph/offload.h"
 #include "plan/memory.h"
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct {
     hone_job *job;
-    hone_program *micro, built;      // as it runs; as it was built
+    hone_program *micro, *update;
+    hone_program original[2];        // the two as they were built, with nodes of their own
+    int64_t n_tensor, n_norm;        // likewise
+    hone_tid *candidate; int64_t n_candidate; // storages that may be parked, in this order
+    hone_program built;              // micro with what is parked, without recomputation
     hone_recompute recompute;
     hone_budget *budget;
     double *cost;                    // (built.count,)
@@ -16,6 +24,7 @@ typedef struct {
 // This process grows by a few pages from here to the run, and not by the same ones each time: a whole number of these, so
 // that what is planned once is chosen again.
 enum { BASE_STEP_BYTES = 4 << 20 };
+enum { LEAST_PARKED_BYTES = 4096 };
 
 static int64_t process_bytes(const hone_job *job)
 {
@@ -23,20 +32,74 @@ static int64_t process_bytes(const hone_job *job)
     return base + (int64_t)job->session.layout.arena_bytes + hone_plan_late_bytes(job);
 }
 
-static void close_fitter(fitter *f)
+// --- what is parked --------------------------------------------------------------------------------------------------------
+
+static hone_status copy_program(hone_program *to, const hone_program *from)
 {
-    if (f->micro && f->micro->node != f->built.node) hone_free(f->built.node);
+    *to = *from;
+    to->capacity = from->count + 1;
+    if (!(to->node = hone_alloc((size_t)to->capacity, sizeof *to->node))) return HONE_FAILED;
+    memcpy(to->node, from->node, (size_t)from->count * sizeof *to->node);
+    return HONE_OK;
+}
+
+// Moments are touched once a step, gradients with each micro-batch. Within a class the largest first: few long moves.
+static int parked_before(const hone_graph *graph, hone_tid a, hone_tid b)
+{
+    const hone_tensor *x = hone_at(graph, a), *y = hone_at(graph, b);
+    if (x->cls != y->cls) return x->cls == HONE_CLASS_moment;
+    const int64_t more = hone_tensor_count(x) * (int64_t)hone_dtype_bytes(x->dtype) - hone_tensor_count(y) * (int64_t)hone_dtype_bytes(y->dtype);
+    return more > 0 || (more == 0 && a < b);
+}
+
+static hone_status find_candidates(fitter *f)
+{
+    const hone_graph *graph = f->job->graph;
+    if (!f->job->recipe->offload[0]) return HONE_OK;
+    if (!(f->candidate = hone_alloc((size_t)graph->n_tensor, sizeof *f->candidate))) return HONE_FAILED;
+    for (hone_tid id = 0; id < graph->n_tensor; id++) {
+        const hone_tensor *t = hone_at(graph, id);
+        const bool wanted = (t->cls == HONE_CLASS_moment || t->cls == HONE_CLASS_grad) && t->base == HONE_NONE && t->rank == 2;
+        if (!wanted || hone_tensor_count(t) * (int64_t)hone_dtype_bytes(t->dtype) < LEAST_PARKED_BYTES) continue;
+        int64_t at = f->n_candidate++;
+        for (; at > 0 && parked_before(graph, id, f->candidate[at - 1]); at--) f->candidate[at] = f->candidate[at - 1];
+        f->candidate[at] = id;
+    }
+    return HONE_OK;
+}
+
+static void close_choice(fitter *f)
+{
     hone_budget_close(f->budget);
     hone_recompute_close(&f->recompute);
     hone_free(f->cost);
+    hone_free(f->built.node);
+    f->budget = NULL;
+    f->cost = NULL;
+    f->built = (hone_program){ 0 };
 }
 
-static hone_status open_fitter(fitter *f, hone_job *job)
+// Both programs as they were built, rewritten for the first `parked` candidates; nothing recomputed yet but what is cheap (or
+// what gradient_checkpointing says).
+static hone_status open_choice(fitter *f, int64_t parked)
 {
+    hone_job *job = f->job;
     hone_graph *graph = job->graph;
-    *f = (fitter){ .job = job, .micro = hone_graph_program(graph, "micro") };
-    f->built = *f->micro;
-    hone_status status = hone_recompute_open(&f->recompute, graph, &f->built);
+    close_choice(f);
+    hone_free(f->micro->node);
+    hone_free(f->update->node);
+    f->micro->node = f->update->node = NULL;
+    graph->n_tensor = f->n_tensor;
+    job->update.n_norm = f->n_norm;
+    hone_status status = copy_program(f->micro, &f->original[0]);
+    if (!status) status = copy_program(f->update, &f->original[1]);
+    for (int64_t i = 0; i < f->n_candidate; i++) hone_offload_set(graph, f->candidate[i], i < parked);
+    if (!status && parked) status = hone_offload_move_norms(graph, f->micro, f->update, &job->update.n_norm);
+    if (!status) status = hone_pass_offload(graph, f->micro, job->fresh_grads);
+    if (!status) status = hone_pass_offload(graph, f->update, job->fresh_grads);
+    if (!status) status = hone_pass_overlap(graph, f->update, job->update.n_norm);
+    if (!status) status = copy_program(&f->built, f->micro);
+    if (!status) status = hone_recompute_open(&f->recompute, graph, &f->built);
     if (status) return status;
     hone_recompute_choose(&f->recompute, job->recipe->gradient_checkpointing ? hone_drop_blocks : hone_drop_cheap);
     if (!(f->cost = hone_alloc((size_t)f->built.count + 1, sizeof *f->cost))) return HONE_FAILED;
@@ -44,13 +107,35 @@ static hone_status open_fitter(fitter *f, hone_job *job)
     return hone_budget_open(&f->budget, &f->recompute, job->session.backend, job->session.self, f->cost);
 }
 
+static void close_fitter(fitter *f)
+{
+    close_choice(f);
+    for (int i = 0; i < 2; i++) hone_free(f->original[i].node);
+    hone_free(f->candidate);
+}
+
+static hone_status open_fitter(fitter *f, hone_job *job)
+{
+    hone_graph *graph = job->graph;
+    *f = (fitter){ .job = job, .micro = hone_graph_program(graph, "micro"), .update = hone_graph_program(graph, "update"), .n_tensor = graph->n_tensor,
+                   .n_norm = job->update.n_norm };
+    hone_status status = copy_program(&f->original[0], f->micro);
+    if (!status) status = copy_program(&f->original[1], f->update);
+    if (!status) status = find_candidates(f);
+    return status ? status : open_choice(f, 0);
+}
+
+// --- what is recomputed ------------------------------------------------------------------------------------------------------
+
 // Makes what was chosen the program, and plans it.
 static hone_status apply(fitter *f)
 {
-    if (f->micro->node != f->built.node) hone_free(f->micro->node);
+    hone_free(f->micro->node);
     *f->micro = f->built;
+    f->micro->node = NULL;
     hone_recompute_order(&f->recompute);
     hone_status status = hone_recompute_apply(&f->recompute, f->job->graph, f->micro);
+    if (!status) status = hone_pass_overlap(f->job->graph, f->micro, 0);
     return status ? status : hone_session_replan(&f->job->session);
 }
 
@@ -77,9 +162,10 @@ static hone_status refuse(fitter *f)
     hone_status status = hone_plan_make(job, &plan);
     if (status) return status;
     if (!(status = hone_plan_print(&plan, &table)))
-        status = hone_recipe_fail(job->recipe, HONE_KEY_memory, NULL, "%s of memory are not enough even where all that can be is recomputed; the least is memory: %lldMiB."
-                                  " Or lower per_device_train_batch_size (and raise gradient_accumulation_steps), cutoff_len or the model's sizes",
-                                  hone_units_bytes((double)job->recipe->memory).s, (long long)(least >> 20));
+        status = hone_recipe_fail(job->recipe, HONE_KEY_memory, NULL, "%s of memory are not enough even where all that can be is recomputed%s; the least is memory: %lldMiB."
+                                  " Or %slower per_device_train_batch_size (and raise gradient_accumulation_steps), cutoff_len or the model's sizes",
+                                  hone_units_bytes((double)job->recipe->memory).s, f->n_candidate ? " and offloaded" : "", (long long)(least >> 20),
+                                  f->n_candidate ? "" : "name a folder on a local disk with `offload`, ");
     if (table.data) {
         char message[1024];
         snprintf(message, sizeof message, "%s", hone_error());
@@ -90,21 +176,92 @@ static hone_status refuse(fitter *f)
     return status;
 }
 
-static hone_status fit_memory(fitter *f)
+// With what is parked now: the cheapest recomputation that makes it fit, *over: bytes too many where none does.
+static hone_status fit_choice(fitter *f, int64_t *over)
 {
     enum { TRIES = 12 };
     hone_job *job = f->job;
     const int64_t memory = job->recipe->memory;
     hone_status status = apply(f);   // what is cheap is dropped anyhow
-    int64_t most = (int64_t)hone_budget_peak(f->budget), over = status ? 0 : process_bytes(job) - memory;
-    for (int i = 0; i < TRIES && !status && over > 0; i++) {
-        most -= over;
+    int64_t most = (int64_t)hone_budget_peak(f->budget);
+    *over = status ? 0 : process_bytes(job) - memory;
+    for (int i = 0; i < TRIES && !status && *over > 0; i++) {
+        most -= *over;
         if (most <= 0 || !hone_budget_choose(f->budget, (size_t)most)) break;
-        if (!(status = apply(f))) over = process_bytes(job) - memory;
+        if (!(status = apply(f))) *over = process_bytes(job) - memory;
     }
-    if (status || over <= 0) return status;
-    if ((status = apply_least(f))) return status;
-    return process_bytes(job) <= memory ? HONE_OK : refuse(f);
+    return status;
+}
+
+// --- both --------------------------------------------------------------------------------------------------------------------
+
+static bool fits(const fitter *f) { return process_bytes(f->job) <= f->job->recipe->memory; }
+
+// How many of the candidates, at least, have to be parked, with what is cheap recomputed or, as a search's upper bound, whole blocks.
+// n_candidate where even all are not enough.
+static hone_status least_parked(fitter *f, hone_drop_fn drop, int64_t *parked)
+{
+    int64_t low = -1, high = f->n_candidate;   // low: too few
+    hone_status status = HONE_OK;
+    while (high - low > 1 && !status) {
+        int64_t middle = low + (high - low) / 2;
+        if ((status = open_choice(f, middle))) break;
+        hone_recompute_choose(&f->recompute, drop);
+        if ((status = apply(f))) break;
+        if (fits(f)) high = middle;
+        else low = middle;
+    }
+    *parked = high;
+    return status;
+}
+
+// Work of a step, moves beside it, in FLOPs (hone_node_work).
+static hone_status find_step_work(const fitter *f, double *work)
+{
+    const hone_job *job = f->job;
+    *work = 0;
+    for (int i = 0; i < 2; i++) {
+        const hone_program *p = i ? f->update : f->micro;
+        double waited, *of = hone_alloc((size_t)p->count + 1, sizeof *of);
+        if (!of) return HONE_FAILED;
+        for (int64_t n = 0; n < p->count; n++) of[n] = hone_node_work(job->graph, &p->node[n]);
+        *work += hone_offload_time(job->graph, p, of, &waited) * (i ? 1.0 : (double)job->accumulation);
+        hone_free(of);
+    }
+    return isnan(*work) ? HONE_FAILED : HONE_OK;
+}
+
+// Between as little parked as blocks recomputed allow and so much that nothing dear is recomputed: the cheapest of a few.
+static hone_status fit_parked(fitter *f)
+{
+    enum { TRIES = 4 };
+    int64_t least, enough, best = -1, over, last = -1;
+    double least_work = INFINITY, work;
+    hone_status status = least_parked(f, hone_drop_blocks, &least);
+    if (!status) status = least_parked(f, hone_drop_cheap, &enough);
+    for (int i = 0; i <= TRIES && !status; i++) {
+        const int64_t parked = least + (enough - least) * i / TRIES;
+        if (parked == last) continue;
+        last = parked;
+        if ((status = open_choice(f, parked)) || (status = fit_choice(f, &over))) break;
+        if (over > 0) continue;
+        if (!(status = find_step_work(f, &work)) && work < least_work) {
+            least_work = work;
+            best = parked;
+        }
+    }
+    if (status || best == last) return status;
+    if ((status = open_choice(f, best < 0 ? f->n_candidate : best))) return status;
+    return best < 0 ? apply_least(f) : fit_choice(f, &over);
+}
+
+static hone_status fit_memory(fitter *f)
+{
+    int64_t over;
+    hone_status status = f->n_candidate ? fit_parked(f) : fit_choice(f, &over);
+    if (status || fits(f)) return status;
+    if (!f->n_candidate && (status = apply_least(f))) return status;
+    return fits(f) ? HONE_OK : refuse(f);
 }
 
 hone_status hone_job_fit(hone_job *job)
@@ -112,6 +269,10 @@ hone_status hone_job_fit(hone_job *job)
     const hone_recipe *r = job->recipe;
     if (r->memory > 0 && r->gradient_checkpointing)
         return hone_recipe_fail(r, HONE_KEY_gradient_checkpointing, NULL, "memory chooses what is recomputed, gradient_checkpointing fixes it; give one of the two");
+    if (r->offload[0] && r->memory == 0)
+        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "offload moves what does not fit into `memory`, but none is given; say how much the process may take, such as memory: 6GiB");
+    if (r->offload[0] && !hone_dir_exists(r->offload))
+        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "%s: no such folder; make it, on a local disk", r->offload);
     fitter f;
     hone_status status = open_fitter(&f, job);
     if (!status) status = r->memory > 0 ? fit_memory(&f) : apply(&f);
@@ -128,6 +289,7 @@ void hone_job_price_recompute(const hone_job *job, hone_recompute_price *price)
         for (int64_t n = 0; n < program->count && strcmp(program->name, "micro") == 0; n++) {
             const hone_node *node = &program->node[n];
             bool again = node->phase == HONE_PHASE_RECOMPUTE;
+            if (hone_op_get(node->op)->flags & HONE_MOVE) continue;
             flops[again] += hone_node_flops(job->graph, node);
             work[again] += hone_node_work(job->graph, node);
             price->node[node->op] += again;
@@ -136,4 +298,22 @@ void hone_job_price_recompute(const hone_job *job, hone_recompute_price *price)
     }
     price->flops_share = flops[1] / flops[0];
     price->work_share = work[1] / work[0];
+}
+
+void hone_job_price_offload(const hone_job *job, hone_offload_price *price)
+{
+    *price = (hone_offload_price){ .file_bytes = (int64_t)job->session.layout.home_bytes };
+    for (hone_tid id = 0; id < job->graph->n_tensor; id++) {
+        const hone_tensor *t = hone_at(job->graph, id);
+        if (t->parked && t->base == HONE_NONE) price->class_bytes[t->cls] += (int64_t)job->session.layout.bytes[id];
+    }
+    for (int p = 0; p < job->graph->n_program; p++) {
+        const hone_program *program = &job->graph->program[p];
+        const int64_t runs = !strcmp(program->name, "micro") ? job->accumulation : !strcmp(program->name, "update");
+        for (int64_t n = 0; n < program->count; n++) {
+            const hone_node *node = &program->node[n];
+            if (node->op == HONE_OP_fetch && node->in[0] != HONE_NONE) price->read_bytes += runs * (int64_t)job->session.layout.bytes[node->in[0]];
+            if (node->op == HONE_OP_park) price->written_bytes += runs * (int64_t)job->session.layout.bytes[node->in[0]];
+        }
+    }
 }

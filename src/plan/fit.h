@@ -1,8 +1,12 @@
-// fit.h: which activations of program micro are stored, as the recipe's keys memory and gradient_checkpointing have it.
+// fit.h: which activations of program micro are stored, and which moments and gradients live in a file, as the recipe's keys memory,
+// offload and gradient_checkpointing have it.
 //
 //     neither                   what is as cheap to compute as to read is recomputed
 //     gradient_checkpointing    all of a block but its output
 //     memory                    the cheapest set with which the whole process fits (graph/budget.h)
+//     memory, offload           the cheapest of several numbers of parked tensors (graph/offload.h), moments first, then gradients, the
+//                               largest first, each with its cheapest set: from as few as fit with blocks recomputed to as many
+//                               as make that unnecessary
 //
 // The simulated peak that budget.h keeps to knows no gaps between places. So the arena is planned with each choice, and
 // where it is too large the choice is made again for as many bytes less.
@@ -17,3 +21,7 @@ hone_status hone_job_fit(hone_job *job);
 // (hone_node_work: attention and memory traffic counted in).
 typedef struct hone_recompute_price { int64_t node[HONE_OP_COUNT], nodes; double flops_share, work_share; } hone_recompute_price;
 void hone_job_price_recompute(const hone_job *job, hone_recompute_price *price);
+
+// What lives in the offload file, and what a step moves. 0: nothing is parked.
+typedef struct hone_offload_price { int64_t file_bytes, class_bytes[HONE_CLASS_COUNT], read_bytes, written_bytes; } hone_offload_price;
+void hone_job_price_offload(const hone_job *job, hone_offload_price *price);

@@ -23,6 +23,7 @@ static hone_status finish(hone_forecast *f, const hone_speed *speed)
     f->measured_s = speed->measured_s;
     f->paced = true;
     f->recompute_s = (double)f->job->accumulation * hone_speed_recompute_s(speed);
+    f->offload_s = hone_speed_offload_s(speed);
     pace_here(speed, &f->plan, &f->pace);
     return hone_cost_make(f->job, &f->plan, &f->pace, &f->cost);
 }

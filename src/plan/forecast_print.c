@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { ROW_MODEL, ROW_NUMBERS, ROW_STEP, ROW_MEMORY, ROW_FITS, ROW_RECOMPUTE, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
-static const char *const title[ROWS] = { "model", "numbers", "step", "memory", "fits", "again", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
+enum { ROW_MODEL, ROW_NUMBERS, ROW_STEP, ROW_MEMORY, ROW_FITS, ROW_RECOMPUTE, ROW_OFFLOAD, ROW_SPEED, ROW_RUN, ROW_TIME, ROW_DISK, ROW_ENERGY, ROW_COST, ROW_CO2, ROWS };
+static const char *const title[ROWS] = { "model", "numbers", "step", "memory", "fits", "again", "offload", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
 enum { WIDTH = 14 };
 
 typedef struct { char value[64], note[256]; } cell;
@@ -53,6 +53,17 @@ static void fill_recompute(const hone_forecast *f, cell *c)
     if (f->recompute_s > 0) value(c, "%.1f %%", 100 * f->recompute_s / f->pace.step_s);
     else value(c, "%.1f %%", 100 * price->work_share / (1 + price->work_share));
     note(c, "of the step, activations recomputed: %" PRId64 " nodes, %.1f %% more FLOPs", price->nodes, 100 * price->flops_share);
+}
+
+// What lies in the file, what a step moves, and what of that no node hides.
+static void fill_offload(const hone_forecast *f, cell *c)
+{
+    const hone_offload_price *price = &f->plan.offload;
+    if (price->file_bytes == 0) return;
+    value(c, "%s", hone_units_bytes((double)price->file_bytes).s);
+    note(c, "in the file; a step reads %s", hone_units_bytes((double)price->read_bytes).s);
+    note(c, ", writes %s", hone_units_bytes((double)price->written_bytes).s);
+    if (f->paced && !f->machine) note(c, "; %.1f s of it are waited for, %.1f %% of the step", f->offload_s, 100 * f->offload_s / f->pace.step_s);
 }
 
 static void fill_speed(const hone_forecast *f, cell *c)
@@ -138,6 +149,7 @@ static void fill(const hone_forecast *f, cell *row)
     note(&row[ROW_STEP], "%" PRId64 " x %" PRId64 " rows of %" PRId64, job->accumulation, job->rows, job->T);
     fill_memory(f, &row[ROW_MEMORY], &row[ROW_FITS]);
     fill_recompute(f, &row[ROW_RECOMPUTE]);
+    fill_offload(f, &row[ROW_OFFLOAD]);
     fill_speed(f, &row[ROW_SPEED]);
     fill_run(f, &row[ROW_RUN]);
     fill_time(f, &row[ROW_TIME]);
@@ -215,6 +227,7 @@ static void put_pace(json_t *out, const hone_forecast *f, bool *bad)
     put(out, "chips", json_integer(f->pace.chips), bad);
     put(out, "tokens_per_second", json_real(f->cost.tokens_per_s), bad);
     put(out, "step_seconds", json_real(f->pace.step_s), bad);
+    if (f->plan.offload.file_bytes > 0 && !f->machine) put(out, "offload_seconds", json_real(f->offload_s), bad);
     put(out, "watts", json_real(f->pace.watts), bad);
     put(out, "watts_from", json_string(f->pace.power), bad);
     put(out, "checkpoint_bytes", json_integer(f->cost.checkpoint_bytes), bad);

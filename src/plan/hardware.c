@@ -69,6 +69,7 @@ static roofline add_nodes(const hone_job *job, const hone_hardware *row, const c
         if (strcmp(graph->program[p].name, name)) continue;
         for (int64_t n = 0; n < graph->program[p].count; n++) {
             const hone_node *node = &graph->program[p].node[n];
+            if (hone_op_get(node->op)->flags & HONE_MOVE) continue;   // another machine's disk is not known
             double peak = peak_of(row, node->attr.product), flops = hone_node_flops(graph, node);
             sum.seconds += fmax(flops / (peak * HONE_SHARE_OF_FLOPS), node_bytes(job, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH));
             if (node->phase != HONE_PHASE_RECOMPUTE) sum.counted_flops += flops;

@@ -295,7 +295,8 @@ static hone_status build_programs(hone_job *job)
     if (!status && job->has_held) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
     if (!status && job->n_prompt > 0) status = build_decode(job);
     if (status) return status;
-    hone_session_options options = { .backend = r->backend, .hardware = { .threads = (int)r->threads } };
+    job->fresh_grads = job->accumulation == 1;
+    hone_session_options options = { .backend = r->backend, .hardware = { .threads = (int)r->threads }, .offload = r->offload };
     status = hone_session_plan(&job->session, job->graph, &options);
     return status ? status : hone_job_fit(job);
 }
@@ -348,3 +349,9 @@ void hone_job_close(hone_job *job)
 }
 
 void *hone_job_place(void *job, hone_tid id) { return hone_session_data(&((hone_job *)job)->session, id); }
+
+hone_status hone_job_carry(void *job, hone_tid id, size_t first, size_t size, void *data, bool store)
+{
+    hone_session *session = &((hone_job *)job)->session;
+    return store ? hone_session_write(session, id, first, size, data) : hone_session_read(session, id, first, size, data);
+}

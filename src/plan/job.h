@@ -28,6 +28,7 @@ typedef struct hone_job {
     hone_train_io micro, score;        // score: where has_held
     hone_optim_options optim;
     hone_update_io update;
+    bool fresh_grads;                  // accumulation 1: gradients that are parked begin each micro-batch as zeros (graph/offload.h)
     hone_decode_io decode;             // where sample_steps > 0, for
     hone_ids *prompt; int64_t n_prompt; //   what samples begin with
     hone_session session;              // planned; hone_session_allocate() is the caller's
@@ -44,6 +45,7 @@ hone_status hone_job_open_data(hone_job *job, const hone_recipe *recipe); // tok
 hone_status hone_job_open(hone_job *job, const hone_recipe *recipe);
 void hone_job_close(hone_job *job);
 void *hone_job_place(void *job, hone_tid id);      // hone_place_fn, once the session is allocated
+hone_status hone_job_carry(void *job, hone_tid id, size_t first, size_t size, void *data, bool store); // hone_carry_fn
 
 static inline int64_t hone_job_step_tokens(const hone_job *job) { return job->rows * job->T * job->accumulation; }
 // Steps that max_steps, num_train_epochs and max_tokens allow; 0: none of them is given.

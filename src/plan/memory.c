@@ -60,14 +60,15 @@ static hone_status count_layers(const hone_job *job, hone_plan *plan)
 }
 
 // What a run allocates after the arena: the resolved operands of each program, read windows of mapped data, the buffer of
-// the checkpoint writer.
+// the checkpoint writer; and what the system counts against a container's limit beside: the arena's page table.
+enum { PAGE_BYTES = 4096, PAGE_ENTRY_BYTES = 8 };   // huge pages have none, but none are promised
 int64_t hone_plan_late_bytes(const hone_job *job)
 {
     int64_t nodes = 0;
     for (int i = 0; i < job->graph->n_program; i++) nodes += job->graph->program[i].count + 1;
     return nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES +
            (strcmp(job->recipe->run_store, "none") ? HONE_JOB_STORE_BYTES : 0) +
-           (int64_t)hone_checkpoint_buffer_bytes();
+           (int64_t)(job->session.layout.arena_bytes / PAGE_BYTES * PAGE_ENTRY_BYTES) + (int64_t)hone_checkpoint_buffer_bytes() + (job->session.layout.home_bytes ? (int64_t)hone_scratch_memory_bytes() : 0);
 }
 
 hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
@@ -83,10 +84,11 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
         plan->params += hone_tensor_count(t);
     }
     hone_job_price_recompute(job, &plan->recompute);
+    hone_job_price_offload(job, &plan->offload);
     plan->gap_bytes = plan->arena_bytes - plan->workspace_bytes;
     for (int c = 0; c < HONE_CLASS_COUNT; c++) {
-        plan->class_bytes[c] = (int64_t)layout->class_bytes[c];
-        plan->gap_bytes -= plan->class_bytes[c];
+        plan->class_bytes[c] = (int64_t)layout->class_bytes[c] + plan->offload.class_bytes[c];
+        plan->gap_bytes -= (int64_t)layout->class_bytes[c];
     }
     plan->process_bytes = plan->base_bytes + plan->arena_bytes + plan->late_bytes;
     hone_status status = count_layers(job, plan);
@@ -129,6 +131,33 @@ static hone_status print_recompute(const hone_recompute_price *price, hone_buffe
     return status ? status : hone_buffer_print(out, "\n");
 }
 
+// "offloaded     6.18 GiB  in the file: optimizer moments 2.08 GiB, gradients 4.10 GiB; 6.2 GiB read, 6.2 GiB written a step"
+static hone_status print_offload(const hone_offload_price *price, hone_buffer *out)
+{
+    if (price->file_bytes == 0) return HONE_OK;
+    hone_status status = hone_buffer_print(out, "  offloaded                %10s  in the file:", hone_units_bytes((double)price->file_bytes).s);
+    const char *before = " ";
+    for (int c = 0; c < HONE_CLASS_COUNT && !status; c++) {
+        if (price->class_bytes[c] == 0) continue;
+        status = hone_buffer_print(out, "%s%s %s", before, class_title[c], hone_units_bytes((double)price->class_bytes[c]).s);
+        before = ", ";
+    }
+    if (status) return status;
+    status = hone_buffer_print(out, "; %s read,", hone_units_bytes((double)price->read_bytes).s);
+    return status ? status : hone_buffer_print(out, " %s written a step\n", hone_units_bytes((double)price->written_bytes).s);
+}
+
+static json_t *offload_json(const hone_offload_price *price)
+{
+    json_t *classes = json_object();
+    int bad = 0;
+    for (int c = 0; c < HONE_CLASS_COUNT; c++)
+        if (price->class_bytes[c]) bad |= json_object_set_new(classes, class_title[c], json_integer(price->class_bytes[c]));
+    if (bad) { json_decref(classes); return NULL; }
+    return json_pack("{s:I, s:o, s:I, s:I}", "file_bytes", (json_int_t)price->file_bytes, "bytes_by_class", classes, "read_bytes",
+                     (json_int_t)price->read_bytes, "written_bytes", (json_int_t)price->written_bytes);
+}
+
 static json_t *recompute_json(const hone_recompute_price *price)
 {
     json_t *nodes = json_object();
@@ -150,7 +179,7 @@ hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
     for (int c = 0; c < HONE_CLASS_COUNT && !status; c++) {
         note[0] = '\0';
         if (c == HONE_CLASS_activation) snprintf(note, sizeof note, "at the peak, node %" PRId64 " of %s", plan->peak_node, plan->peak_program);
-        status = print_bytes(out, class_title[c], plan->class_bytes[c], note);
+        status = print_bytes(out, class_title[c], plan->class_bytes[c] - plan->offload.class_bytes[c], note);
         if (!status && c == HONE_CLASS_activation) status = print_layers(plan, out);
     }
     if (!status) status = print_bytes(out, "workspace", plan->workspace_bytes, "");
@@ -159,6 +188,7 @@ hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
     if (!status) status = print_bytes(out, "program, data, tables", plan->base_bytes + plan->late_bytes, "measured");
     if (!status) status = hone_buffer_print(out, "    %-22s %10s\n", "process", hone_units_bytes((double)plan->process_bytes).s);
     if (!status) status = print_recompute(&plan->recompute, out);
+    if (!status) status = print_offload(&plan->offload, out);
     if (!status) status = hone_buffer_print(out, "  model FLOPs a token      %10s\n", hone_units_count(plan->flops_per_token).s);
     return status;
 }
@@ -168,16 +198,16 @@ hone_status hone_plan_json(const hone_plan *plan, json_t **out)
     json_t *groups = json_object(), *classes = json_object(), *layers = json_array();
     int bad = 0;
     for (int g = 0; g < HONE_PARAM_GROUPS; g++) bad |= json_object_set_new(groups, hone_param_group_name[g], json_integer(plan->group[g]));
-    for (int c = 0; c < HONE_CLASS_COUNT; c++) bad |= json_object_set_new(classes, class_title[c], json_integer(plan->class_bytes[c]));
+    for (int c = 0; c < HONE_CLASS_COUNT; c++) bad |= json_object_set_new(classes, class_title[c], json_integer(plan->class_bytes[c] - plan->offload.class_bytes[c]));
     bad |= json_object_set_new(classes, "workspace", json_integer(plan->workspace_bytes));
     bad |= json_object_set_new(classes, "gaps", json_integer(plan->gap_bytes));
     for (int64_t l = 0; l < plan->layers; l++) bad |= json_array_append_new(layers, json_integer(plan->layer_bytes[l]));
-    *out = json_pack("{s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:o}", "parameters", (json_int_t)plan->params,
+    *out = json_pack("{s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:o, s:o}", "parameters", (json_int_t)plan->params,
                      "parameters_by_group", groups, "bytes_by_class", classes, "activation_bytes_by_layer", layers,
                      "arena_bytes", (json_int_t)plan->arena_bytes, "base_bytes", (json_int_t)plan->base_bytes,
                      "late_bytes", (json_int_t)plan->late_bytes, "process_bytes", (json_int_t)plan->process_bytes,
                      "peak_program", plan->peak_program, "peak_node", (json_int_t)plan->peak_node,
-                     "flops_per_token", plan->flops_per_token, "recompute", recompute_json(&plan->recompute));
+                     "flops_per_token", plan->flops_per_token, "recompute", recompute_json(&plan->recompute), "offload", offload_json(&plan->offload));
     return bad || !*out ? hone_fail("out of memory while writing the plan") : HONE_OK;
 }
 

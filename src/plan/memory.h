@@ -12,7 +12,7 @@ enum { HONE_PARAM_GROUPS = 5 };
 
 typedef struct hone_plan {
     int64_t params, group[HONE_PARAM_GROUPS];      // hone_param_group_name
-    int64_t class_bytes[HONE_CLASS_COUNT];         // persistent: all; transient: at the peak
+    int64_t class_bytes[HONE_CLASS_COUNT];         // persistent: all, parked ones too; transient: at the peak
     int64_t workspace_bytes;                       // at the peak
     int64_t gap_bytes;                             // arena - all of the above: alignment and places that do not fit
     int64_t *layer_bytes, layers;                  // (layers + 1,) activations and their gradients alive at the peak, by layer; last: none
@@ -20,6 +20,7 @@ typedef struct hone_plan {
     const char *peak_program; int64_t peak_node;
     double flops_per_token;
     hone_recompute_price recompute;
+    hone_offload_price offload;
 } hone_plan;
 extern const char *const hone_param_group_name[HONE_PARAM_GROUPS];
 

@@ -18,6 +18,7 @@ int hone_precision_pick(const double seconds[HONE_PRECISIONS])
 
 hone_recipe hone_precision_trial(const hone_recipe *recipe, hone_choice precision)
 {
+    static char none[1];
     hone_recipe trial = *recipe;
     int64_t few = (FEW_TOKENS + recipe->cutoff_len - 1) / recipe->cutoff_len, half = recipe->per_device_train_batch_size / 2;
     trial.precision = (int)precision;
@@ -25,6 +26,7 @@ hone_recipe hone_precision_trial(const hone_recipe *recipe, hone_choice precisio
     trial.gradient_accumulation_steps = 1;
     trial.sample_steps = 0;
     trial.memory = 0;
+    trial.offload = none;
     return trial;
 }
 

@@ -1,5 +1,6 @@
 // speed.c: nodes to kinds, kinds to seconds (see speed.h).
 #include "plan/speed.h"
+#include "graph/offload.h"
 #include "base/file.h"
 #include <inttypes.h>
 #include <math.h>
@@ -75,6 +76,7 @@ static hone_status find_kinds(hone_speed *speed, int which, double seen, hone_bu
     hone_status status = kind ? HONE_OK : HONE_FAILED;
     for (int64_t n = 0; n < program->count && !status; n++) {
         status = describe(speed->job->graph, &program->node[n], seen, key);
+        if (!status && hone_op_get(program->node[n].op)->flags & HONE_MOVE) status = hone_buffer_print(key, " in %s", speed->job->recipe->offload);
         if (!status) status = find_kind(speed, key->data, &kind[n]);
     }
     return status;
@@ -105,23 +107,48 @@ void hone_speed_close(hone_speed *speed)
     *speed = (hone_speed){ 0 };
 }
 
-static double sum_nodes(const hone_speed *speed, const char *name, bool again_only)
+// Moves run beside the nodes. *again: of these, what runs a second time; *waited: for moves.
+static double time_program(const hone_speed *speed, const char *name, double *again, double *waited)
 {
     const hone_graph *graph = speed->job->graph;
-    double sum = 0;
+    double sum = *again = *waited = 0;
     for (int p = 0; p < graph->n_program; p++) {
-        if (strcmp(graph->program[p].name, name) || !speed->kind_of[p]) continue;
-        for (int64_t n = 0; n < graph->program[p].count; n++) {
-            if (again_only && graph->program[p].node[n].phase != HONE_PHASE_RECOMPUTE) continue;
-            double seconds = speed->kind[speed->kind_of[p][n]].seconds;
-            sum += seconds > 0 ? seconds : NAN;
+        const hone_program *program = &graph->program[p];
+        if (strcmp(program->name, name) || !speed->kind_of[p]) continue;
+        double *seconds = hone_alloc((size_t)program->count + 1, sizeof *seconds);
+        if (!seconds) return NAN;
+        for (int64_t n = 0; n < program->count; n++) {
+            double one = speed->kind[speed->kind_of[p][n]].seconds;
+            seconds[n] = one > 0 ? one : NAN;
+            sum += seconds[n];
+            if (program->node[n].phase == HONE_PHASE_RECOMPUTE) *again += seconds[n];
         }
+        if (!isnan(sum)) sum = hone_offload_time(graph, program, seconds, waited);
+        hone_free(seconds);
     }
     return sum;
 }
 
-double hone_speed_program_s(const hone_speed *speed, const char *name) { return sum_nodes(speed, name, false); }
-double hone_speed_recompute_s(const hone_speed *speed) { return sum_nodes(speed, "micro", true); }
+double hone_speed_program_s(const hone_speed *speed, const char *name)
+{
+    double again, waited;
+    return time_program(speed, name, &again, &waited);
+}
+
+double hone_speed_recompute_s(const hone_speed *speed)
+{
+    double again, waited;
+    time_program(speed, "micro", &again, &waited);
+    return again;
+}
+
+double hone_speed_offload_s(const hone_speed *speed)
+{
+    double again, micro, update;
+    time_program(speed, "micro", &again, &micro);
+    time_program(speed, "update", &again, &update);
+    return (double)speed->job->accumulation * micro + update;
+}
 bool hone_speed_known(const hone_speed *speed) { return hone_speed_step_s(speed) + hone_speed_program_s(speed, "score") > 0; }
 
 double hone_speed_step_s(const hone_speed *speed)

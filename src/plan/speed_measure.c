@@ -31,6 +31,7 @@ typedef struct {
     int64_t few;            // nodes of a kind in each half of a program
     int32_t live;           // token rows that nodes run on
     double budget_s, spent_s;
+    hone_status failed;     // of moves
 } timing;
 
 // --- which nodes -------------------------------------------------------------------------------------------------------
@@ -110,9 +111,25 @@ static void note(timing *t, int32_t kind, double seconds)
     *(to->count++ ? &to->rest : &to->first) += seconds;
 }
 
+// All of a move: begun, and waited for.
+static void time_move(timing *t, int which, int64_t n)
+{
+    hone_session *s = &t->job->session;
+    double start = hone_clock_s();
+    hone_session_run_node(s, which, n);
+    if (hone_session_settle(s)) t->failed = HONE_FAILED;
+    double seconds = hone_clock_s() - start;
+    note(t, t->speed->kind_of[which][n], seconds);
+    t->spent_s += seconds;
+}
+
 static void time_node(timing *t, int which, int64_t n)
 {
     hone_session *s = &t->job->session;
+    if (hone_op_get(s->graph->program[which].node[n].op)->flags & HONE_MOVE) {
+        time_move(t, which, n);
+        return;
+    }
     hone_args args = s->args[which][n];
     double scale = t->live < t->job->micro.N ? cut_rows(t, &args) : 1, start = hone_clock_s();
     s->backend->run(s->self, &args, s->handle[which][n], s->graph->program[which].node[n].stream);
@@ -210,6 +227,7 @@ static hone_status run_passes(timing *t)
         if (!status) time_program(t, "update");
         if (!status) status = fill_score(t);
         if (!status) time_program(t, "score");
+        if (!status) status = t->failed;
     }
     return status;
 }

@@ -29,7 +29,7 @@ static void note(hone_trace *trace, double start_s, double seconds, int program,
     trace->event[trace->count++] = (hone_trace_event){ start_s - trace->began_s, seconds, program, (int32_t)node };
 }
 
-void hone_trace_run(hone_trace *trace, const char *name, int64_t from, int64_t to)
+hone_status hone_trace_run(hone_trace *trace, const char *name, int64_t from, int64_t to)
 {
     hone_session *s = trace->session;
     int which = 0;
@@ -40,13 +40,15 @@ void hone_trace_run(hone_trace *trace, const char *name, int64_t from, int64_t t
     if (to < 0) to = program->count;
     double begin = hone_clock_s(), start = begin;
     for (int64_t n = from; n < to; n++) {
-        s->backend->run(s->self, &s->args[which][n], s->handle[which][n], program->node[n].stream);
+        hone_session_run_node(s, which, n);
         if (s->backend->synchronize) s->backend->synchronize(s->self);
         double end = hone_clock_s();
         note(trace, start, end - start, which, n);
         start = end;
     }
-    note(trace, begin, start - begin, which, -1);
+    hone_status status = hone_session_settle(s);
+    note(trace, begin, hone_clock_s() - begin, which, -1);
+    return status;
 }
 
 void hone_trace_step(hone_trace *trace, double start_s, double seconds)

@@ -27,8 +27,8 @@ typedef struct hone_trace {
 
 void hone_trace_open(hone_trace *trace, hone_session *session);
 void hone_trace_close(hone_trace *trace);
-// Nodes [from, to) of a program of training; to < 0: all that are left.
-void hone_trace_run(hone_trace *trace, const char *program, int64_t from, int64_t to);
+// Nodes [from, to) of a program of training; to < 0: all that are left. Fails as hone_session_run().
+hone_status hone_trace_run(hone_trace *trace, const char *program, int64_t from, int64_t to);
 void hone_trace_step(hone_trace *trace, double start_s, double seconds);  // behind each traced step
 
 // Peaks in FLOP/s and bytes/s; 0 where unknown.

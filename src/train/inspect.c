@@ -46,12 +46,37 @@ static bool look(const hone_graph *graph, hone_tid id, const void *values, int64
     return true;
 }
 
+// What is parked is looked at a few rows at a time.
+static bool look_at_parked(const hone_session *session, hone_tid id, hone_finding *out)
+{
+    enum { PIECE_BYTES = 1 << 20 };
+    const hone_tensor *t = hone_at(session->graph, id);
+    const int64_t rows = t->dim[0], row_bytes = (int64_t)session->layout.bytes[id] / rows, piece = PIECE_BYTES / row_bytes > 0 ? PIECE_BYTES / row_bytes : 1;
+    void *values = hone_alloc((size_t)piece, (size_t)row_bytes);
+    double largest;
+    hone_finding part;
+    for (int64_t row = 0; row < rows && values; row += piece) {
+        const int64_t n = rows - row < piece ? rows - row : piece;
+        if (hone_session_read(session, id, (size_t)(row * row_bytes), (size_t)(n * row_bytes), values)) break;
+        if (!look(session->graph, id, values, n, false, &part, &largest)) continue;
+        const int64_t bad = out->bad;
+        part.index[0] += row;
+        part.count = hone_tensor_count(t);
+        if (!out->found) *out = part;
+        out->bad = bad + part.bad;
+    }
+    hone_free(values);
+    return out->found;
+}
+
 bool hone_inspect_tensor(const hone_session *session, hone_tid id, hone_finding *out)
 {
     double largest;
     const hone_tensor *t = hone_at(session->graph, id);
     *out = (hone_finding){ 0 };
-    return is_readable(t) && look(session->graph, id, hone_session_data(session, id), t->rank ? t->dim[0] : 1, false, out, &largest);
+    if (!is_readable(t)) return false;
+    if (t->parked) return look_at_parked(session, id, out);
+    return look(session->graph, id, hone_session_data(session, id), t->rank ? t->dim[0] : 1, false, out, &largest);
 }
 
 // Before the step: what it starts from.
@@ -93,7 +118,8 @@ static bool run_node(hone_loop *loop, const char *name, int64_t n, hone_finding 
     const hone_program *program = hone_walk_program(session, name);
     const hone_node *node = &program->node[n];
     int which = (int)(program - session->graph->program);
-    hone_walk_nodes(session, name, n, n + 1);
+    hone_status status = hone_walk_nodes(session, name, n, n + 1);   // offloading alone fails: the run says so next
+    if (hone_op_get(node->op)->flags & HONE_MOVE || status) return false;
     for (int o = 0; o < node->n_out; o++) {
         const hone_operand *made = &session->args[which][n].out[o];
         double value;
@@ -149,10 +175,10 @@ hone_status hone_inspect_step(hone_loop *loop, hone_finding *out, double *loss, 
             if (loop->weight[n] != 0) sum -= (double)logprob[n];
     }
     if (!found && !status) found = run_norm(loop, out);
-    hone_loop_drop_step(loop, row);
+    hone_status dropped = hone_loop_drop_step(loop, row);
     if (!found) *out = (hone_finding){ 0 };
     if (loss) *loss = sum / (double)(trained > 0 ? trained : 1);
-    return status;
+    return status ? status : dropped;
 }
 
 void hone_finding_print(const hone_finding *f, char *text, size_t size)

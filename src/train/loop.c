@@ -15,10 +15,9 @@ void hone_loop_open(hone_loop *loop, hone_job *job)
                          .spikes = { .threshold = job->recipe->spike_zscore, .window = job->recipe->spike_window } };
 }
 
-static void run_nodes(const hone_loop *loop, const char *name, int64_t from, int64_t to)
+static hone_status run_nodes(const hone_loop *loop, const char *name, int64_t from, int64_t to)
 {
-    if (loop->trace) hone_trace_run(loop->trace, name, from, to);
-    else hone_walk_nodes(&loop->job->session, name, from, to);
+    return loop->trace ? hone_trace_run(loop->trace, name, from, to) : hone_walk_nodes(&loop->job->session, name, from, to);
 }
 
 // Trained tokens of the whole step. Reading rows twice costs less than keeping a step's inputs: it is a copy of ids.
@@ -53,14 +52,17 @@ hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained)
 }
 
 // Leaves the state at the step's beginning: what was accumulated is cleared, the rows will be read again.
-void hone_loop_drop_step(hone_loop *loop, int64_t row)
+hone_status hone_loop_drop_step(hone_loop *loop, int64_t row)
 {
     const hone_job *job = loop->job;
+    hone_status status = HONE_OK;
     for (hone_tid id = 0; id < job->graph->n_tensor; id++) {
         const hone_tensor *t = hone_at(job->graph, id);
-        if (t->cls == HONE_CLASS_grad && t->base == HONE_NONE) memset(data(loop, id), 0, job->session.layout.bytes[id]);
+        bool fetched = t->parked && job->fresh_grads;   // then it begins with zeros anyhow
+        if (t->cls == HONE_CLASS_grad && t->base == HONE_NONE && !fetched && !status) status = hone_session_clear(&loop->job->session, id);
     }
     hone_mixture_seek(&loop->job->train, row);
+    return status;
 }
 
 static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
@@ -72,13 +74,11 @@ static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
     for (int64_t a = 0; a < job->accumulation && !status; a++) {
         hone_watchdog_doing(loop->watchdog, "forward and backward of micro-batch", a + 1, job->accumulation);
         if (loop->stop && loop->stop(loop->context)) {
-            hone_loop_drop_step(loop, row);
             out->dropped = true;
-            return HONE_OK;
+            return hone_loop_drop_step(loop, row);
         }
         if ((status = hone_loop_fill_inputs(loop, out->trained))) break;
-        if (loop->trace) hone_trace_run(loop->trace, "micro", 0, -1);
-        else hone_session_run(&job->session, "micro");
+        if ((status = loop->trace ? hone_trace_run(loop->trace, "micro", 0, -1) : hone_session_run(&job->session, "micro"))) break;
         for (int64_t n = 0; n < job->micro.N; n++)
             if (loop->weight[n] != 0) sum -= (double)logprob[n];
     }
@@ -88,14 +88,15 @@ static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
 
 // The norm comes first in "update", so that it is judged before a weight has changed. (A backend with several streams
 // waits here once a step.)
-static void run_norm(hone_loop *loop, hone_step *out)
+static hone_status run_norm(hone_loop *loop, hone_step *out)
 {
     hone_job *job = loop->job;
     hone_watchdog_doing(loop->watchdog, "gradient norm", 0, 0);
-    run_nodes(loop, "update", 0, job->update.n_norm);
+    hone_status status = run_nodes(loop, "update", 0, job->update.n_norm);
     const float *norm = data(loop, job->update.norm);
     out->norm = (double)norm[0];
     out->factor = (double)norm[1];
+    return status;
 }
 
 static hone_status update(hone_loop *loop, double total, hone_step *out)
@@ -107,8 +108,7 @@ static hone_status update(hone_loop *loop, double total, hone_step *out)
     hone_watchdog_doing(loop->watchdog, "update", 0, 0);
     out->rate = hone_schedule_rate(&loop->schedule, loop->step, total);
     hone_optim_hyper(&job->optim, out->rate, loop->step + 1 - loop->skipped, data(loop, job->update.hyper));
-    run_nodes(loop, "update", job->update.n_norm, -1);
-    return HONE_OK;
+    return run_nodes(loop, "update", job->update.n_norm, -1);
 }
 
 static hone_step_verdict judge_loss(const hone_loop *loop, hone_step *out)
@@ -126,10 +126,9 @@ hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out)
     hone_watchdog_begin(loop->watchdog, loop->step + 1);
     hone_status status = accumulate(loop, row, out);
     if (!status && !out->dropped && (out->verdict = judge_loss(loop, out)) == HONE_STEP_GOOD) {
-        run_norm(loop, out);
-        if (!isfinite(out->norm)) out->verdict = HONE_STEP_NORM;
+        if (!(status = run_norm(loop, out)) && !isfinite(out->norm)) out->verdict = HONE_STEP_NORM;
     }
-    if (!status && out->verdict != HONE_STEP_GOOD) hone_loop_drop_step(loop, row);
+    if (!status && out->verdict != HONE_STEP_GOOD) status = hone_loop_drop_step(loop, row);
     if (!status && !out->dropped && out->verdict == HONE_STEP_GOOD) {
         if (!(status = update(loop, total, out))) {
             loop->step++;

@@ -56,4 +56,4 @@ void hone_loop_skip(hone_loop *loop);    // counts the bad step as done and goes
 // tokens. drop: back to the beginning of the step at `row`, gradients cleared.
 hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained);
 hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained);
-void hone_loop_drop_step(hone_loop *loop, int64_t row);
+hone_status hone_loop_drop_step(hone_loop *loop, int64_t row);

@@ -59,7 +59,7 @@ hone_status hone_run_resume(hone_run *run, const char *path)
     hone_checkpoint_state state;
     hone_status status = hone_checkpoint_read_state(path, &state);
     if (status) return status;
-    if (!(status = check_resumed(run, &state, path))) status = hone_checkpoint_load(path, &run->job.model, hone_job_place, &run->job, NULL);
+    if (!(status = check_resumed(run, &state, path))) status = hone_checkpoint_load(path, &run->job.model, hone_job_place, hone_job_carry, &run->job, NULL);
     hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
     run->loop.step = run->first_step = state.step;
     if (strcmp(run->recipe->resume, "auto") == 0) run->saved_step = run->good_step = state.step;   // else it lies elsewhere
@@ -217,7 +217,7 @@ static hone_status open_run(hone_run *run)
     run->loop.context = run;
     if ((status = load_weights(run, from))) goto out;
     status = hone_checkpoint_open(&run->writer, &(hone_checkpoint_options){
-        .model = &job->model, .data = hone_job_place, .context = job, .folder = run->recipe->output_dir, .tokenizer = { job->tokenizer_path, job->tokenizer },
+        .model = &job->model, .data = hone_job_place, .carry = hone_job_carry, .context = job, .folder = run->recipe->output_dir, .tokenizer = { job->tokenizer_path, job->tokenizer },
         .save_total_limit = run->recipe->save_total_limit, .keep_best = run->recipe->keep_best });
     if (!status) status = hone_run_open_samples(run);
     if (!status && run->recipe->slow_step > 0)

@@ -15,14 +15,14 @@ const hone_program *hone_walk_program(const hone_session *session, const char *n
     return &session->graph->program[find(session, name)];
 }
 
-void hone_walk_nodes(hone_session *session, const char *name, int64_t from, int64_t to)
+hone_status hone_walk_nodes(hone_session *session, const char *name, int64_t from, int64_t to)
 {
     int which = find(session, name);
     const hone_program *program = &session->graph->program[which];
     if (to < 0) to = program->count;
     HONE_ASSERT(0 <= from && from <= to && to <= program->count, "nodes %lld to %lld of %s", (long long)from, (long long)to, name);
-    for (int64_t n = from; n < to; n++)
-        session->backend->run(session->self, &session->args[which][n], session->handle[which][n], program->node[n].stream);
+    for (int64_t n = from; n < to; n++) hone_session_run_node(session, which, n);
     if (session->backend->synchronize) session->backend->synchronize(session->self);
     session->caches_valid = false;   // as behind any run that is not of "refresh" or "decode"
+    return hone_session_settle(session);
 }

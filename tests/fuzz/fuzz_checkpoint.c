@@ -131,7 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hone_checkpoint_difference difference;
     hone_error_clear();
     if (hone_checkpoint_verify(path)) FUZZ_HOLDS(*hone_error());
-    if (hone_checkpoint_load(path, &model, place_of, NULL, &read)) {
+    if (hone_checkpoint_load(path, &model, place_of, NULL, NULL, &read)) {
         FUZZ_HOLDS(*hone_error());
     } else {
         FUZZ_HOLDS(read.step >= 0 && read.row >= 0 && read.tokens >= 0 && read.skipped >= 0 && read.seconds >= 0 && read.recipe);

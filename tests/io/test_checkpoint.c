@@ -15,7 +15,7 @@
 static hone_checkpoint_writer *open_writer(test_store *store, const char *folder, int64_t limit)
 {
     hone_checkpoint_writer *writer;
-    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, { NULL, NULL }, limit, false };
+    const hone_checkpoint_options options = { &store->model, test_store_place, NULL, store, folder, { NULL, NULL }, limit, false };
     if (hone_checkpoint_open(&writer, &options)) fail_msg("%s", hone_error());
     return writer;
 }
@@ -110,7 +110,7 @@ static void test_every_family_resumes_bit_by_bit(void **state)
         hone_checkpoint_state read;
         assert_int_equal(hone_checkpoint_find_last(folder, &path), HONE_OK);
         assert_non_null(path);
-        if (hone_checkpoint_load(path, &b.model, test_store_place, &b, &read)) fail_msg("%s", hone_error());
+        if (hone_checkpoint_load(path, &b.model, test_store_place, NULL, &b, &read)) fail_msg("%s", hone_error());
         assert_true(test_store_equal(&a, &b));
         const hone_checkpoint_state wanted = state_of(12);
         assert_true(read.step == 12 && read.row == wanted.row && read.tokens == wanted.tokens && read.seconds == wanted.seconds);
@@ -154,7 +154,7 @@ static void test_wait_returns_only_when_all_is_read(void **state)
         test_store_zero(&a);
         assert_int_equal(hone_checkpoint_finish(writer, &stalled), HONE_OK);
         snprintf(name, sizeof name, "wait/step-%d", (int)step);
-        assert_int_equal(hone_checkpoint_load(test_path(name), &b.model, test_store_place, &b, NULL), HONE_OK);
+        assert_int_equal(hone_checkpoint_load(test_path(name), &b.model, test_store_place, NULL, &b, NULL), HONE_OK);
         assert_true(test_store_equal(&kept, &b));
     }
     assert_true(stalled >= 0);
@@ -193,7 +193,7 @@ static void test_a_folder_that_cannot_be_written_is_refused_at_once(void **state
     test_store a;
     test_store_open(&a, &config, false);
     hone_checkpoint_writer *writer;
-    hone_checkpoint_options options = { &a.model, test_store_place, &a, "/proc/hone", { NULL, NULL }, 0, false };
+    hone_checkpoint_options options = { &a.model, test_store_place, NULL, &a, "/proc/hone", { NULL, NULL }, 0, false };
     assert_int_equal(hone_checkpoint_open(&writer, &options), HONE_FAILED);
     assert_null(writer);
     assert_says(hone_error(), "/proc/hone");
@@ -355,9 +355,9 @@ static void test_another_model_is_refused(void **state)
     hone_checkpoint_writer *writer = open_writer(&c, test_path("other"), 0);
     assert_int_equal(save(writer, 1), HONE_OK);
     hone_checkpoint_close(writer);
-    assert_int_equal(hone_checkpoint_load(test_path("other/step-1"), &b.model, test_store_place, &b, NULL), HONE_FAILED);
+    assert_int_equal(hone_checkpoint_load(test_path("other/step-1"), &b.model, test_store_place, NULL, &b, NULL), HONE_FAILED);
     assert_says(hone_error(), "misshapen");
-    assert_int_equal(hone_checkpoint_load(test_path("other/step-1"), &a.model, test_store_place, &a, NULL), HONE_FAILED);
+    assert_int_equal(hone_checkpoint_load(test_path("other/step-1"), &a.model, test_store_place, NULL, &a, NULL), HONE_FAILED);
     assert_says(hone_error(), "optimizer.safetensors");                // weights without moments
     test_store_close(&a);
     test_store_close(&b);

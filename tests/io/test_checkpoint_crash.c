@@ -196,7 +196,7 @@ static void take_from_disk(node *n, const char *path)
 static hone_status save(test_store *store, const char *folder, int64_t step, int64_t limit)
 {
     hone_checkpoint_writer *writer;
-    const hone_checkpoint_options options = { &store->model, test_store_place, store, folder, { NULL, NULL }, limit, false };
+    const hone_checkpoint_options options = { &store->model, test_store_place, NULL, store, folder, { NULL, NULL }, limit, false };
     const hone_checkpoint_state state = { .step = step };
     hone_status status = hone_checkpoint_open(&writer, &options);
     if (!status) status = hone_checkpoint_start(writer, &state);
@@ -215,7 +215,7 @@ static int cut_power(const node *root, int call, test_store *old, test_store *ne
         put_on_disk(root, test_path("after"), how);
         if (hone_checkpoint_find_last(test_path("after"), &path)) fail_msg("call %d, way %d: %s", call, how, hone_error());
         if (!path) fail_msg("call %d, way %d: no checkpoint is left", call, how);
-        if (hone_checkpoint_load(path, &read->model, test_store_place, read, NULL)) fail_msg("call %d, way %d: %s", call, how, hone_error());
+        if (hone_checkpoint_load(path, &read->model, test_store_place, NULL, read, NULL)) fail_msg("call %d, way %d: %s", call, how, hone_error());
         bool is_new = test_store_equal(read, new);
         seen |= is_new ? 2 : 1;
         assert_true(is_new || test_store_equal(read, old));
@@ -223,7 +223,7 @@ static int cut_power(const node *root, int call, test_store *old, test_store *ne
         assert_int_equal(hone_checkpoint_repair_folder(test_path("after")), HONE_OK);
         assert_int_equal(hone_checkpoint_find_last(test_path("after"), &path), HONE_OK);
         assert_non_null(path);
-        assert_int_equal(hone_checkpoint_load(path, &read->model, test_store_place, read, NULL), HONE_OK);
+        assert_int_equal(hone_checkpoint_load(path, &read->model, test_store_place, NULL, read, NULL), HONE_OK);
         assert_true(test_store_equal(read, is_new ? new : old));
         assert_true(hone_checkpoint_step_of(strrchr(path, '/') + 1) >= 0);
         hone_free(path);

@@ -27,6 +27,7 @@ extern const hone_cpu_kernels *const hone_cpu_kernel_tables[HONE_ISA_COUNT]; // 
 #define OP(name, ...)                                              \
     void ISA(hone_cpu_##name)(const hone_args *args, int threads); \
     size_t ISA(hone_cpu_##name##_workspace)(const hone_args *args, int threads) __attribute__((weak));
+#define MOVE(...)
 #include "graph/ops.def"
 #undef OP
 size_t ISA(hone_cpu_form_bytes)(hone_form form, hone_dtype dtype, int64_t M, int64_t K);

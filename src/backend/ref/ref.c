@@ -33,6 +33,7 @@ uint16_t hone_ref_f64_to_f16(double value)
 typedef void (*ref_kernel)(const hone_args *a);
 static const ref_kernel kernel[HONE_OP_COUNT] = {
 #define OP(name, ...) [HONE_OP_##name] = hone_ref_##name,
+#define MOVE(...)
 #include "graph/ops.def"
 #undef OP
 };

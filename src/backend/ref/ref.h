@@ -9,6 +9,7 @@
 
 // One kernel per row of ops.def: a row without a rule here does not link.
 #define OP(name, ...) void hone_ref_##name(const hone_args *a);
+#define MOVE(...)
 #include "graph/ops.def"
 #undef OP
 

@@ -1,0 +1,35 @@
+// offload.h: tensors that a step needs only now and then live in a file, and come to the arena when a node wants them.
+//
+//     adamw(.. +grad +m +v)         ->     fetch m -> stage m     fetch v -> stage v     fetch grad -> stage grad
+//                                          adamw(.. +stage grad +stage m +stage v)
+//                                          park stage m -> m      park stage v -> v
+//                                          settle stage m         settle stage v
+//
+// A persistent storage is *parked*: its home is an extent of the offload file (layout.h: home) and it has no place in the arena.
+// Passes rewrite its uses: hone_pass_offload() puts fetch, park and settle around each use, hone_pass_overlap() then moves every
+// fetch up and every settle down, so that the disk works while nodes compute. A staging tensor is an ordinary transient: layout knows
+// its life, recomputation clones the fetch of a weight with the weight's form, and double buffers are nothing but two lives that
+// overlap. So the arena stays exact, and nothing but places has changed: results are bit-identical.
+//
+// Gradients: where a step has one micro-batch, each begins as zeros in micro (a fetch without a home) and is forgotten once the
+// update took it: it goes to the disk once and comes back once. Its share of the norm is taken before it is parked.
+#pragma once
+#include "graph/graph.h"
+
+// What a byte to or from a disk costs beside computing (hone_node_work): a server's core pair makes some 300 GFLOP/s, its disk moves
+// 1 GB/s. A constant, so that what is chosen does not hang on the minute; `hone plan` shows measured seconds.
+enum { HONE_FLOPS_A_DISK_BYTE = 300 };
+
+void hone_offload_set(hone_graph *graph, hone_tid storage, bool parked);   // with its views
+// Every sum_squares of a parked gradient: out of `update`, behind the gradient's last use in `micro` (what an earlier micro-batch
+// wrote there, the last one writes over). *n_norm becomes as many less (optim/update.h).
+hone_status hone_offload_move_norms(hone_graph *graph, hone_program *micro, hone_program *update, int64_t *n_norm);
+// fresh: gradients begin each run of program "micro" as zeros, and nobody reads them behind "update".
+hone_status hone_pass_offload(hone_graph *graph, hone_program *program, bool fresh);
+// Nodes before `first` stay where they are and nothing moves before them. Last of all passes.
+hone_status hone_pass_overlap(hone_graph *graph, hone_program *program, int64_t first);
+
+// When a program ends whose node n takes seconds[n], where moves run beside: one lane to the disk, one back. *waited: of that, what
+// nodes waited for moves. NAN where memory is out.
+double hone_offload_time(const hone_graph *graph, const hone_program *program, const double *seconds, double *waited);
+double hone_move_work(const hone_graph *graph, const hone_node *node);      // of a MOVE node, in the units of hone_node_work
