@@ -3,7 +3,9 @@
 
     compare_pieces.py HONE [FILE.tiktoken ...]
 
-SentencePiece models are trained here, BPE and Unigram with several normalizations. Exit code 1 where anything differs.
+SentencePiece models are trained here, BPE and Unigram with several normalizations. Exit code 1 where anything differs. It adds
+a Unigram model's log-probabilities in f32, hone in f64: of cuts that are equally probable, as of a run of 100,000 letters, each may
+take another. Those are counted as ties.
 """
 import json, os, random, sys, tempfile
 import sentencepiece, tiktoken
@@ -17,18 +19,20 @@ PATTERNS = {
 }
 
 
-def compare(program, path, texts, encode, decode):
-    got, wrong = hone(program, "encode", path, [{"text": t} for t in texts]), 0
+def compare(program, path, texts, encode, decode, score=None):
+    got, wrong, ties = hone(program, "encode", path, [{"text": t} for t in texts]), 0, 0
     for text, row in zip(texts, got):
         want = encode(text)
-        if row["ids"] != want and (wrong := wrong + 1) <= 5:
+        if row["ids"] != want and score and abs(sum(map(score, row["ids"])) / sum(map(score, want)) - 1) < 1e-9:
+            ties += 1
+        elif row["ids"] != want and (wrong := wrong + 1) <= 5:
             print(f"{path}: {text[:60]!r}\n  want {want[:40]}\n  got  {row['ids'][:40]}")
     back = hone(program, "decode", path, got)
     for row, text in zip(back, got):
         want = decode(text["ids"])
         if want is not None and row["text"] != want and (wrong := wrong + 1) <= 10:
             print(f"{path}: decode {text['ids'][:20]}\n  want {want[:60]!r}\n  got  {row['text'][:60]!r}")
-    print(f"{path}: {len(texts)} texts, {wrong} differences", flush=True)
+    print(f"{path}: {len(texts)} texts, {wrong} differences" + (f", {ties} ties" if ties else ""), flush=True)
     return wrong
 
 
@@ -61,7 +65,8 @@ def main():
             reference = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/{name}.model")
             unknown = reference.unk_id()
             wrong += compare(program, f"{folder}/{name}.model", [t.replace("\x00", "") for t in plain], reference.encode,
-                             lambda ids: None if unknown in ids else reference.decode(ids))
+                             lambda ids: None if unknown in ids else reference.decode(ids),
+                             score=reference.get_score if name.startswith("unigram") else None)
     sys.exit(1 if wrong else 0)
 
 

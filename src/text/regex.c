@@ -2,6 +2,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/regex.h"
 #include "base/memory.h"
+#include "text/regex_young.h"
 
 #include <pcre2.h>
 #include <string.h>
@@ -14,12 +15,39 @@ static void pcre_free(void *pointer, void *unused) { (void)unused; hone_free(poi
 // White_Space of Unicode, as items of a character class. PCRE2's own \s also holds U+180E.
 static const char space_items[] = "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 
+// \p{Lu}, \p{L}, \pL at p: its length, and the category's name; 0 where it is something else.
+static size_t category_at(const char *p, const char **name, size_t *length)
+{
+    if (p[0] != '\\' || (p[1] != 'p' && p[1] != 'P')) return 0;
+    const bool braces = p[2] == '{';
+    *name = p + 2 + braces;
+    *length = braces ? strcspn(*name, "}") : 1;
+    if (*length < 1 || *length > 2 || (braces && (*name)[*length] != '}')) return 0;
+    return 2 + *length + 2 * braces;
+}
+
+// The category at p with its young characters. Within a class \P{..} stays PCRE2's own: a class has no way to take some out.
+static hone_status print_category(hone_buffer *out, const char *p, size_t size, const char *name, size_t length, bool within)
+{
+    if (within && p[1] == 'P') return hone_buffer_append(out, p, size);
+    hone_status status = within ? HONE_OK : hone_buffer_print(out, p[1] == 'P' ? "[^" : "[");
+    if (!status) status = hone_buffer_print(out, "\\p{%.*s}", (int)length, name);
+    for (size_t i = 0; i < sizeof young / sizeof *young && !status; i++)
+        if (!strncmp(young[i].category, name, length)) status = hone_buffer_print(out, "\\x{%x}-\\x{%x}", (unsigned)young[i].first, (unsigned)young[i].last);
+    return status || within ? status : hone_buffer_append(out, "]", 1);
+}
+
 static hone_status translate(const char *pattern, const char *where, hone_buffer *out)
 {
     bool within = false; // [ ]
     for (const char *p = pattern; *p; p++) {
         hone_status status;
-        if (*p == '\\' && p[1]) {
+        const char *name;
+        size_t length, category = category_at(p, &name, &length);
+        if (category) {
+            status = print_category(out, p, category, name, length, within);
+            p += category - 1;
+        } else if (*p == '\\' && p[1]) {
             if (p[1] == 's') status = hone_buffer_print(out, within ? "%s" : "[%s]", space_items);
             else if (p[1] == 'S' && !within) status = hone_buffer_print(out, "[^%s]", space_items);
             else status = hone_buffer_append(out, p, 2);

@@ -169,7 +169,7 @@ static json_t *normalizer(const model *m)
 static json_t *decoder(const model *m)
 {
     json_t *list = json_pack("[o, {s:s}, {s:s}]", replace("String", "\xe2\x96\x81", " "), "type", "ByteFallback", "type", "Fuse");
-    if (list && m->prefix) json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0));
+    if (list && m->prefix) json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", m->squeeze ? INT32_MAX : 1, "stop", 0));
     return list ? json_pack("{s:s, s:o}", "type", "Sequence", "decoders", list) : NULL;
 }
 
