@@ -11,9 +11,9 @@ int hone_precision_pick(const double seconds[HONE_PRECISIONS])
 {
     double least = INFINITY;
     for (int i = 0; i < HONE_PRECISIONS; i++) least = fmin(least, seconds[i]);
-    int i = 0;
-    while (!(seconds[i] <= least * (1 + HONE_PRECISION_MARGIN))) i++;
-    return i;
+    for (int i = 0; i < HONE_PRECISIONS; i++)
+        if (seconds[i] <= least * (1 + HONE_PRECISION_MARGIN)) return i;
+    return 0; // nothing is known
 }
 
 hone_recipe hone_precision_trial(const hone_recipe *recipe, hone_choice precision)
@@ -87,7 +87,8 @@ hone_status hone_precision_print(const hone_precision_choice *choice, hone_buffe
 {
     const char *separator = " tok/s; ";
     int taken = 0;
-    while (hone_precision_of[taken] != choice->precision) taken++;
+    for (int i = 0; i < HONE_PRECISIONS; i++)
+        if (hone_precision_of[i] == choice->precision) taken = i;
     if (choice->kept[0]) return hone_buffer_print(out, "auto: %s", choice->kept);
     hone_status status = hone_buffer_print(out, "auto: %s", hone_units_grouped((int64_t)choice->tokens_per_s[taken]).s);
     for (int i = 0; i < HONE_PRECISIONS && !status; i++) {
