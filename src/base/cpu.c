@@ -190,4 +190,5 @@ static double read_clock(clockid_t which)
 }
 
 double hone_clock_s(void) { return read_clock(CLOCK_MONOTONIC); }
+double hone_wall_s(void) { return read_clock(CLOCK_REALTIME); }
 double hone_thread_cpu_s(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }

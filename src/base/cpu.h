@@ -28,4 +28,5 @@ hone_status hone_cpu_isa(hone_isa *isa);
 hone_status hone_cpu_threads(int *threads); // HONE_THREADS if set (an error if < 1), else cores
 
 double hone_clock_s(void);     // monotonic, seconds
+double hone_wall_s(void);      // since 1970, seconds
 double hone_thread_cpu_s(void); // that this thread has had of a core

@@ -5,10 +5,10 @@
 #include "base/scratch.h"
 #include "base/fault.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "base/units.h"
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,17 +207,11 @@ static hone_status reserve(hone_scratch *s, int64_t size_bytes)
 static hone_status start(hone_scratch *s, int way)
 {
     lane *l = &s->lane[way];
-    pthread_attr_t attributes;
     l->scratch = s;
     l->way = way;
-    int error = pthread_attr_init(&attributes);
-    if (!error) {
-        pthread_attr_setstacksize(&attributes, STACK_BYTES);
-        error = pthread_create(&l->thread, &attributes, serve, l);
-        pthread_attr_destroy(&attributes);
-    }
-    l->running = !error;
-    return error ? hone_fail("%s: the thread that moves data cannot start: %s; raise the limit of processes (ulimit -u)", s->path, strerror(error)) : HONE_OK;
+    hone_status status = hone_thread_start(&l->thread, STACK_BYTES, serve, l, "moves what is offloaded");
+    l->running = !status;
+    return status;
 }
 
 hone_status hone_scratch_open(hone_scratch **scratch, const char *folder, int64_t size_bytes)

@@ -26,19 +26,14 @@ struct hone_budget {
     int64_t peak; double excess, sum;         // most alive; bytes above the limit x nodes; cost of all clones
 };
 
-static int64_t bytes_of(const hone_graph *graph, const hone_tid *id, int n)
-{
-    int64_t bytes = 0;
-    for (int i = 0; i < n; i++)
-        if (id[i] != HONE_NONE) bytes += hone_tensor_count(hone_at(graph, id[i])) * (int64_t)hone_dtype_bytes(hone_at(graph, id[i])->dtype);
-    return bytes;
-}
-
 double hone_node_work(const hone_graph *graph, const hone_node *node)
 {
     static const double FLOPS_A_BYTE = 12;
-    if (hone_op_get(node->op)->flags & HONE_MOVE) return hone_move_work(graph, node);
-    double work = hone_node_flops(graph, node) + FLOPS_A_BYTE * (double)(bytes_of(graph, node->in, node->n_in) + bytes_of(graph, node->out, node->n_out));
+    if (hone_is_move(node)) return hone_move_work(graph, node);
+    int64_t bytes = 0;
+    for (int i = 0; i < node->n_in + node->n_out; i++)
+        if (hone_node_operand(node, i) != HONE_NONE) bytes += hone_tensor_bytes(hone_at(graph, hone_node_operand(node, i)));
+    double work = hone_node_flops(graph, node) + FLOPS_A_BYTE * (double)bytes;
     if (node->op != HONE_OP_attention) return work;
     const hone_attr *a = &node->attr;
     double keys = (double)hone_at(graph, node->in[1])->dim[0], rows = (double)hone_at(graph, node->in[0])->dim[0];
@@ -117,8 +112,7 @@ double hone_budget_cost(hone_budget *b) { simulate(b, 0); return b->sum; }
 
 static hone_tid transient_storage(const hone_graph *graph, hone_tid id)
 {
-    if (id == HONE_NONE || !hone_is_transient(hone_at(graph, id))) return -1;
-    return hone_at(graph, id)->base == HONE_NONE ? id : hone_at(graph, id)->base;
+    return id == HONE_NONE || !hone_is_transient(hone_at(graph, id)) ? -1 : hone_storage(graph, id);
 }
 
 static void describe_nodes(hone_budget *b, const hone_backend *backend, void *self)
@@ -134,7 +128,7 @@ static void describe_nodes(hone_budget *b, const hone_backend *backend, void *se
         for (int k = 0; k < node->n_out; k++) s->out[k] = transient_storage(graph, node->out[k]);
         hone_args args;
         hone_args_describe(graph, node, &args);
-        if (backend->workspace_bytes && !(hone_op_get(node->op)->flags & HONE_MOVE)) s->workspace_bytes = (int64_t)hone_layout_align(backend->workspace_bytes(self, &args));
+        if (backend->workspace_bytes && !hone_is_move(node)) s->workspace_bytes = (int64_t)hone_layout_align(backend->workspace_bytes(self, &args));
         if (b->r->stored[n] && !b->r->drop[n]) b->candidate[b->n_candidate++] = n;
     }
 }

@@ -302,8 +302,6 @@ bool hone_is_transient(const hone_tensor *tensor)
     return !persistent[tensor->cls];
 }
 
-static hone_tid storage_of(const hone_graph *graph, hone_tid id) { return hone_at(graph, id)->base == HONE_NONE ? id : hone_at(graph, id)->base; }
-
 hone_status hone_graph_validate(const hone_graph *graph, const hone_program *program)
 {
     if (graph->failed) return hone_fail("out of memory while the graph was built");
@@ -317,14 +315,14 @@ hone_status hone_graph_validate(const hone_graph *graph, const hone_program *pro
         hone_node_print(graph, node, text, sizeof text);
         if (hone_node_bind(graph, node, &binding)) goto out;
         for (int i = 0; i < node->n_in; i++)
-            if (node->in[i] != HONE_NONE && hone_is_transient(hone_at(graph, node->in[i])) && !written[storage_of(graph, node->in[i])]) {
+            if (node->in[i] != HONE_NONE && hone_is_transient(hone_at(graph, node->in[i])) && !written[hone_storage(graph, node->in[i])]) {
                 hone_fail("%s node %lld %s reads %s before it is written", program->name, (long long)n, text, hone_at(graph, node->in[i])->name);
                 goto out;
             }
         for (int i = 0; i < node->n_out; i++) {
             if (node->out[i] == HONE_NONE || !hone_is_transient(hone_at(graph, node->out[i]))) continue;
             bool update = hone_op_get(node->op)->out[i].update;
-            int64_t *by = &written[storage_of(graph, node->out[i])];
+            int64_t *by = &written[hone_storage(graph, node->out[i])];
             if (update != (*by > 0)) {
                 hone_fail("%s node %lld %s: %s", program->name, (long long)n, text,
                           update ? "updates a tensor that nobody wrote" : "writes a tensor a second time");

@@ -56,6 +56,13 @@ hone_tid hone_graph_view(hone_graph *graph, hone_tid base, int64_t row, int64_t 
     __attribute__((format(printf, 5, 6)));
 hone_tid hone_graph_find(const hone_graph *graph, const char *name);     // a persistent tensor by name, or HONE_NONE
 static inline hone_tensor *hone_at(const hone_graph *graph, hone_tid id) { return &graph->tensor[id]; }
+static inline hone_tid hone_storage(const hone_graph *graph, hone_tid id)  // what holds its bytes: itself, or what it is a view of
+{
+    return id == HONE_NONE || hone_at(graph, id)->base == HONE_NONE ? id : hone_at(graph, id)->base;
+}
+// Operand i of n_in + n_out: inputs, then outputs.
+static inline hone_tid hone_node_operand(const hone_node *node, int i) { return i < node->n_in ? node->in[i] : node->out[i - node->n_in]; }
+static inline bool hone_is_move(const hone_node *node) { return hone_op_get(node->op)->flags & HONE_MOVE; }
 
 // Appends a node to graph->now. in: the op's inputs in table order, HONE_NONE for absent optional ones.
 // update: existing tensors for its `+` outputs, in order (NULL if it has none). Other outputs are created: class

@@ -28,15 +28,9 @@ size_t hone_layout_align(size_t bytes) { return round_up(bytes, HONE_ALIGN); }
 static size_t align_of(const hone_tensor *tensor) { return tensor->cls == HONE_CLASS_stage ? HONE_STAGE_ALIGN : HONE_ALIGN; }
 size_t hone_layout_place_bytes(const hone_tensor *tensor, size_t bytes) { return round_up(bytes, align_of(tensor)); }
 
-static hone_tid storage_of(const hone_graph *graph, hone_tid id)
-{
-    hone_tid base = hone_at(graph, id)->base;
-    return base == HONE_NONE ? id : base;
-}
-
 size_t hone_layout_tensor_bytes(const hone_tensor *tensor, const hone_backend *backend, void *self)
 {
-    size_t plain = (size_t)hone_tensor_count(tensor) * hone_dtype_bytes(tensor->dtype);
+    size_t plain = (size_t)hone_tensor_bytes(tensor);
     if (tensor->form == HONE_FORM_PLAIN) return plain;
     size_t bytes = backend->form_bytes(self, tensor->form, tensor->dtype, tensor->dim[0], tensor->dim[1]);
     return bytes ? bytes : plain; // a backend without forms of its own copies
@@ -124,9 +118,9 @@ static void find_last_readers(planner *p)
     for (int64_t n = 0; n < p->program->count; n++) {
         const hone_node *node = &p->program->node[n];
         for (int i = 0; i < node->n_in; i++)
-            if (node->in[i] != HONE_NONE) p->last_reader[storage_of(p->graph, node->in[i])] = n;
+            if (node->in[i] != HONE_NONE) p->last_reader[hone_storage(p->graph, node->in[i])] = n;
         for (int i = 0; i < node->n_out; i++)
-            if (node->out[i] != HONE_NONE) p->last_reader[storage_of(p->graph, node->out[i])] = n;
+            if (node->out[i] != HONE_NONE) p->last_reader[hone_storage(p->graph, node->out[i])] = n;
     }
 }
 
@@ -139,7 +133,7 @@ static bool may_work_in_place(const planner *p, const hone_node *node, int64_t n
     if (hone_at(p->graph, from)->base != HONE_NONE || hone_at(p->graph, from)->dtype != hone_at(p->graph, to)->dtype) return false;
     if (p->last_reader[from] != n || p->layout->bytes[from] != p->layout->bytes[to]) return false;
     for (int i = 0; i < node->n_in; i++)
-        if (i != k && node->in[i] != HONE_NONE && storage_of(p->graph, node->in[i]) == from) return false;
+        if (i != k && node->in[i] != HONE_NONE && hone_storage(p->graph, node->in[i]) == from) return false;
     return true;
 }
 
@@ -152,8 +146,8 @@ static hone_status make_blocks(planner *p, const hone_backend *backend, void *se
         const hone_op_info *info = hone_op_get(node->op);
         for (int i = 0; i < node->n_out; i++) {
             hone_tid id = node->out[i];
-            if (id == HONE_NONE || persistent(hone_at(p->graph, id)) || p->block_of[storage_of(p->graph, id)]) continue;
-            id = storage_of(p->graph, id);
+            if (id == HONE_NONE || persistent(hone_at(p->graph, id)) || p->block_of[hone_storage(p->graph, id)]) continue;
+            id = hone_storage(p->graph, id);
             int64_t death = p->last_reader[id] < n ? n : p->last_reader[id];
             int k = info->flags & 0xff;
             if (i == 0 && info->flags & 1 << 8 && !no_reuse && may_work_in_place(p, node, n, k)) {
@@ -167,7 +161,7 @@ static hone_status make_blocks(planner *p, const hone_backend *backend, void *se
         }
         hone_args args;
         hone_args_describe(p->graph, node, &args);
-        layout->workspace_bytes[which][n] = backend->workspace_bytes && !(info->flags & HONE_MOVE) ? backend->workspace_bytes(self, &args) : 0;
+        layout->workspace_bytes[which][n] = backend->workspace_bytes && !hone_is_move(node) ? backend->workspace_bytes(self, &args) : 0;
         layout->workspace_offset[which][n] = HONE_NOWHERE;
         if (layout->workspace_bytes[which][n]) {
             int64_t index;
@@ -324,6 +318,14 @@ hone_status hone_layout_plan(const hone_graph *graph, const hone_backend *backen
 fail:
     hone_layout_release(layout);
     return HONE_FAILED;
+}
+
+int64_t hone_layout_node_bytes(const hone_layout *layout, const hone_node *node)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < node->n_in + node->n_out; i++)
+        if (hone_node_operand(node, i) != HONE_NONE) bytes += (int64_t)layout->bytes[hone_node_operand(node, i)];
+    return bytes;
 }
 
 void hone_layout_release(hone_layout *layout)

@@ -47,6 +47,7 @@ typedef struct hone_layout_options {
 
 hone_status hone_layout_plan(const hone_graph *graph, const hone_backend *backend, void *self,
                              const hone_layout_options *options, hone_layout *layout);
+int64_t hone_layout_node_bytes(const hone_layout *layout, const hone_node *node);   // of all its operands: what it reads and writes
 void hone_layout_release(hone_layout *layout);
 size_t hone_layout_tensor_bytes(const hone_tensor *tensor, const hone_backend *backend, void *self); // in its form
 size_t hone_layout_align(size_t bytes);

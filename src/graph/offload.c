@@ -11,27 +11,17 @@ enum { REACH = 64 };
 // Moves that may be under way ahead of a node, and behind it: those of one storage's update (parameter, gradient, two moments).
 enum { AHEAD = 4 };
 
-static hone_tid storage_of(const hone_graph *graph, hone_tid id)
-{
-    hone_tid base = id == HONE_NONE ? HONE_NONE : hone_at(graph, id)->base;
-    return base == HONE_NONE ? id : base;
-}
-
-static bool is_move(const hone_node *node) { return hone_op_get(node->op)->flags & HONE_MOVE; }
-
-static hone_tid operand(const hone_node *node, int i) { return i < node->n_in ? node->in[i] : node->out[i - node->n_in]; }
-
 static bool touches(const hone_graph *graph, const hone_node *node, hone_tid storage)
 {
     for (int i = 0; i < node->n_in + node->n_out; i++)
-        if (storage_of(graph, operand(node, i)) == storage) return true;
+        if (hone_storage(graph, hone_node_operand(node, i)) == storage) return true;
     return false;
 }
 
 void hone_offload_set(hone_graph *graph, hone_tid storage, bool parked)
 {
     for (hone_tid id = 0; id < graph->n_tensor; id++)
-        if (storage_of(graph, id) == storage) hone_at(graph, id)->parked = parked;
+        if (hone_storage(graph, id) == storage) hone_at(graph, id)->parked = parked;
 }
 
 // A list of nodes being written in place of another.
@@ -67,7 +57,7 @@ static bool is_parked_norm(const hone_graph *graph, const hone_node *node)
 static const hone_node *norm_of(const hone_graph *graph, const hone_program *update, hone_tid gradient)
 {
     for (int64_t n = 0; n < update->count; n++)
-        if (is_parked_norm(graph, &update->node[n]) && storage_of(graph, update->node[n].in[0]) == gradient) return &update->node[n];
+        if (is_parked_norm(graph, &update->node[n]) && hone_storage(graph, update->node[n].in[0]) == gradient) return &update->node[n];
     return NULL;
 }
 
@@ -76,7 +66,7 @@ static hone_status append_norms(list *to, const hone_graph *graph, const hone_pr
 {
     const hone_node *node = &micro->node[n];
     for (int i = 0; i < node->n_out; i++) {
-        hone_tid id = storage_of(graph, node->out[i]);
+        hone_tid id = hone_storage(graph, node->out[i]);
         const hone_node *norm = id != HONE_NONE && hone_at(graph, id)->parked ? norm_of(graph, update, id) : NULL;
         for (int64_t later = n + 1; norm && later < micro->count; later++)
             if (touches(graph, &micro->node[later], id)) norm = NULL;
@@ -160,7 +150,7 @@ static hone_tid staged(rewriter *r, hone_tid id)
 {
     const hone_tensor t = *hone_at(r->graph, id);
     if (t.base == HONE_NONE) return r->of[id].stage;
-    const int64_t row_bytes = hone_tensor_count(&t) / t.dim[0] * (int64_t)hone_dtype_bytes(t.dtype);
+    const int64_t row_bytes = hone_tensor_bytes(&t) / t.dim[0];
     hone_tid view = hone_graph_view(r->graph, r->of[t.base].stage, t.offset_bytes / row_bytes, t.dim[0], "stage.%.56s.%lld", t.name, (long long)r->graph->n_tensor);
     return view;
 }
@@ -183,7 +173,7 @@ static hone_status rewrite_node(rewriter *r, int64_t n)
     hone_node staging = *node;
     hone_status status = HONE_OK;
     for (int i = 0; i < node->n_in + node->n_out && !status; i++) {
-        const hone_tid id = operand(node, i), storage = storage_of(r->graph, id);
+        const hone_tid id = hone_node_operand(node, i), storage = hone_storage(r->graph, id);
         if (id == HONE_NONE || !hone_at(r->graph, id)->parked) continue;
         if (r->of[storage].stage == HONE_NONE) status = open_stage(r, node, storage);
         if (status) break;
@@ -193,7 +183,7 @@ static hone_status rewrite_node(rewriter *r, int64_t n)
     }
     if (!status) status = append(&r->to, &staging);
     for (int i = 0; i < node->n_in + node->n_out && !status; i++) {
-        const hone_tid storage = storage_of(r->graph, operand(node, i));
+        const hone_tid storage = hone_storage(r->graph, hone_node_operand(node, i));
         if (storage == HONE_NONE || !hone_at(r->graph, storage)->parked || r->of[storage].stage == HONE_NONE || goes_on(r, n, storage)) continue;
         status = close_stage(r, node, storage);
     }
@@ -204,7 +194,7 @@ static bool touches_parked(const hone_graph *graph, const hone_program *program)
 {
     for (int64_t n = 0; n < program->count; n++)
         for (int i = 0; i < program->node[n].n_in + program->node[n].n_out; i++) {
-            hone_tid id = operand(&program->node[n], i);
+            hone_tid id = hone_node_operand(&program->node[n], i);
             if (id != HONE_NONE && hone_at(graph, id)->parked) return true;
         }
     return false;
@@ -228,16 +218,11 @@ hone_status hone_pass_offload(hone_graph *graph, hone_program *program, bool fre
 
 // --- overlap -------------------------------------------------------------------------------------------------------------
 
-static double bytes_of(const hone_graph *graph, hone_tid id)
-{
-    return (double)hone_tensor_count(hone_at(graph, id)) * (double)hone_dtype_bytes(hone_at(graph, id)->dtype);
-}
-
 double hone_move_work(const hone_graph *graph, const hone_node *node)
 {
     if (node->op == HONE_OP_settle) return 0;
     const bool zeros = node->op == HONE_OP_fetch && node->in[0] == HONE_NONE;
-    return bytes_of(graph, node->op == HONE_OP_fetch ? node->out[0] : node->in[0]) * (zeros ? 12 : HONE_FLOPS_A_DISK_BYTE);
+    return (double)hone_tensor_bytes(hone_at(graph, node->op == HONE_OP_fetch ? node->out[0] : node->in[0])) * (zeros ? 12 : HONE_FLOPS_A_DISK_BYTE);
 }
 
 static bool waits_for_disk(const hone_node *node) { return node->op == HONE_OP_fetch && node->in[0] != HONE_NONE; }
@@ -252,7 +237,7 @@ static int64_t place_fetch(const hone_graph *graph, const hone_program *p, int64
         const hone_node *node = &p->node[q];
         if (node->op == HONE_OP_park && node->out[0] == p->node[n].in[0]) break;
         if (waits_for_disk(node)) others++;
-        if (is_move(node)) continue;
+        if (hone_is_move(node)) continue;
         left -= hone_node_work(graph, node);
         at = q;
     }
@@ -268,7 +253,7 @@ static int64_t place_settle(const hone_graph *graph, const hone_program *p, int6
     for (; q < p->count && left > 0; q++) {
         const hone_node *node = &p->node[q];
         if (node->op == HONE_OP_park && ++others > AHEAD) break;
-        if (!is_move(node)) left -= hone_node_work(graph, node);
+        if (!hone_is_move(node)) left -= hone_node_work(graph, node);
     }
     return q;
 }
@@ -310,7 +295,7 @@ double hone_offload_time(const hone_graph *graph, const hone_program *program, c
     for (int64_t n = 0; n < program->count; n++) {
         const hone_node *node = &program->node[n];
         for (int i = 0; i < node->n_in + node->n_out; i++) {
-            const hone_tid id = storage_of(graph, operand(node, i));
+            const hone_tid id = hone_storage(graph, hone_node_operand(node, i));
             if (id != HONE_NONE && !hone_at(graph, id)->parked) now = fmax(now, ready[id]);
         }
         if (waits_for_disk(node)) {

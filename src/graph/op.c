@@ -48,6 +48,8 @@ int64_t hone_tensor_count(const hone_tensor *tensor)
     return count;
 }
 
+int64_t hone_tensor_bytes(const hone_tensor *tensor) { return hone_tensor_count(tensor) * (int64_t)hone_dtype_bytes(tensor->dtype); }
+
 // Copies the run of characters up to one of `stop` into `to`; returns where it stopped.
 static const char *copy_until(char *to, size_t size, const char *from, const char *stop)
 {

@@ -6,7 +6,7 @@
 static void mark_wide(const hone_graph *graph, const hone_tid *id, const hone_operand_spec *spec, int n, bool *wide)
 {
     for (int i = 0; i < n; i++)
-        if (id[i] != HONE_NONE && !spec[i].half) wide[hone_at(graph, id[i])->base == HONE_NONE ? id[i] : hone_at(graph, id[i])->base] = true;
+        if (id[i] != HONE_NONE && !spec[i].half) wide[hone_storage(graph, id[i])] = true;
 }
 
 static void store_half(hone_graph *graph, const hone_tid *id, int n, const bool *wide)

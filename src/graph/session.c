@@ -18,7 +18,7 @@ static hone_status check_supported(const hone_session *session, const hone_progr
     for (int64_t n = 0; n < program->count; n++) {
         hone_args args;
         const char *why = "";
-        if (hone_op_get(program->node[n].op)->flags & HONE_MOVE) continue;
+        if (hone_is_move(&program->node[n])) continue;
         hone_args_describe(session->graph, &program->node[n], &args);
         if (session->backend->supports(session->self, &args, &why)) continue;
         char text[256];
@@ -84,7 +84,7 @@ static hone_status resolve_program(hone_session *session, int which)
         resolve(session, node->out, node->n_out, args->out);
         args->workspace_bytes = session->layout.workspace_bytes[which][n];
         if (args->workspace_bytes) args->workspace = session->arena + session->layout.workspace_offset[which][n];
-        if (hone_op_get(node->op)->flags & HONE_MOVE) continue;
+        if (hone_is_move(node)) continue;
         if (session->backend->prepare && session->backend->prepare(session->self, args, &session->handle[which][n])) return HONE_FAILED;
     }
     return HONE_OK;
@@ -149,15 +149,9 @@ void *hone_session_data(const hone_session *session, hone_tid tensor)
 
 // --- moves ---------------------------------------------------------------------------------------------------------------
 
-static hone_tid storage_of(const hone_session *session, hone_tid id)
-{
-    hone_tid base = hone_at(session->graph, id)->base;
-    return base == HONE_NONE ? id : base;
-}
-
 static void wait_for(hone_session *session, hone_tid id)
 {
-    int64_t *ticket = &session->ticket[storage_of(session, id)];
+    int64_t *ticket = &session->ticket[hone_storage(session->graph, id)];
     if (*ticket) hone_scratch_wait(session->scratch, *ticket);
     *ticket = 0;
 }
@@ -185,13 +179,12 @@ hone_status hone_session_settle(hone_session *session)
 void hone_session_run_node(hone_session *session, int which, int64_t n)
 {
     const hone_node *node = &session->graph->program[which].node[n];
-    const bool moves = hone_op_get(node->op)->flags & HONE_MOVE;
     if (session->scratch && n == 0) hone_session_settle(session);   // what failed is told at the end
     for (int i = 0; session->scratch && i < node->n_in + node->n_out; i++) {
-        hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+        hone_tid id = hone_node_operand(node, i);
         if (id != HONE_NONE && !hone_at(session->graph, id)->parked) wait_for(session, id);
     }
-    if (moves) begin_move(session, node);
+    if (hone_is_move(node)) begin_move(session, node);
     else session->backend->run(session->self, &session->args[which][n], session->handle[which][n], node->stream);
 }
 
@@ -200,7 +193,7 @@ static int64_t home_of(const hone_session *session, hone_tid id, size_t first, s
 {
     const hone_tensor *t = hone_at(session->graph, id);
     HONE_ASSERT(first + size <= session->layout.bytes[id], "bytes %zu to %zu of %s", first, first + size, t->name);
-    return t->parked ? (int64_t)(session->layout.home[storage_of(session, id)] + first) + t->offset_bytes : -1;
+    return t->parked ? (int64_t)(session->layout.home[hone_storage(session->graph, id)] + first) + t->offset_bytes : -1;
 }
 
 hone_status hone_session_read(const hone_session *session, hone_tid id, size_t first, size_t size, void *data)
@@ -239,17 +232,17 @@ static void poison_after(const hone_session *session, int which, int64_t n)
     const hone_program *program = &session->graph->program[which];
     const hone_node *node = &program->node[n];
     for (int i = 0; i < node->n_in + node->n_out; i++) {
-        hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+        hone_tid id = hone_node_operand(node, i);
         if (id == HONE_NONE) continue;
-        id = storage_of(session, id);
+        id = hone_storage(session->graph, id);
         size_t offset = session->layout.offset[id], bytes = session->layout.bytes[id];
         if (offset == HONE_NOWHERE || offset < session->layout.transient_base[which]) continue;
         bool used_later = false; // by itself or by a tensor that works in its place
         for (int64_t later = n + 1; later < program->count && !used_later; later++) {
             const hone_node *other = &program->node[later];
             for (int k = 0; k < other->n_in + other->n_out; k++) {
-                hone_tid t = k < other->n_in ? other->in[k] : other->out[k - other->n_in];
-                used_later |= t != HONE_NONE && storage_of(session, t) == id;
+                hone_tid t = hone_node_operand(other, k);
+                used_later |= t != HONE_NONE && hone_storage(session->graph, t) == id;
             }
         }
         for (int k = 0; k < node->n_out; k++) // its place went over to an output

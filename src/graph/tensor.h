@@ -57,6 +57,7 @@ typedef struct hone_tensor {
 size_t hone_dtype_bytes(hone_dtype dtype);
 const char *hone_dtype_name(hone_dtype dtype);
 int64_t hone_tensor_count(const hone_tensor *tensor); // elements, by bounds
+int64_t hone_tensor_bytes(const hone_tensor *tensor); // as they lie plainly, without a form
 bool hone_is_transient(const hone_tensor *tensor);    // its class lives within one run of a program (classes.def)
 
 static inline float hone_bf16_to_f32(uint16_t h)

@@ -7,8 +7,8 @@
 #include "io/checkpoint.h"
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,16 +236,10 @@ static hone_status build_specs(hone_checkpoint_writer *w)
 
 static hone_status start_thread(hone_checkpoint_writer *w)
 {
-    pthread_attr_t attributes;
-    int error = pthread_attr_init(&attributes);
-    if (!error) {
-        pthread_attr_setstacksize(&attributes, STACK_BYTES);
-        error = pthread_create(&w->thread, &attributes, thread_main, w);
-        pthread_attr_destroy(&attributes);
-    }
-    if (error) return hone_fail("%s: the thread that writes checkpoints cannot start: %s; raise the limit of processes (ulimit -u)", w->folder, strerror(error));
-    w->has_thread = true;
-    return HONE_OK;
+    hone_status status = hone_thread_start(&w->thread, STACK_BYTES, thread_main, w, "writes checkpoints");
+    w->has_thread = !status;
+    if (status) hone_fail_context("%s", w->folder);
+    return status;
 }
 
 hone_status hone_checkpoint_open(hone_checkpoint_writer **writer, const hone_checkpoint_options *options)
@@ -277,11 +271,9 @@ hone_status hone_checkpoint_open(hone_checkpoint_writer **writer, const hone_che
 static bool has_room(const hone_checkpoint_writer *w)
 {
     int64_t bytes = 0;
-    for (int64_t i = 0; i < w->options.model->n_param; i++) bytes += hone_tensor_count(hone_at(w->options.model->graph, w->options.model->param[i])) * (int64_t)sizeof(float);
-    for (int64_t i = 0; i < w->n_moment; i++) {
-        const hone_tensor *t = hone_at(w->options.model->graph, w->moment[i].id);
-        bytes += hone_tensor_count(t) * (int64_t)hone_dtype_bytes(t->dtype);
-    }
+    const hone_model *model = w->options.model;
+    for (int64_t i = 0; i < model->n_param; i++) bytes += hone_tensor_count(hone_at(model->graph, model->param[i])) * (int64_t)sizeof(float);
+    for (int64_t i = 0; i < w->n_moment; i++) bytes += hone_tensor_bytes(hone_at(model->graph, w->moment[i].id));
     return bytes < hone_memory_available_bytes();
 }
 

@@ -48,7 +48,7 @@ static int parked_before(const hone_graph *graph, hone_tid a, hone_tid b)
 {
     const hone_tensor *x = hone_at(graph, a), *y = hone_at(graph, b);
     if (x->cls != y->cls) return x->cls == HONE_CLASS_moment;
-    const int64_t more = hone_tensor_count(x) * (int64_t)hone_dtype_bytes(x->dtype) - hone_tensor_count(y) * (int64_t)hone_dtype_bytes(y->dtype);
+    const int64_t more = hone_tensor_bytes(x) - hone_tensor_bytes(y);
     return more > 0 || (more == 0 && a < b);
 }
 
@@ -60,7 +60,7 @@ static hone_status find_candidates(fitter *f)
     for (hone_tid id = 0; id < graph->n_tensor; id++) {
         const hone_tensor *t = hone_at(graph, id);
         const bool wanted = (t->cls == HONE_CLASS_moment || t->cls == HONE_CLASS_grad) && t->base == HONE_NONE && t->rank == 2;
-        if (!wanted || hone_tensor_count(t) * (int64_t)hone_dtype_bytes(t->dtype) < LEAST_PARKED_BYTES) continue;
+        if (!wanted || hone_tensor_bytes(t) < LEAST_PARKED_BYTES) continue;
         int64_t at = f->n_candidate++;
         for (; at > 0 && parked_before(graph, id, f->candidate[at - 1]); at--) f->candidate[at] = f->candidate[at - 1];
         f->candidate[at] = id;
@@ -289,7 +289,7 @@ void hone_job_price_recompute(const hone_job *job, hone_recompute_price *price)
         for (int64_t n = 0; n < program->count && strcmp(program->name, "micro") == 0; n++) {
             const hone_node *node = &program->node[n];
             bool again = node->phase == HONE_PHASE_RECOMPUTE;
-            if (hone_op_get(node->op)->flags & HONE_MOVE) continue;
+            if (hone_is_move(node)) continue;
             flops[again] += hone_node_flops(job->graph, node);
             work[again] += hone_node_work(job->graph, node);
             price->node[node->op] += again;

@@ -49,16 +49,6 @@ static double peak_of(const hone_hardware *row, hone_dtype product)
     return product == HONE_int8 ? row->int8_flops : product == HONE_bf16 ? row->bf16_flops : row->f32_flops;
 }
 
-static double node_bytes(const hone_job *job, const hone_node *node)
-{
-    double bytes = 0;
-    for (int i = 0; i < node->n_in + node->n_out; i++) {
-        hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
-        if (id != HONE_NONE) bytes += (double)job->session.layout.bytes[id];
-    }
-    return bytes;
-}
-
 typedef struct { double seconds, counted_flops; } roofline;     // counted: by ops, recomputation left out
 
 static roofline add_nodes(const hone_job *job, const hone_hardware *row, const char *name)
@@ -69,9 +59,9 @@ static roofline add_nodes(const hone_job *job, const hone_hardware *row, const c
         if (strcmp(graph->program[p].name, name)) continue;
         for (int64_t n = 0; n < graph->program[p].count; n++) {
             const hone_node *node = &graph->program[p].node[n];
-            if (hone_op_get(node->op)->flags & HONE_MOVE) continue;   // another machine's disk is not known
+            if (hone_is_move(node)) continue;   // another machine's disk is not known
             double peak = peak_of(row, node->attr.product), flops = hone_node_flops(graph, node);
-            sum.seconds += fmax(flops / (peak * HONE_SHARE_OF_FLOPS), node_bytes(job, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH));
+            sum.seconds += fmax(flops / (peak * HONE_SHARE_OF_FLOPS), (double)hone_layout_node_bytes(&job->session.layout, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH));
             if (node->phase != HONE_PHASE_RECOMPUTE) sum.counted_flops += flops;
         }
     }

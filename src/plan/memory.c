@@ -23,11 +23,6 @@ static int group_of(const char *name)
     return rule[i].group;
 }
 
-static hone_tid storage_of(const hone_graph *graph, hone_tid id)
-{
-    return hone_at(graph, id)->base == HONE_NONE ? id : hone_at(graph, id)->base;
-}
-
 // Activations and their gradients alive at the peak node, by the layer that made them. A tensor is alive from its first
 // node to its last.
 static hone_status count_layers(const hone_job *job, hone_plan *plan)
@@ -42,9 +37,9 @@ static hone_status count_layers(const hone_job *job, hone_plan *plan)
     for (int64_t n = program->count - 1; n >= 0; n--) {
         const hone_node *node = &program->node[n];
         for (int i = 0; i < node->n_in + node->n_out; i++) {
-            hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+            hone_tid id = hone_node_operand(node, i);
             if (id == HONE_NONE) continue;
-            struct life *l = &life[storage_of(graph, id)];
+            struct life *l = &life[hone_storage(graph, id)];
             if (!l->last) l->last = n + 1;
             l->first = n + 1;
         }
@@ -66,9 +61,10 @@ int64_t hone_plan_late_bytes(const hone_job *job)
 {
     int64_t nodes = 0;
     for (int i = 0; i < job->graph->n_program; i++) nodes += job->graph->program[i].count + 1;
-    return nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES +
-           (strcmp(job->recipe->run_store, "none") ? HONE_JOB_STORE_BYTES : 0) +
-           (int64_t)(job->session.layout.arena_bytes / PAGE_BYTES * PAGE_ENTRY_BYTES) + (int64_t)hone_checkpoint_buffer_bytes() + (job->session.layout.home_bytes ? (int64_t)hone_scratch_memory_bytes() : 0);
+    int64_t bytes = nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES;
+    if (strcmp(job->recipe->run_store, "none")) bytes += HONE_JOB_STORE_BYTES;
+    if (job->session.layout.home_bytes) bytes += (int64_t)hone_scratch_memory_bytes();
+    return bytes + (int64_t)(job->session.layout.arena_bytes / PAGE_BYTES * PAGE_ENTRY_BYTES) + (int64_t)hone_checkpoint_buffer_bytes();
 }
 
 hone_status hone_plan_make(const hone_job *job, hone_plan *plan)

@@ -76,7 +76,7 @@ static hone_status find_kinds(hone_speed *speed, int which, double seen, hone_bu
     hone_status status = kind ? HONE_OK : HONE_FAILED;
     for (int64_t n = 0; n < program->count && !status; n++) {
         status = describe(speed->job->graph, &program->node[n], seen, key);
-        if (!status && hone_op_get(program->node[n].op)->flags & HONE_MOVE) status = hone_buffer_print(key, " in %s", speed->job->recipe->offload);
+        if (!status && hone_is_move(&program->node[n])) status = hone_buffer_print(key, " in %s", speed->job->recipe->offload);
         if (!status) status = find_kind(speed, key->data, &kind[n]);
     }
     return status;

@@ -126,7 +126,7 @@ static void time_move(timing *t, int which, int64_t n)
 static void time_node(timing *t, int which, int64_t n)
 {
     hone_session *s = &t->job->session;
-    if (hone_op_get(s->graph->program[which].node[n].op)->flags & HONE_MOVE) {
+    if (hone_is_move(&s->graph->program[which].node[n])) {
         time_move(t, which, n);
         return;
     }

@@ -1,8 +1,8 @@
 // recorder.c: see recorder.h.
 #include "run/recorder.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "run/store.h"
-#include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -74,14 +74,7 @@ static void *thread_main(void *context)
 
 static hone_status start(hone_recorder *r)
 {
-    pthread_attr_t attributes;
-    int error = pthread_attr_init(&attributes);
-    if (!error) {
-        pthread_attr_setstacksize(&attributes, STACK_BYTES);
-        error = pthread_create(&r->thread, &attributes, thread_main, r);
-        pthread_attr_destroy(&attributes);
-    }
-    return error ? hone_fail("cannot start a thread: %s", strerror(error)) : HONE_OK;
+    return hone_thread_start(&r->thread, STACK_BYTES, thread_main, r, "keeps the run store");
 }
 
 static void release(hone_recorder *r)

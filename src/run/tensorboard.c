@@ -1,5 +1,6 @@
 // tensorboard.c: see tensorboard.h.
 #include "run/tensorboard.h"
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "run/protobuf.h"
@@ -29,9 +30,7 @@ static uint32_t masked(const void *data, size_t size)
 
 static hone_status begin_event(hone_buffer *out, int64_t step)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    double wall = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    double wall = hone_wall_s();
     hone_status status = hone_proto_put_fixed(out, 1, &wall, sizeof wall);
     return status || step <= 0 ? status : hone_proto_put_varint(out, 2, (uint64_t)step);
 }

@@ -62,22 +62,12 @@ void hone_trace_step(hone_trace *trace, double start_s, double seconds)
 
 static const hone_node *node_of(const hone_trace *trace, const hone_trace_event *e) { return &trace->session->graph->program[e->program].node[e->node]; }
 
-static double bytes_of(const hone_trace *trace, const hone_node *node)
-{
-    double sum = 0;
-    for (int i = 0; i < node->n_in + node->n_out; i++) {
-        hone_tid id = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
-        if (id != HONE_NONE) sum += (double)trace->session->layout.bytes[id];
-    }
-    return sum;
-}
-
 static void add(tally *t, const hone_trace *trace, const hone_trace_event *e)
 {
     const hone_node *node = node_of(trace, e);
     t->seconds += e->seconds;
     t->flops += hone_node_flops(trace->session->graph, node);
-    t->bytes += bytes_of(trace, node);
+    t->bytes += (double)hone_layout_node_bytes(&trace->session->layout, node);
     t->runs++;
 }
 
@@ -216,7 +206,7 @@ static hone_status write_event(hone_writer *file, const hone_trace *trace, const
         const hone_node *node = node_of(trace, e);
         hone_node_print(trace->session->graph, node, text, sizeof text);
         json_t *args = json_pack("{s:s, s:i, s:f, s:f}", "node", text, "layer", node->layer, "gflops_per_second",
-                                 hone_node_flops(trace->session->graph, node) / e->seconds * 1e-9, "gb_per_second", bytes_of(trace, node) / e->seconds * 1e-9);
+                                 hone_node_flops(trace->session->graph, node) / e->seconds * 1e-9, "gb_per_second", (double)hone_layout_node_bytes(&trace->session->layout, node) / e->seconds * 1e-9);
         char *dump = args ? json_dumps(args, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
         status = dump ? hone_buffer_print(&line, "\"tid\":3,\"name\":\"%s\",\"cat\":\"%s\",\"args\":%s}", hone_op_get(node->op)->name, phase_name[node->phase], dump) : HONE_FAILED;
         hone_free(dump);

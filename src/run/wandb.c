@@ -1,5 +1,6 @@
 // wandb.c: see wandb.h.
 #include "run/wandb.h"
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "run/protobuf.h"
@@ -12,13 +13,6 @@
 
 enum { BLOCK = 32768, FRAME = 7 };
 enum { WHOLE = 1, FIRST, MIDDLE, LAST };
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 // --- records to chunks -------------------------------------------------------------------------------------------------
 
@@ -135,7 +129,7 @@ static hone_status put_history(hone_wandb *w)
 {
     hone_buffer history = { 0 }, step = { 0 };
     if (json_object_size(w->row) == 0) return HONE_OK;
-    double now = now_s();
+    double now = hone_wall_s();
     int bad = json_object_set_new(w->row, "_step", json_integer((json_int_t)w->step));
     bad |= json_object_set_new(w->row, "_timestamp", json_real(now));
     bad |= json_object_set_new(w->row, "_runtime", json_real(now - w->began_s));
@@ -157,7 +151,7 @@ static hone_status put_end(hone_wandb *w)
     if (!status) status = put_items(&summary, w->summary, NESTED_KEY);
     if (!status && summary.size) status = put_record(w, RECORD_SUMMARY, &summary);
     if (!status) status = hone_proto_put_varint(&end, 1, (uint64_t)w->exit_code);
-    if (!status) status = hone_proto_put_varint(&end, 2, (uint64_t)(now_s() - w->began_s));
+    if (!status) status = hone_proto_put_varint(&end, 2, (uint64_t)(hone_wall_s() - w->began_s));
     if (!status) status = put_record(w, RECORD_EXIT, &end);
     hone_buffer_release(&summary);
     hone_buffer_release(&end);
@@ -214,7 +208,7 @@ static hone_status make_file(hone_wandb *w, const char *all)
 
 hone_status hone_wandb_open(hone_wandb *w, const char *run_folder, bool resume)
 {
-    *w = (hone_wandb){ .began_s = now_s(), .row = json_object(), .summary = json_object() };
+    *w = (hone_wandb){ .began_s = hone_wall_s(), .row = json_object(), .summary = json_object() };
     char *all = hone_path_join(run_folder, "wandb");
     size_t n = strlen(run_folder), from;
     while (n > 1 && run_folder[n - 1] == '/') n--;

@@ -3,8 +3,8 @@
 #include "run/watchdog.h"
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,7 +98,6 @@ hone_status hone_watchdog_open(hone_watchdog **watchdog, const hone_watchdog_opt
 {
     hone_watchdog *w = *watchdog = hone_alloc(1, sizeof *w);
     if (!w) return HONE_FAILED;
-    pthread_attr_t attributes;
     pthread_condattr_t monotonic;
     w->options = *options;
     w->doing = "";
@@ -107,17 +106,12 @@ hone_status hone_watchdog_open(hone_watchdog **watchdog, const hone_watchdog_opt
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&w->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    int error = pthread_attr_init(&attributes);
-    if (!error) {
-        pthread_attr_setstacksize(&attributes, STACK_BYTES);
-        error = pthread_create(&w->thread, &attributes, thread_main, w);
-        pthread_attr_destroy(&attributes);
-    }
-    w->has_thread = !error;
-    if (!error) return HONE_OK;
+    hone_status status = hone_thread_start(&w->thread, STACK_BYTES, thread_main, w, "watches over slow steps");
+    w->has_thread = !status;
+    if (!status) return HONE_OK;
     hone_watchdog_close(w);
     *watchdog = NULL;
-    return hone_fail("the thread that watches over slow steps cannot start: %s; raise the limit of processes (ulimit -u)", strerror(error));
+    return status;
 }
 
 void hone_watchdog_close(hone_watchdog *w)

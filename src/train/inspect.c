@@ -119,7 +119,7 @@ static bool run_node(hone_loop *loop, const char *name, int64_t n, hone_finding 
     const hone_node *node = &program->node[n];
     int which = (int)(program - session->graph->program);
     hone_status status = hone_walk_nodes(session, name, n, n + 1);   // offloading alone fails: the run says so next
-    if (hone_op_get(node->op)->flags & HONE_MOVE || status) return false;
+    if (hone_is_move(node) || status) return false;
     for (int o = 0; o < node->n_out; o++) {
         const hone_operand *made = &session->args[which][n].out[o];
         double value;

@@ -47,17 +47,12 @@ static void set_before(relation *r, int64_t a, int64_t b)
     r->bits[b * r->words + a / 64] |= 1ull << (a % 64);
 }
 
-static hone_tid storage(const hone_graph *graph, hone_tid id)
-{
-    return hone_at(graph, id)->base == HONE_NONE ? id : hone_at(graph, id)->base;
-}
-
 static bool touches(const hone_graph *graph, const hone_node *node, hone_tid id, bool write_only)
 {
     for (int i = 0; i < node->n_out; i++)
-        if (node->out[i] != HONE_NONE && storage(graph, node->out[i]) == id) return true;
+        if (node->out[i] != HONE_NONE && hone_storage(graph, node->out[i]) == id) return true;
     for (int i = 0; i < node->n_in && !write_only; i++)
-        if (node->in[i] != HONE_NONE && storage(graph, node->in[i]) == id) return true;
+        if (node->in[i] != HONE_NONE && hone_storage(graph, node->in[i]) == id) return true;
     return false;
 }
 
@@ -70,7 +65,7 @@ static relation happens_before(const hone_graph *graph, const hone_program *prog
         for (int64_t a = b - 1; a >= 0; a--) {
             bool edge = program->node[a].stream == program->node[b].stream;
             for (int i = 0; i < program->node[a].n_out && !edge; i++)
-                edge = program->node[a].out[i] != HONE_NONE && touches(graph, &program->node[b], storage(graph, program->node[a].out[i]), false);
+                edge = program->node[a].out[i] != HONE_NONE && touches(graph, &program->node[b], hone_storage(graph, program->node[a].out[i]), false);
             if (edge && !is_before(&r, a, b)) set_before(&r, a, b);
         }
     return r;

@@ -3,9 +3,10 @@
 // The canonical sum. Every element of every product on one core is
 //     c = ((block_0 + bias) + addend) + block_1 + block_2 + ...,   block_j = a chain of sums over k = j KC .. (j + 1) KC - 1, from 0
 // with k rising; a link of the chain is a fused multiply-add (gemm_fma.c) or the sums of a matrix tile over 32 steps
-// (gemm_amx.c); of 8-bit integers a block is one exact sum times its scale (gemm_int8.c). KC is a constant of the program: neither rows, cols, tile edges, threads, nor plain or packed storage of the
-// weight enter, and the depth is never split between threads. A vector holds different elements, so vectorising over tokens
-// (the head) or over features (linear) is the same arithmetic. Hence a row's bits depend on nothing but the row and the weight.
+// (gemm_amx.c); of 8-bit integers a block is one exact sum times its scale (gemm_int8.c). KC is a constant of the program:
+// neither rows, cols, tile edges, threads, nor plain or packed storage of the weight enter, and the depth is never split
+// between threads. A vector holds different elements, so vectorising over tokens (the head) or over features (linear) is the
+// same arithmetic. Hence a row's bits depend on nothing but the row and the weight.
 //
 // That is why no library is called here. oneDNN 2.6's sgemm (768 -> 2304, AVX-512) gives 92 % of the elements of 1 or of 7 rows
 // other bits than the same rows among 600. Speed alone would not decide it for the multiply-add core (bench_gemm, HONE_ISA=avx512:
