@@ -136,6 +136,11 @@ write("fuzz_log", "run", lines(dict(event="start", time=when, hone="0", recipe=d
 write("fuzz_log", "torn", lines(dict(event="step", step=1)) + b'{"event": "log_gap", "rows_lost": 3}\n[]\n\n{"event": 3}\n{"event": "failed", "time": 1, "step": -1}\n{"event": "st')
 write("fuzz_lines", "lines", lines(dict(text="Once upon a time"), dict(prompt="\u00e9", text=1), dict(ids=[1, 403, 407])) + b" \t\r\n" + lines(dict(ids=[])))
 write("fuzz_lines", "wrong", lines(dict(text=7)) + lines(dict(ids=[2**31])) + lines(dict(ids="a")) + lines({}) + b"[1]\n{\n")
+write("fuzz_task", "piqa", b"\0" + lines(dict(query="Question: a\n", choices=["18. #### $18", "no 3"], gold=1)))
+write("fuzz_task", "lines", b"\1Ski: he\n2\none\ntwo\r\nthree\nfour\n")
+write("fuzz_task", "rows", b'\2" Who ""said""\n it?",a,b,c,"d, e",D\r\nq,a,b,c,d,A\n')
+write("fuzz_task", "prompts", b"\3" + lines(dict(context_options=["A so A", "A so B"], continuation="won.", gold=0)))
+write("fuzz_task", "letters", b"\4" + lines(dict(question="a", options=dict(A="b", B="c", C="d", D="e"), answer_idx="C")))
 for i, query in enumerate(["series?runs=1,2&x=time&from=0&to=9e9&width=20", "events?runs=1", "report?run=1", "runs", "metrics", "series?runs=,1-%2c1&width=-1&x=tokens&from=nan", "report?run=%00%ff"]):
     write("fuzz_board", f"address{i}", b"\1" + query.encode())
 write("fuzz_board", "request", b"\0GET /?token=a HTTP/1.1\r\nHost: [::1]\r\nCookie: hone_token=b\r\nAuthorization: Bearer c\r\n\r\n")

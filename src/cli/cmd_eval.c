@@ -1,7 +1,7 @@
-// cmd_eval.c: hone eval: loss, perplexity and bits per byte of a model on held-out text.
+// cmd_eval.c: hone eval: loss, perplexity and bits per byte of a model on held-out text; or questions with known answers.
 #include "base/cpu.h"
 #include "base/json.h"
-#include "cli/model.h"
+#include "cli/eval_tasks.h"
 #include "cli/verbs.h"
 #include "gen/evaluate.h"
 #include <inttypes.h>
@@ -41,39 +41,64 @@ static hone_status print(const char *model, const char *data, const hone_evaluat
     return HONE_OK;
 }
 
-hone_status hone_cmd_eval(int argc, char **argv)
+static hone_status foretell(const char *folder, hone_evaluate_options *how, const hone_cli_model *model, bool json)
 {
-    hone_evaluate_options how = { 0 };
-    hone_cli_model model = { 0 };
-    bool json = false, done;
-    const hone_cli_option options[] = {
-        { "data", HONE_CLI_TEXT, &how.data, "PATH", "prepared folder (its held-out split), .u16/.u32 token file, .jsonl of {\"text\"}, or a text file" },
-        { "context", HONE_CLI_INT, &how.context, "N", "tokens a window (default 1024, or the model's positions)" },
-        { "max-tokens", HONE_CLI_INT, &how.max_tokens, "N", "stop after about so many tokens (default 0: all)" },
-        HONE_CLI_MODEL_OPTIONS(model),
-        { "json", HONE_CLI_FLAG, &json, NULL, "print one JSON object" }, { 0 } };
-    const hone_cli_command command = { "eval", "MODEL --data PATH [options]",
-        "Measures how well a model foretells text: loss, perplexity, bits per byte, each with its standard error over windows.\n"
-        "Texts longer than a window are cut, as in training: each token is predicted from those before it in its window.",
-        "hone eval out/step-700 --data novels/ --context 512", options };
-    hone_status status = hone_cli_parse(&command, &argc, argv, &done);
-    if (status || done) return status;
-    if (argc != 1) return hone_fail_usage("eval: give one model folder%s%s", argc > 1 ? ", not also " : "", argc > 1 ? argv[1] : "");
-    if (!how.data) return hone_fail_usage("eval: --data PATH is missing");
-    if (how.context < 0 || how.max_tokens < 0) return hone_fail_usage("eval: --context and --max-tokens must not be negative");
     double shown_s = 0;
     bool terminal = isatty(2);
     if (terminal) {
-        how.progress = show_progress;
-        how.progress_context = &shown_s;
+        how->progress = show_progress;
+        how->progress_context = &shown_s;
     }
     hone_runner runner;
     hone_evaluation e = { 0 };
-    status = hone_cli_open_model(&runner, argv[0], &model);
-    if (!status) status = hone_evaluate(&runner, &how, &e);
+    hone_status status = hone_cli_open_model(&runner, folder, model);
+    if (!status) status = hone_evaluate(&runner, how, &e);
     if (terminal && shown_s > 0) fprintf(stderr, "\r\033[K");
-    if (!status) status = print(argv[0], how.data, &e, json);
+    if (!status) status = print(folder, how->data, &e, json);
     hone_evaluation_release(&e);
     hone_runner_close(&runner);
     return status;
+}
+
+// What belongs to questions and what belongs to texts.
+static hone_status check(const hone_evaluate_options *how, const hone_cli_eval_tasks *tasks)
+{
+    if (!how->data) return hone_fail_usage("eval: --data PATH is missing");
+    if (how->context < 0 || how->max_tokens < 0) return hone_fail_usage("eval: --context and --max-tokens must not be negative");
+    if (tasks->limit < 0) return hone_fail_usage("eval: --limit must not be negative");
+    if (!tasks->names && (tasks->limit || tasks->shots >= 0 || tasks->samples)) return hone_fail_usage("eval: --limit, --shots and --samples belong to --tasks");
+    if (tasks->names && (how->context || how->max_tokens)) return hone_fail_usage("eval: --context and --max-tokens do not go with --tasks");
+    return HONE_OK;
+}
+
+hone_status hone_cmd_eval(int argc, char **argv)
+{
+    hone_evaluate_options how = { 0 };
+    hone_cli_eval_tasks tasks = { .shots = -1 };
+    hone_cli_model model = { 0 };
+    bool json = false, done;
+    char about[1536];
+    const hone_cli_option options[] = {
+        { "data", HONE_CLI_TEXT, &how.data, "PATH", "prepared folder (its held-out split), .u16/.u32 token file, .jsonl of {\"text\"}, or a text file; of --tasks, a folder" },
+        { "context", HONE_CLI_INT, &how.context, "N", "tokens a window (default 1024, or the model's positions)" },
+        { "max-tokens", HONE_CLI_INT, &how.max_tokens, "N", "stop after about so many tokens (default 0: all)" },
+        { "tasks", HONE_CLI_TEXT, &tasks.names, "LIST", "questions of these names, with commas between, or all whose files are there" },
+        { "limit", HONE_CLI_INT, &tasks.limit, "N", "with --tasks: the first N questions of each file (default 0: all)" },
+        { "shots", HONE_CLI_INT, &tasks.shots, "N", "with --tasks gsm8k: worked examples in front (default 5)" },
+        { "samples", HONE_CLI_TEXT, &tasks.samples, "FILE", "with --tasks: what was answered to each question, as JSON lines" },
+        HONE_CLI_MODEL_OPTIONS(model),
+        { "json", HONE_CLI_FLAG, &json, NULL, "print one JSON object" }, { 0 } };
+    snprintf(about, sizeof about,
+        "Measures how well a model foretells text: loss, perplexity, bits per byte, each with its standard error over windows.\n"
+        "Texts longer than a window are cut, as in training: each token is predicted from those before it in its window.\n\n"
+        "With --tasks it answers questions instead, as lm-evaluation-harness asks and counts them: share right (acc), share right\n"
+        "by likelihood a character (acc_norm), perplexity, exact match. Tasks:\n"
+        "%s.\n"
+        "docs/data.md says what their files hold.", hone_cli_task_names());
+    const hone_cli_command command = { "eval", "MODEL --data PATH [options]", about, "hone eval out/step-700 --data novels/ --context 512", options };
+    hone_status status = hone_cli_parse(&command, &argc, argv, &done);
+    if (status || done) return status;
+    if (argc != 1) return hone_fail_usage("eval: give one model folder%s%s", argc > 1 ? ", not also " : "", argc > 1 ? argv[1] : "");
+    if ((status = check(&how, &tasks))) return status;
+    return tasks.names ? hone_cli_eval_tasks_run(&tasks, argv[0], how.data, &model, json) : foretell(argv[0], &how, &model, json);
 }

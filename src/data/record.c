@@ -1,7 +1,6 @@
 // record.c: see record.h. Numbers and booleans may stand in a template of several parts, as JSON writes them; a template of
 // one field wants a text, since anything else there is a mistake.
 #include "data/record.h"
-#include "base/json.h"
 #include "text/tokenizer.h"
 
 #include <string.h>
@@ -24,13 +23,13 @@ static hone_status replace_invalid(const char *text, size_t size, hone_buffer *o
 
 // --- JSON
 
-static const json_t *find_field(const json_t *object, const char *name)
+const json_t *hone_record_field(const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
     const char *dot = strchr(name, '.');
     if (value || !dot) return value;
     const json_t *inner = json_object_getn(object, name, (size_t)(dot - name));
-    return inner ? find_field(inner, dot + 1) : NULL;
+    return inner ? hone_record_field(inner, dot + 1) : NULL;
 }
 
 static hone_status append_value(const json_t *value, const char *name, bool single, const char *where, hone_buffer *out)
@@ -43,14 +42,14 @@ static hone_status append_value(const json_t *value, const char *name, bool sing
     return status;
 }
 
-static hone_status fill_template(const json_t *json, const hone_template *fields, const char *where, hone_buffer *out)
+hone_status hone_record_fill(const json_t *json, const hone_template *fields, const char *where, const char *remedy, hone_buffer *out)
 {
     hone_status status = HONE_OK;
     for (int64_t i = 0; i < fields->count && !status; i++) {
         const hone_template_part *part = &fields->part[i];
         if (!part->field) { status = hone_buffer_append(out, part->text, part->size); continue; }
-        const json_t *value = find_field(json, part->text);
-        if (!value) return hone_fail("%s: the record has no field \"%s\"; name the field that holds the text with --text-field", where, part->text);
+        const json_t *value = hone_record_field(json, part->text);
+        if (!value) return hone_fail("%s: the record has no field \"%s\"; %s", where, part->text, remedy);
         status = append_value(value, part->text, fields->single, where, out);
     }
     return status;
@@ -74,7 +73,7 @@ hone_status hone_record_json(const char *text, size_t size, const hone_template 
     }
     if (!status && !json) status = hone_fail("%s: not valid JSON at column %d: %s", where, error.column, error.text);
     if (!status && !json_is_object(json)) status = hone_fail("%s: the line is no JSON object", where);
-    if (!status) status = fill_template(json, fields, where, out);
+    if (!status) status = hone_record_fill(json, fields, where, "name the field that holds the text with --text-field", out);
     json_decref(json);
     hone_buffer_release(&mended);
     return status;

@@ -1,9 +1,14 @@
 // record.h: texts out of records: a JSON object (a line of JSONL) or a row of CSV, by a template (template.h).
 #pragma once
+#include "base/json.h"
 #include "data/template.h"
 
 // Appends the text of one JSON object. Bytes that are not UTF-8 become U+FFFD, each counted in *invalid. `where`: "path:line".
 hone_status hone_record_json(const char *text, size_t size, const hone_template *fields, const char *where, hone_buffer *out, int64_t *invalid);
+// A field of an object, or "a.b" of an object in it; NULL: there is none. And the text of a template, as of an object's line;
+// `remedy` ends the message about a field that is not there.
+const json_t *hone_record_field(const json_t *object, const char *name);
+hone_status hone_record_fill(const json_t *object, const hone_template *fields, const char *where, const char *remedy, hone_buffer *out);
 
 // The columns of a CSV file: column[i] is that of the template's part i, -1 for a literal.
 typedef struct hone_csv_header { int *column; int n_columns; } hone_csv_header;

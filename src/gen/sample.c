@@ -219,9 +219,14 @@ int32_t hone_sample(hone_sampler *s, const hone_sampling *how, const float *z, c
     return draw_from_best(how, s->candidate, s->V, z, s->weight, all, z[first], floor_z, min_z, u);
 }
 
+double hone_logits_lse(hone_sampler *sampler, const float *z, int32_t *best)
+{
+    *best = argmax(z, sampler->V);
+    return (double)z[*best] + log(weigh(sampler->weight, z, sampler->V, z[*best], 1, -INFINITY));
+}
+
 float hone_logprob_of(hone_sampler *sampler, const float *z, int32_t id)
 {
-    float best = z[0];
-    for (int64_t v = 1; v < sampler->V; v++) best = z[v] > best ? z[v] : best;
-    return (float)((double)z[id] - (double)best - log(weigh(sampler->weight, z, sampler->V, best, 1, -INFINITY)));
+    int32_t best;
+    return (float)((double)z[id] - hone_logits_lse(sampler, z, &best));
 }

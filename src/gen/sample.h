@@ -34,5 +34,7 @@ void hone_sampler_release(hone_sampler *sampler);
 // logits (V,). ids (n,): the sequence so far, for the penalty; the new id will stand at position n.
 int32_t hone_sample(hone_sampler *sampler, const hone_sampling *how, const float *logits, const int32_t *ids, int64_t n, uint64_t key);
 
-// log softmax(logits)[id]: of the model, before any of the above.
+// log sum exp(logits), and the likeliest id, the smallest among equals: of the model, before any of the above.
+double hone_logits_lse(hone_sampler *sampler, const float *logits, int32_t *best);
+// log softmax(logits)[id], likewise.
 float hone_logprob_of(hone_sampler *sampler, const float *logits, int32_t id);
