@@ -252,20 +252,6 @@ void hone_safetensors_drop(const hone_safetensors *set)
 
 // Conversions ---------------------------------------------------------------------------------------------------------
 
-// Exact: every f16 is an f32. Subnormals are m 2^-24.
-float hone_f16_to_f32(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
-    union { uint32_t u; float f; } v;
-    if (exponent == 0) {
-        v.f = (float)mantissa * 0x1p-24f;
-        v.u |= sign;
-    } else {
-        v.u = sign | (exponent == 31 ? 255u : exponent + 112) << 23 | mantissa << 13;
-    }
-    return v.f;
-}
-
 bool hone_safetensor_converts(const hone_safetensor *tensor, hone_dtype to)
 {
     return tensor->kind != HONE_DTYPE_COUNT && (tensor->kind == to || (to == HONE_f32 && (tensor->kind == HONE_bf16 || tensor->kind == HONE_f16)));

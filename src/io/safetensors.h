@@ -9,6 +9,7 @@
 // Writing streams: a callback hands over the data piece by piece, so no second copy of it exists.
 #pragma once
 #include "base/file.h"
+#include "base/half.h"
 #include "graph/tensor.h"
 
 enum { HONE_SAFETENSOR_RANK = 8 };
@@ -57,5 +58,3 @@ typedef const void *(*hone_safetensors_source)(void *context, int64_t index, int
 // Writes the whole file content into an open writer (the caller commits). scratch_bytes bounds a piece.
 hone_status hone_safetensors_write(hone_writer *writer, const hone_safetensor_spec *spec, int64_t count,
                                    hone_safetensors_source source, void *context, void *scratch, size_t scratch_bytes);
-
-float hone_f16_to_f32(uint16_t h);
