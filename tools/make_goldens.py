@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/: tiny random models of every family with what PyTorch + transformers make of them.
 
-    tools/make_goldens.py            needs torch, transformers >= 5, safetensors; writes into tests/golden/ of this checkout
+    tools/make_goldens.py [NAME...]  needs torch, transformers >= 5, safetensors; writes into tests/golden/ of this checkout
 
 Each folder is a Hugging Face model (config.json, model.safetensors in f32) and golden.safetensors, computed in float64 from
 those same f32 weights (transformers itself keeps RoPE angles, RMS norms and some softmaxes in f32):
@@ -23,8 +23,10 @@ Besides, an eps in the wrong place then shows.
 
 Weights are drawn wide (std 0.2, norms and biases off their 1 and 0), so that every term is large enough to be missed.
 """
+import json
 import pathlib
 import shutil
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +62,24 @@ MODELS = {
                                                     tie_word_embeddings=False, use_sliding_window=True, sliding_window=16,
                                                     max_window_layers=1)),
     "qwen3": (transformers.Qwen3Config, dict(**SIZES, **rope(), tie_word_embeddings=True)),
+    "nemotron": (transformers.NemotronConfig, dict(**SIZES, **rope(partial_rotary_factor=1.0), tie_word_embeddings=False)),
+    "capped": (transformers.Qwen3Config, dict(**SIZES, **rope(), tie_word_embeddings=True)),
 }
+
+
+CAP = 2.5   # of "capped": Qwen3 with Gemma 2's bound on the logits, which is of no family; most logits are well bent by it
+
+
+def cap_logits(module, inputs, out):
+    out.logits = CAP * torch.tanh(out.logits / CAP)
+    return out
+
+
+def say_capped(path):
+    config = json.loads(path.read_text())
+    config.update(model_type="hone", architectures=["HoneForCausalLM"], norm_eps=config.pop("rms_norm_eps"), qk_norm=True,
+                  final_logit_softcapping=CAP)
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def make_model(config):
@@ -125,6 +144,9 @@ def make(name, config_class, keys, seed):
     model = make_model(config_class(**keys))
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
+    if name == "capped":
+        say_capped(folder / "config.json")
+        model.register_forward_hook(cap_logits)
     model = model.double()
     start = {k: v.clone() for k, v in model.state_dict().items()}
 
@@ -155,7 +177,7 @@ def make(name, config_class, keys, seed):
 
 
 def main():
-    sizes = [make(name, *row, seed) for seed, (name, row) in enumerate(MODELS.items(), 1)]
+    sizes = [make(name, *row, seed) for seed, (name, row) in enumerate(MODELS.items(), 1) if name in (sys.argv[1:] or MODELS)]
     print(f"{sum(sizes) / 1e6:.2f} MB in {ROOT}")
 
 

@@ -272,16 +272,6 @@ hone_tid hone_linear(hone_graph *graph, hone_tid x, hone_tid w, hone_tid bias, h
     return hone_graph_add(graph, HONE_OP_linear, NULL, (hone_tid[]){ x, w, bias, residual }, NULL)->out[0];
 }
 
-hone_tid hone_rmsnorm(hone_graph *graph, hone_tid x, hone_tid g, float eps)
-{
-    return hone_graph_add(graph, HONE_OP_rmsnorm, &(hone_attr){ .eps = eps }, (hone_tid[]){ x, g }, NULL)->out[0];
-}
-
-hone_tid hone_layernorm(hone_graph *graph, hone_tid x, hone_tid g, hone_tid b, float eps)
-{
-    return hone_graph_add(graph, HONE_OP_layernorm, &(hone_attr){ .eps = eps }, (hone_tid[]){ x, g, b }, NULL)->out[0];
-}
-
 hone_tid hone_add(hone_graph *graph, hone_tid a, hone_tid b)
 {
     return hone_graph_add(graph, HONE_OP_add, NULL, (hone_tid[]){ a, b }, NULL)->out[0];

@@ -75,8 +75,6 @@ hone_node *hone_graph_add(hone_graph *graph, hone_op op, const hone_attr *attr, 
 // Shorthands for what models and passes write most. Each returns output 0.
 hone_tid hone_embed(hone_graph *graph, hone_tid ids, hone_tid table, hone_tid addend);
 hone_tid hone_linear(hone_graph *graph, hone_tid x, hone_tid w, hone_tid bias, hone_tid residual);
-hone_tid hone_rmsnorm(hone_graph *graph, hone_tid x, hone_tid g, float eps);
-hone_tid hone_layernorm(hone_graph *graph, hone_tid x, hone_tid g, hone_tid b, float eps);
 hone_tid hone_add(hone_graph *graph, hone_tid a, hone_tid b);
 hone_tid hone_pack(hone_graph *graph, hone_tid w, hone_form form, hone_dtype dtype);
 

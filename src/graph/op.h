@@ -22,8 +22,10 @@ typedef struct hone_attr {
     int32_t inverse;                    // rope
     hone_form form; hone_dtype dtype;   // pack: what to make
     hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; int8 = quantised (quantize.h); else as they are
+    float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap); 0 = as they are
     float scale;                        // attention: of scores; muon: of the step
     float eps;                          // norms, adamw
+    float base;                         // rmsnorm, layernorm: added to g (1 in families that keep g - 1)
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon
     float max_norm;                     // clip_factor: 0 = never
     float poly[3];                      // gram_poly

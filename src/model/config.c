@@ -16,6 +16,9 @@ bool hone_config_has(const hone_config *config, const char *when)
     if (strcmp(when, "out_bias") == 0) return config->out_bias;
     if (strcmp(when, "mlp_bias") == 0) return config->mlp_bias;
     if (strcmp(when, "qk_norm") == 0) return config->qk_norm;
+    if (strcmp(when, "norm_bias") == 0) return config->norm == HONE_NORM_LAYER;
+    if (strcmp(when, "gated") == 0) return config->mlp == HONE_MLP_SWIGLU;
+    if (strcmp(when, "gate_bias") == 0) return config->mlp == HONE_MLP_SWIGLU && config->mlp_bias;
     if (strcmp(when, "untied") == 0) return !config->tied;
     HONE_ASSERT(false, "families.def: no switch is called %s", when);
     return false;
@@ -48,6 +51,8 @@ static hone_status check_numbers(const hone_config *c, const char *where)
 {
     if (!(c->norm_eps > 0 && c->norm_eps < 1)) return hone_fail("%s: %s is %g; it must be above 0 and below 1", where, HONE_KEY_OF(c, norm_eps), c->norm_eps);
     if (!(c->init_std >= 0 && c->init_std <= 1)) return hone_fail("%s: %s is %g; it must be from 0 to 1", where, HONE_KEY_OF(c, init_std), c->init_std);
+    if (!(c->softcap >= 0 && isfinite(c->softcap)))
+        return hone_fail("%s: %s is %g; it must be above 0, or 0 for logits as they are", where, HONE_KEY_OF(c, softcap), c->softcap);
     if (c->rope != HONE_ROPE_NONE && !(c->rope_theta > 0 && isfinite(c->rope_theta)))
         return hone_fail("%s: rope_theta is %g; it must be above 0", where, c->rope_theta);
     if ((c->rope == HONE_ROPE_LINEAR || c->rope == HONE_ROPE_LLAMA3) && !(c->rope_factor >= 1 && isfinite(c->rope_factor)))
@@ -126,7 +131,7 @@ static const char *first_difference(const hone_config *a, const hone_config *b)
     DIFFERS(max_positions); DIFFERS(norm); DIFFERS(mlp); DIFFERS(rope); DIFFERS(norm_eps); DIFFERS(rope_theta); DIFFERS(init_std);
     DIFFERS(rope_factor); DIFFERS(rope_low); DIFFERS(rope_high); DIFFERS(rope_original); DIFFERS(window); DIFFERS(window_from);
     DIFFERS(tied); DIFFERS(qkv_bias); DIFFERS(out_bias); DIFFERS(mlp_bias); DIFFERS(qk_norm); DIFFERS(init_scaled);
-    DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
+    DIFFERS(softcap); DIFFERS(norm_base); DIFFERS(own); DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
     for (int64_t i = 0; i < a->n_eos; i++) DIFFERS(eos[i]);
 #undef DIFFERS
     return NULL;

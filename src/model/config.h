@@ -8,7 +8,7 @@
 #include "graph/graph.h"
 
 typedef enum { HONE_NORM_RMS, HONE_NORM_LAYER } hone_norm;
-typedef enum { HONE_MLP_SWIGLU, HONE_MLP_GELU } hone_mlp;
+typedef enum { HONE_MLP_SWIGLU, HONE_MLP_GELU, HONE_MLP_RELU2 } hone_mlp;
 typedef enum { HONE_ROPE_NONE, HONE_ROPE_PLAIN, HONE_ROPE_LINEAR, HONE_ROPE_LLAMA3 } hone_rope; // NONE: learned positions
 
 enum { HONE_MAX_EOS = 8 };
@@ -18,9 +18,12 @@ typedef struct hone_config {
     int64_t vocab, width, mlp_width, layers, heads, kv_heads, head_dim, max_positions; // V C F L H G D
     hone_norm norm; hone_mlp mlp; hone_rope rope;
     double norm_eps, rope_theta, init_std;
+    double softcap;                 // logits z become softcap tanh(z / softcap); 0: as they are
+    double norm_base;               // what is added to a norm's gain: 1 in families that keep the gain less 1
     double rope_factor, rope_low, rope_high; int64_t rope_original;   // linear and llama3 scaling
     int64_t window, window_from;    // sliding window in tokens (0 none) of layers >= window_from; see hone_config_window
     bool tied, qkv_bias, out_bias, mlp_bias, qk_norm;
+    bool own;                       // of no family of transformers: only hone reads such a folder
     bool init_scaled;               // o and down start with init_std / sqrt(2 L) (Radford et al. 2019)
     bool heads_divide_width;        // transformers refuses C % H != 0 in this family, even with head_dim given
     int64_t bos, eos[HONE_MAX_EOS], n_eos;     // -1 / 0: none
@@ -36,7 +39,7 @@ static inline int64_t hone_config_window(const hone_config *config, int64_t laye
 // One key of config.json <-> one field. Kinds: families.def.
 typedef enum {
     HONE_KEY_SIZE, HONE_KEY_REAL, HONE_KEY_FLAG, HONE_KEY_TOKEN, HONE_KEY_TOKENS, HONE_KEY_ROPE, HONE_KEY_WINDOW,
-    HONE_KEY_LAYER_WINDOW, HONE_KEY_FIXED, HONE_KEY_NOTE
+    HONE_KEY_LAYER_WINDOW, HONE_KEY_CHOICE, HONE_KEY_FIXED, HONE_KEY_NOTE
 } hone_key_kind;
 
 typedef struct hone_key_row {
@@ -44,7 +47,7 @@ typedef struct hone_key_row {
     const char *key;
     size_t field;                   // offset in hone_config
     double fallback;                // where the key is absent; HONE_KEY_REQUIRED, HONE_KEY_DERIVED
-    const char *text;               // FIXED: JSON list of accepted values; NOTE: the value to write
+    const char *text;               // FIXED: JSON list of accepted values; CHOICE: of the enum's values; NOTE: the value to write
 } hone_key_row;
 #define HONE_KEY_REQUIRED (-1e300)
 #define HONE_KEY_DERIVED 1e300
@@ -76,5 +79,5 @@ hone_status hone_config_check(const hone_config *config, const char *where); // 
 hone_status hone_config_read(hone_config *config, const json_t *json, const char *where);
 hone_status hone_config_write(const hone_config *config, const char *where, json_t **json);   // json_decref() it
 
-// A weight row's switch: "", "qkv_bias", "out_bias", "mlp_bias", "qk_norm", "untied".
+// A weight row's switch: "", "qkv_bias", "out_bias", "mlp_bias", "gated", "gate_bias", "norm_bias", "qk_norm", "untied".
 bool hone_config_has(const hone_config *config, const char *when);

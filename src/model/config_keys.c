@@ -8,6 +8,7 @@
 
 static int64_t *int_field(hone_config *config, const hone_key_row *row) { return (int64_t *)((char *)config + row->field); }
 static double *real_field(hone_config *config, const hone_key_row *row) { return (double *)((char *)config + row->field); }
+static unsigned *enum_field(hone_config *config, const hone_key_row *row) { return (unsigned *)((char *)config + row->field); }
 static bool *flag_field(hone_config *config, const hone_key_row *row) { return (bool *)((char *)config + row->field); }
 
 const char *hone_config_key_of(const hone_config *config, size_t field)
@@ -87,13 +88,27 @@ static hone_status read_fixed(const hone_config *config, const hone_key_row *row
     return status;
 }
 
+static hone_status read_choice(hone_config *config, const hone_key_row *row, const json_t *json, const char *where)
+{
+    const json_t *value = json_object_get(json, row->key);
+    *enum_field(config, row) = (unsigned)row->fallback;
+    if (!value) return HONE_OK;
+    hone_status status = read_fixed(config, row, json, where);
+    json_t *names = NULL;
+    if (!status) status = hone_json_parse("families.def", row->text, strlen(row->text), &names);
+    for (size_t i = 0; i < json_array_size(names); i++)
+        if (json_equal(json_array_get(names, i), value)) *enum_field(config, row) = (unsigned)i;
+    json_decref(names);
+    return status;
+}
+
 static const struct { const char *name; hone_rope rope; } rope_types[] = {
     { "default", HONE_ROPE_PLAIN }, { "linear", HONE_ROPE_LINEAR }, { "llama3", HONE_ROPE_LLAMA3 },
 };
 
 // The older style has rope_theta beside rope_scaling {type or rope_type, ...}; transformers 5 has all in rope_parameters.
 // Precedence as there: rope_scaling where it is given, and a rope_theta inside before one outside.
-static hone_status read_rope(hone_config *config, const json_t *json, const char *where)
+static hone_status read_rope(hone_config *config, const hone_key_row *row, const json_t *json, const char *where)
 {
     const char *name = "rope_scaling";
     const json_t *values = json_object_get(json, name);
@@ -109,7 +124,7 @@ static hone_status read_rope(hone_config *config, const json_t *json, const char
 
     char inside[512];
     snprintf(inside, sizeof inside, "%s: %s", where, name);
-    double partial = 1.0;
+    double partial = row->fallback;
     int64_t original = config->max_positions;
     hone_status status;
     config->rope_theta = 10000.0;
@@ -119,7 +134,8 @@ static hone_status read_rope(hone_config *config, const json_t *json, const char
                    (status = hone_json_real(values, "partial_rotary_factor", inside, false, &partial)) ||
                    (status = hone_json_text(values, "type", inside, false, &type)) ||
                    (status = hone_json_text(values, "rope_type", inside, false, &type)))) return status;
-    if (partial != 1.0) return hone_fail("%s: partial_rotary_factor is %g; hone turns whole heads only (1.0)", where, partial);
+    if (partial != 1.0) return hone_fail("%s: partial_rotary_factor is %g%s; hone turns whole heads only (1.0)", where, partial,
+                                     partial == row->fallback ? " where rope_parameters does not say it" : "");
 
     config->rope = HONE_ROPE_NONE;
     for (size_t i = 0; i < sizeof rope_types / sizeof rope_types[0]; i++)
@@ -199,9 +215,10 @@ hone_status hone_config_read_key(hone_config *config, const hone_key_row *row, c
         *int_field(config, row) = (int64_t)row->fallback < config->vocab ? (int64_t)row->fallback : -1;
         return value ? read_token(config, row->key, value, where, int_field(config, row)) : HONE_OK;
     case HONE_KEY_TOKENS: return read_tokens(config, row, json, where);
-    case HONE_KEY_ROPE: return read_rope(config, json, where);
+    case HONE_KEY_ROPE: return read_rope(config, row, json, where);
     case HONE_KEY_WINDOW: return read_window(config, row, json, where);
     case HONE_KEY_LAYER_WINDOW: return read_layer_window(config, row, json, where);
+    case HONE_KEY_CHOICE: return read_choice(config, row, json, where);
     case HONE_KEY_FIXED: return read_fixed(config, row, json, where);
     case HONE_KEY_NOTE: return HONE_OK;
     }
@@ -221,7 +238,7 @@ static json_t *tokens_json(const int64_t *id, int64_t count)
 }
 
 // Both styles, so that programs of either age read the same rotation.
-static int write_rope(const hone_config *config, json_t *json)
+static int write_rope(const hone_config *config, const hone_key_row *row, json_t *json)
 {
     const char *type = "default";
     for (size_t i = 0; i < sizeof rope_types / sizeof rope_types[0]; i++)
@@ -234,6 +251,7 @@ static int write_rope(const hone_config *config, json_t *json)
         bad |= json_object_set_new(values, "high_freq_factor", json_real(config->rope_high));
         bad |= json_object_set_new(values, "original_max_position_embeddings", json_integer(config->rope_original));
     }
+    if (row->fallback != 1) bad |= json_object_set_new(values, "partial_rotary_factor", json_real(1));
     if (config->rope != HONE_ROPE_PLAIN) bad |= json_object_set_new(json, "rope_scaling", json_deep_copy(values));
     bad |= json_object_set_new(values, "rope_theta", json_real(config->rope_theta));
     bad |= json_object_set_new(json, "rope_parameters", values);
@@ -252,12 +270,13 @@ static int write_window(const hone_config *config, const hone_key_row *row, json
     return bad | json_object_set_new(json, "layer_types", types);
 }
 
-static json_t *constant_json(const hone_key_row *row)
+// Of a row's list the value at `index`; of a NOTE its value.
+static json_t *constant_json(const hone_key_row *row, size_t index)
 {
     json_t *value = NULL;
     if (hone_json_parse("families.def", row->text, strlen(row->text), &value)) return NULL;
     if (row->kind == HONE_KEY_NOTE) return value;
-    json_t *first = json_incref(json_array_get(value, 0));
+    json_t *first = json_incref(json_array_get(value, index));
     json_decref(value);
     return first;
 }
@@ -272,11 +291,12 @@ hone_status hone_config_write_key(const hone_config *config, const hone_key_row 
     case HONE_KEY_FLAG: bad = json_object_set_new(json, row->key, json_boolean(*(const bool *)field)); break;
     case HONE_KEY_TOKEN: bad = json_object_set_new(json, row->key, token_json(*(const int64_t *)field)); break;
     case HONE_KEY_TOKENS: bad = json_object_set_new(json, row->key, tokens_json((const int64_t *)field, config->n_eos)); break;
-    case HONE_KEY_ROPE: bad = write_rope(config, json); break;
+    case HONE_KEY_ROPE: bad = write_rope(config, row, json); break;
     case HONE_KEY_WINDOW:
     case HONE_KEY_LAYER_WINDOW: bad = write_window(config, row, json); break;
+    case HONE_KEY_CHOICE: bad = json_object_set_new(json, row->key, constant_json(row, *(const unsigned *)field)); break;
     case HONE_KEY_FIXED:
-    case HONE_KEY_NOTE: bad = json_object_set_new(json, row->key, constant_json(row)); break;
+    case HONE_KEY_NOTE: bad = json_object_set_new(json, row->key, constant_json(row, 0)); break;
     }
     return bad ? hone_fail("out of memory while writing %s", row->key) : HONE_OK;
 }

@@ -19,16 +19,17 @@ typedef struct {
     const hone_decode_io *decode;        // NULL in micro and score
 } builder;
 
-static hone_tid norm(builder *b, hone_tid x, hone_tid g, hone_tid bias)
-{
-    float eps = (float)b->model->config.norm_eps;
-    return bias == HONE_NONE ? hone_rmsnorm(b->graph, x, g, eps) : hone_layernorm(b->graph, x, g, bias, eps);
-}
-
 static hone_tid node1(builder *b, hone_op op, const hone_attr *attr, hone_tid x, hone_tid y, hone_tid z)
 {
     hone_tid in[HONE_MAX_IN] = { x, y, z, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     return hone_graph_add(b->graph, op, attr, in, NULL)->out[0];
+}
+
+static hone_tid norm(builder *b, hone_tid x, hone_tid g, hone_tid bias)
+{
+    const hone_config *c = &b->model->config;
+    const hone_attr attr = { .eps = (float)c->norm_eps, .base = (float)c->norm_base };
+    return node1(b, c->norm == HONE_NORM_RMS ? HONE_OP_rmsnorm : HONE_OP_layernorm, &attr, x, g, bias);
 }
 
 // Tokens, learned positions or RoPE's angles.
@@ -67,6 +68,8 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
     return hone_graph_add(b->graph, HONE_OP_attention, &attr, in, NULL)->out[0];
 }
 
+static const hone_op activation[] = { [HONE_MLP_SWIGLU] = HONE_OP_swiglu, [HONE_MLP_GELU] = HONE_OP_gelu, [HONE_MLP_RELU2] = HONE_OP_relu2 };
+
 static hone_tid build_block(builder *b, int layer, hone_tid h)
 {
     hone_graph *g = b->graph;
@@ -81,8 +84,7 @@ static hone_tid build_block(builder *b, int layer, hone_tid h)
     }
     h = hone_linear(g, seen, w->o, w->o_b, h);
     hone_tid up = hone_linear(g, norm(b, h, w->norm2_g, w->norm2_b), w->up, w->up_b, HONE_NONE);
-    hone_op act = c->mlp == HONE_MLP_SWIGLU ? HONE_OP_swiglu : HONE_OP_gelu;
-    return hone_linear(g, node1(b, act, &(hone_attr){ 0 }, up, HONE_NONE, HONE_NONE), w->down, w->down_b, h);
+    return hone_linear(g, node1(b, activation[c->mlp], &(hone_attr){ 0 }, up, HONE_NONE, HONE_NONE), w->down, w->down_b, h);
 }
 
 // The normalised hidden rows that the head reads.
@@ -140,7 +142,7 @@ void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_t
     hone_tid h = build_body(&b, io->ids);
     hone_tid in[HONE_MAX_IN] = { h, model->head, io->target, io->weight, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     // dW: none here, hone_pass_grad puts it in where the head is trained.
-    io->logprob = hone_graph_add(b.graph, HONE_OP_linear_xent, &(hone_attr){ 0 }, in, (hone_tid[]){ HONE_NONE })->out[0];
+    io->logprob = hone_graph_add(b.graph, HONE_OP_linear_xent, &(hone_attr){ .cap = (float)model->config.softcap }, in, (hone_tid[]){ HONE_NONE })->out[0];
     make_output(&b, io->logprob, "logprob");
 }
 
@@ -175,7 +177,7 @@ hone_status hone_model_build_score(hone_model *model, int64_t rows, int64_t T, h
     model->score_count = io->count;
     model->score_rows = io->N;
     hone_tid h = build_body(&b, io->ids);
-    io->logprob = node1(&b, HONE_OP_linear_logprob, &(hone_attr){ 0 }, h, model->head, io->target);
+    io->logprob = node1(&b, HONE_OP_linear_logprob, &(hone_attr){ .cap = (float)model->config.softcap }, h, model->head, io->target);
     make_output(&b, io->logprob, "logprob");
     return narrow_and_form(model);
 }
@@ -203,6 +205,8 @@ hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R
     b.decode = io;
     hone_tid h = build_body(&b, io->ids);
     io->logits = hone_linear(b.graph, h, model->head, HONE_NONE, HONE_NONE);
+    if (model->config.softcap > 0)
+        io->logits = node1(&b, HONE_OP_softcap, &(hone_attr){ .cap = (float)model->config.softcap }, io->logits, HONE_NONE, HONE_NONE);
     make_output(&b, io->logits, "logits");
     hone_pass_precision(b.graph->now, model->product);
     return hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_LIVING);

@@ -8,6 +8,7 @@
 // 1: keys
 #define KEYS(list) static const hone_key_row list##_keys[] = {
 #define KEY(kind, key, field, fallback) { HONE_KEY_##kind, key, offsetof(hone_config, field), fallback, NULL },
+#define CHOICE(key, field, fallback, text) { HONE_KEY_CHOICE, key, offsetof(hone_config, field), fallback, text },
 #define FIXED(key, text) { HONE_KEY_FIXED, key, 0, 0, text },
 #define NOTE(key, text) { HONE_KEY_NOTE, key, 0, 0, text },
 #define KEYS_END };
@@ -25,6 +26,7 @@
 // 2: weights
 #undef KEYS
 #undef KEY
+#undef CHOICE
 #undef FIXED
 #undef NOTE
 #undef KEYS_END
@@ -33,6 +35,7 @@
 #undef WEIGHTS_END
 #define KEYS(list)
 #define KEY(kind, key, field, fallback)
+#define CHOICE(key, field, fallback, text)
 #define FIXED(key, text)
 #define NOTE(key, text)
 #define KEYS_END

@@ -141,6 +141,7 @@ static void fill(const hone_forecast *f, cell *row)
 {
     const hone_job *job = f->job;
     value(&row[ROW_MODEL], "%s %s", job->config.family->model_type, hone_units_count((double)f->plan.params).s);
+    if (job->config.own) note(&row[ROW_MODEL], "of no family of transformers: only hone reads its folder; ");
     note(&row[ROW_MODEL], "%s products, %s FLOPs a token", hone_dtype_name(hone_job_product(job->recipe)), hone_units_count(f->plan.flops_per_token).s);
     fill_numbers(f, &row[ROW_NUMBERS]);
     int64_t chips = f->paced ? f->pace.chips : 1;

@@ -8,12 +8,12 @@
 #include "io/hf.h"
 #include <unistd.h>
 
-static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3" };
+static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron" };
 
 static void test_every_family_comes_back_bit_by_bit(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < 5; f++)
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
         for (int tied = 0; tied < 2; tied++) {
             const char *folder = test_path(families[f]);
             hone_config config = test_family_config(families[f], tied), again;

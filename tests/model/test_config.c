@@ -24,6 +24,7 @@ static hone_status load_changed(hone_config *config, const char *model_type, con
     json_t *json;
     assert_int_equal(hone_json_parse("base", text, strlen(text), &json), HONE_OK);
     json_object_set_new(json, "model_type", json_string(model_type));
+    if (!strcmp(model_type, "nemotron")) json_object_set_new(json, "partial_rotary_factor", json_real(1));
     if (key && !value) json_object_del(json, key);
     if (key && value) {
         json_t *parsed;
@@ -43,21 +44,23 @@ static void assert_refused(const char *model_type, const char *key, const char *
     if (!strstr(hone_error(), words) || !strstr(hone_error(), path)) fail_msg("%s = %s: the message lacks \"%s\" or the path: %s", key, value ? value : "(absent)", words, hone_error());
 }
 
-static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3" };
+static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone" };
 
 static void test_every_family_survives_saving_and_loading(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < sizeof every_family / sizeof *every_family; i++) {
         hone_config a, b;
+        const bool windowed = i == 3 || i == 4 || i == 6, own = i == 6;
         assert_int_equal(load_changed(&a, every_family[i], NULL, NULL), HONE_OK);
         a.norm_eps = 3e-6;
         a.n_eos = 2; a.eos[0] = 5; a.eos[1] = 130; a.bos = -1; a.pad = 7; a.tied = !a.tied;
         if (a.rope) { a.rope = HONE_ROPE_LLAMA3; a.rope_factor = 8; a.rope_low = 1; a.rope_high = 4; a.rope_original = 16; a.rope_theta = 5e5; }
         if (i == 1) { a.qkv_bias = a.out_bias = a.mlp_bias = true; }
         if (i == 2) a.window = 16;
-        if (i >= 3) { a.window = 16; a.window_from = 1; }
-        assert_int_equal(hone_config_save(&a, path), HONE_OK);
+        if (windowed) { a.window = 16; a.window_from = 1; }
+        if (own) { a.softcap = 15; a.mlp = HONE_MLP_RELU2; a.norm = HONE_NORM_LAYER; a.qk_norm = true; }
+        if (hone_config_save(&a, path)) fail_msg("%s: %s", every_family[i], hone_error());
         assert_int_equal(hone_config_load(&b, path), HONE_OK);
         assert_ptr_equal(b.family, hone_family_find(every_family[i]));
         assert_int_equal(b.head_dim, 24);
@@ -71,9 +74,13 @@ static void test_every_family_survives_saving_and_loading(void **state)
         assert_int_equal(b.rope_original, i ? 16 : 0);
         assert_int_equal(b.out_bias, i <= 1);
         assert_int_equal(b.qkv_bias, i <= 1 || i == 3);
-        assert_int_equal(b.qk_norm, i == 4);
+        assert_int_equal(b.qk_norm, i == 4 || own);
+        assert_int_equal(b.mlp, a.mlp);
+        assert_int_equal(b.norm, a.norm);
+        assert_true(b.softcap == (own ? 15 : 0));
+        assert_int_equal(b.own, own);
         assert_int_equal(hone_config_window(&b, 0), i == 2 ? 16 : 0);
-        assert_int_equal(hone_config_window(&b, 2), i >= 2 ? 16 : 0);
+        assert_int_equal(hone_config_window(&b, 2), i == 2 || windowed ? 16 : 0);
     }
 }
 
@@ -138,7 +145,7 @@ static void test_each_missing_size_is_named(void **state)
 {
     (void)state;
     const char *keys[] = { "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings" };
-    for (size_t f = 1; f < 5; f++)
+    for (size_t f = 1; f < sizeof every_family / sizeof *every_family; f++)
         for (size_t i = 0; i < 6; i++) assert_refused(every_family[f], keys[i], NULL, keys[i]);
     const char *gpt2[] = { "vocab_size", "n_positions", "n_embd", "n_layer", "n_head" };
     for (size_t i = 0; i < 5; i++) assert_refused("gpt2", gpt2[i], NULL, gpt2[i]);
@@ -172,6 +179,10 @@ static void test_each_bad_value_is_named_with_its_key(void **state)
     assert_refused("llama", "eos_token_id", "[1,[2]]", "eos_token_id");
     assert_refused("llama", "quantization_config", "{\"bits\": 4}", "quantization_config");
     assert_refused("llama", "partial_rotary_factor", "0.5", "partial_rotary_factor");
+    assert_refused("nemotron", "partial_rotary_factor", NULL, "partial_rotary_factor is 0.5 where");
+    assert_refused("hone", "final_logit_softcapping", "-1", "final_logit_softcapping");
+    assert_refused("hone", "hidden_act", "\"relu\"", "relu2");
+    assert_refused("hone", "norm", "\"group\"", "layer");
 }
 
 static void test_each_unsupported_rope_is_named(void **state)

@@ -342,6 +342,8 @@ static void wrong_original(hone_config *c, hone_optim_options *a) { (void)a; c->
 static void wrong_eps(hone_config *c, hone_optim_options *a) { (void)a; c->norm_eps += 1e-3; }
 static void wrong_window(hone_config *c, hone_optim_options *a) { (void)a; c->window -= 1; }
 static void wrong_layer(hone_config *c, hone_optim_options *a) { (void)a; c->window_from = 0; }
+static void wrong_cap(hone_config *c, hone_optim_options *a) { (void)a; c->softcap *= 1.01; }
+static void wrong_base(hone_config *c, hone_optim_options *a) { (void)a; c->norm_base = 0.99; }
 static void wrong_decay(hone_config *c, hone_optim_options *a) { (void)c; a->weight_decay *= 1.01; }
 static void wrong_beta1(hone_config *c, hone_optim_options *a) { (void)c; a->beta1 = 0.905; }
 static void wrong_beta2(hone_config *c, hone_optim_options *a) { (void)c; a->beta2 = 0.9; }
@@ -355,6 +357,7 @@ static void test_a_wrong_constant_is_noticed(void **state)
         { "llama", wrong_theta }, { "llama", wrong_eps }, { "llama_biased", wrong_factor }, { "llama3", wrong_factor },
         { "llama3", wrong_original }, { "mistral", wrong_window }, { "qwen2_window", wrong_layer }, { "gpt2", wrong_eps },
         { "qwen3", wrong_decay }, { "qwen3", wrong_beta1 }, { "qwen3", wrong_beta2 }, { "qwen3", wrong_epsilon }, { "qwen3", wrong_clip },
+        { "capped", wrong_cap }, { "nemotron", wrong_base },
     };
     quiet = true;
     for (size_t i = 0; i < sizeof control / sizeof *control; i++) {

@@ -265,22 +265,38 @@ static bool fill_rope(op_trial *t)
 }
 
 // Products as they are, of operands rounded to bf16, and of 8-bit integers.
-static bool fill_product(op_trial *t)
+static bool multiply_in(op_trial *t, int kind)
 {
-    if (t->variant.real == HONE_f64 && t->variant.kind) return false; // rounding has no derivative to compare with
-    if (t->variant.live && t->variant.kind) return false;             // live rows are no other with bf16: time is better spent
-    t->args.attr.product = (hone_dtype[]){ HONE_f32, HONE_bf16, HONE_int8 }[t->variant.kind];
+    if (t->variant.real == HONE_f64 && kind) return false; // rounding has no derivative to compare with
+    if (t->variant.live && kind) return false;             // live rows are no other with bf16: time is better spent
+    t->args.attr.product = (hone_dtype[]){ HONE_f32, HONE_bf16, HONE_int8 }[kind];
     return true;
 }
 
-// Logits of order 1, so that no probability is all or nothing. Every third row's weight is 0.
+static bool fill_product(op_trial *t) { return multiply_in(t, t->variant.kind); }
+
+// Logits of order 1, so that no probability is all or nothing; and, in the smaller cases, with a cap. Every third row's weight is 0.
 static bool fill_head(op_trial *t)
 {
-    if (!fill_product(t)) return false;
+    const bool capped = t->variant.kind == 2;
+    if (capped ? t->variant.number > 1 : !multiply_in(t, t->variant.kind)) return false;
+    t->args.attr.cap = capped ? 1.5f : 0; // from nearly linear to nearly flat
     scale_by(named(t, "w"), 1 / sqrt((double)symbol(t, "C")));
     for (int64_t n = 0; t->variant.op == HONE_OP_linear_xent && n < symbol(t, "N"); n++)
         put(named(t, "weight"), n, n % 3 == 1 ? 0 : 0.5 + hone_rng_uniform(1, HONE_RNG_TEST, 1, (uint64_t)n));
     return true;
+}
+
+static bool fill_softcap(op_trial *t)
+{
+    t->args.attr.cap = 1.5f;
+    return true;
+}
+
+static bool fill_norm(op_trial *t)
+{
+    t->args.attr.base = (float)t->variant.kind;
+    return t->variant.kind == 0 || t->variant.number == 1;
 }
 
 // Stores an output in bf16, its old content (random, where it has any) with it.
@@ -371,8 +387,13 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_linear] = { 3, fill_product },
     [HONE_OP_linear_dx] = { 3, fill_product },
     [HONE_OP_linear_dw] = { 3, fill_product },
-    [HONE_OP_linear_xent] = { 2, fill_head },
-    [HONE_OP_linear_logprob] = { 2, fill_head },
+    [HONE_OP_linear_xent] = { 3, fill_head },
+    [HONE_OP_linear_logprob] = { 3, fill_head },
+    [HONE_OP_softcap] = { 1, fill_softcap },
+    [HONE_OP_rmsnorm] = { 2, fill_norm },
+    [HONE_OP_rmsnorm_back] = { 2, fill_norm },
+    [HONE_OP_layernorm] = { 2, fill_norm },
+    [HONE_OP_layernorm_back] = { 2, fill_norm },
     [HONE_OP_pack] = { 2, fill_pack },
     [HONE_OP_clip_factor] = { 3, fill_clip_factor },
     [HONE_OP_adamw] = { 2, fill_adamw },

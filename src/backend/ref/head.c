@@ -1,7 +1,9 @@
 // head.c: from hidden rows to log-probabilities, and the loss with its gradients.
 //
-//     z = x W^T      lse = log sum_v exp(z_v)      logprob(v) = z_v - lse      p_v = exp(logprob(v))
+//     z = x W^T, with a cap c  z = c tanh(x W^T / c)
+//     lse = log sum_v exp(z_v)      logprob(v) = z_v - lse      p_v = exp(logprob(v))
 //     loss = -sum_n weight[n] logprob_n(target[n])      dloss/dz_v = weight (p_v - [v = target])
+//     dz/d(x W^T) = 1 - (z / c)^2
 //
 // Both ops get z and lse of a row from logits() below, so their log-probabilities agree bit for bit.
 #include "backend/ref/ref.h"
@@ -10,7 +12,15 @@ static double logit(const hone_args *a, int64_t n, int64_t v, int64_t C)
 {
     double sum = 0;
     for (int64_t c = 0; c < C; c++) sum += factor(a, get(&a->in[0], n * C + c)) * factor(a, get(&a->in[1], v * C + c));
-    return sum;
+    double cap = (double)a->attr.cap;
+    return cap > 0 ? cap * tanh(sum / cap) : sum;
+}
+
+// Of the product by the logit.
+static double slope(const hone_args *a, double z)
+{
+    double cap = (double)a->attr.cap;
+    return cap > 0 ? 1 - z / cap * (z / cap) : 1;
 }
 
 // z[v] of row n for all v; returns lse
@@ -42,7 +52,7 @@ void hone_ref_linear_xent(const hone_args *a)
         for (int64_t c = 0; c < C; c++) row[c] = 0;
         if (used) lse[n] = logits(z, a, n, V, C);
         for (int64_t v = 0; used && v < V; v++) {
-            double dz = factor(a, get(weight, n) * (exp(z[v] - lse[n]) - (v == t)));
+            double dz = factor(a, get(weight, n) * (exp(z[v] - lse[n]) - (v == t)) * slope(a, z[v]));
             for (int64_t c = 0; c < C; c++) row[c] += dz * factor(a, get(w, v * C + c));
         }
         put(logprob, n, used ? z[t] - lse[n] : 0);
@@ -52,7 +62,7 @@ void hone_ref_linear_xent(const hone_args *a)
         for (int64_t c = 0; c < C; c++) row[c] = get(dw, v * C + c);
         for (int64_t n = 0; n < N; n++) {
             if (get(weight, n) == 0) continue;
-            double dz = factor(a, get(weight, n) * (exp(logit(a, n, v, C) - lse[n]) - (get_index(target, n) == v)));
+            double z_v = logit(a, n, v, C), dz = factor(a, get(weight, n) * (exp(z_v - lse[n]) - (get_index(target, n) == v)) * slope(a, z_v));
             for (int64_t c = 0; c < C; c++) row[c] += dz * factor(a, get(x, n * C + c));
         }
         for (int64_t c = 0; c < C; c++) put(dw, v * C + c, row[c]);
@@ -74,4 +84,12 @@ void hone_ref_linear_logprob(const hone_args *a)
         put(entropy, n, sum);
         put(lse, n, total);
     }
+}
+
+// y = cap tanh(z / cap);  z and y may be one
+void hone_ref_softcap(const hone_args *a)
+{
+    const hone_operand *z = &a->in[0], *y = &a->out[0];
+    double cap = (double)a->attr.cap;
+    for (int64_t i = 0; i < count(y); i++) put(y, i, cap * tanh(get(z, i) / cap));
 }

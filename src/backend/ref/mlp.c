@@ -54,6 +54,20 @@ void hone_ref_gelu_back(const hone_args *a)
     }
 }
 
+// So et al. 2021: y = max(x, 0)^2
+void hone_ref_relu2(const hone_args *a)
+{
+    const hone_operand *x = &a->in[0], *y = &a->out[0];
+    for (int64_t i = 0; i < count(x); i++) put(y, i, get(x, i) > 0 ? get(x, i) * get(x, i) : 0);
+}
+
+// dx = 2 max(x, 0) dy;  x and dx may be one
+void hone_ref_relu2_back(const hone_args *a)
+{
+    const hone_operand *dy = &a->in[0], *x = &a->in[1], *dx = &a->out[0];
+    for (int64_t i = 0; i < count(dy); i++) put(dx, i, get(x, i) > 0 ? 2 * get(x, i) * get(dy, i) : 0);
+}
+
 // y = a + b;  a and y may be one
 void hone_ref_add(const hone_args *args)
 {

@@ -5,6 +5,8 @@
 // was subtracted takes its mean as well.
 #include "backend/ref/ref.h"
 
+static double gain(const hone_args *a, const hone_operand *g, int64_t c) { return get(g, c) + (double)a->attr.base; }
+
 // Zhang & Sennrich 2019: y = z g,  z = x s,  s = 1 / sqrt(mean(x^2) + eps)
 //   x, y (N, C)   g (C,)   rstd (N,)
 void hone_ref_rmsnorm(const hone_args *a)
@@ -15,7 +17,7 @@ void hone_ref_rmsnorm(const hone_args *a)
         double squares = 0;
         for (int64_t c = 0; c < C; c++) squares += get(x, n * C + c) * get(x, n * C + c);
         double s = 1 / sqrt(squares / (double)C + (double)a->attr.eps);
-        for (int64_t c = 0; c < C; c++) put(y, n * C + c, get(x, n * C + c) * s * get(g, c));
+        for (int64_t c = 0; c < C; c++) put(y, n * C + c, get(x, n * C + c) * s * gain(a, g, c));
         put(rstd, n, s);
     }
 }
@@ -34,11 +36,11 @@ void hone_ref_rmsnorm_back(const hone_args *a)
     }
     for (int64_t n = 0; n < N; n++) {
         double s = get(rstd, n), along = 0;
-        for (int64_t c = 0; c < C; c++) along += get(dy, n * C + c) * get(g, c) * get(x, n * C + c) * s;
+        for (int64_t c = 0; c < C; c++) along += get(dy, n * C + c) * gain(a, g, c) * get(x, n * C + c) * s;
         along /= (double)C;
         for (int64_t c = 0; c < C; c++) {
             int64_t i = n * C + c;
-            put(dx, i, s * (get(dy, i) * get(g, c) - get(x, i) * s * along) + get_or(addend, i, 0));
+            put(dx, i, s * (get(dy, i) * gain(a, g, c) - get(x, i) * s * along) + get_or(addend, i, 0));
         }
     }
 }
@@ -55,7 +57,7 @@ void hone_ref_layernorm(const hone_args *a)
         mean /= (double)C;
         for (int64_t c = 0; c < C; c++) variance += (get(x, n * C + c) - mean) * (get(x, n * C + c) - mean);
         double s = 1 / sqrt(variance / (double)C + (double)a->attr.eps);
-        for (int64_t c = 0; c < C; c++) put(y, n * C + c, (get(x, n * C + c) - mean) * s * get(g, c) + get(b, c));
+        for (int64_t c = 0; c < C; c++) put(y, n * C + c, (get(x, n * C + c) - mean) * s * gain(a, g, c) + get(b, c));
         put(stats, 2 * n, mean);
         put(stats, 2 * n + 1, s);
     }
@@ -80,7 +82,7 @@ void hone_ref_layernorm_back(const hone_args *a)
     for (int64_t n = 0; n < N; n++) {
         double mean = get(stats, 2 * n), s = get(stats, 2 * n + 1), level = 0, along = 0;
         for (int64_t c = 0; c < C; c++) {
-            double dz = get(dy, n * C + c) * get(g, c);
+            double dz = get(dy, n * C + c) * gain(a, g, c);
             level += dz;
             along += dz * (get(x, n * C + c) - mean) * s;
         }
@@ -88,7 +90,7 @@ void hone_ref_layernorm_back(const hone_args *a)
         for (int64_t c = 0; c < C; c++) {
             int64_t i = n * C + c;
             double z = (get(x, i) - mean) * s;
-            put(dx, i, s * (get(dy, i) * get(g, c) - level - z * along) + get_or(addend, i, 0));
+            put(dx, i, s * (get(dy, i) * gain(a, g, c) - level - z * along) + get_or(addend, i, 0));
         }
     }
 }

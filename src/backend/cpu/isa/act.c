@@ -1,4 +1,4 @@
-// act.c: swiglu, gelu and their gradients. Element by element; a gradient may lie where its input lies.
+// act.c: swiglu, gelu, relu2 and their gradients. Element by element; a gradient may lie where its input lies.
 #include "backend/cpu/isa/kernel.h"
 
 // h = g sigmoid(g) u
@@ -73,6 +73,36 @@ void ISA(hone_cpu_gelu_back)(const hone_args *args, int threads)
             const vf v = reals_load(x, i, n), v2 = v * v, sig = v_sigmoid(v * v_fma(v2, v_set(B), v_set(A)));
             const vf slope = v_fma(v * sig * (v_set(1.0f) - sig), v_fma(v2, v_set(3.0f * B), v_set(A)), sig);
             reals_store(dx, i, reals_load(dy, i, n) * slope, n);
+        }
+    }
+}
+
+void ISA(hone_cpu_relu2)(const hone_args *args, int threads)
+{
+    const reals x = reals_of(&args->in[0]), y = reals_of(&args->out[0]);
+    const int64_t count = hone_rows(&args->out[0]) * args->out[0].dim[1];
+#pragma omp parallel num_threads(worth(threads, count * 2))
+    {
+        const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
+        for (int64_t i = s.from; i < s.to; i += VW) {
+            const int64_t n = at_most(VW, s.to - i);
+            const vf v = v_max(reals_load(x, i, n), v_zero());
+            reals_store(y, i, v * v, n);
+        }
+    }
+}
+
+void ISA(hone_cpu_relu2_back)(const hone_args *args, int threads)
+{
+    const reals dy = reals_of(&args->in[0]), x = reals_of(&args->in[1]), dx = reals_of(&args->out[0]);
+    const int64_t count = hone_rows(&args->out[0]) * args->out[0].dim[1];
+#pragma omp parallel num_threads(worth(threads, count * 3))
+    {
+        const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
+        for (int64_t i = s.from; i < s.to; i += VW) {
+            const int64_t n = at_most(VW, s.to - i);
+            const vf v = v_max(reals_load(x, i, n), v_zero());
+            reals_store(dx, i, (v + v) * reals_load(dy, i, n), n);
         }
     }
 }

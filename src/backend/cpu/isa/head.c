@@ -24,6 +24,7 @@ typedef struct head {
     int64_t C, V, blocks;       // blocks of STAT words
     int64_t lanes;              // columns of z: rows of a chunk, up to a whole panel
     bool want_entropy;
+    float cap;                  // logits z become cap tanh(z / cap); 0: as they are
     char *panels;               // x of the chunk, rows side by side
     int64_t panel_bytes;        // of one of them
     float *max, *sum, *dot;     // (blocks, lanes): m, sum exp(z - m), sum exp(z - m) (z - m); dot only for the entropy
@@ -53,6 +54,7 @@ static head head_make(const hone_args *args, int64_t chunk_bytes, int threads, c
     head h = { .core = core, .x = &args->in[0], .w = &args->in[1], .C = args->in[1].dim[1], .V = args->in[1].dim[0] };
     h.blocks = divide_up(h.V, STAT);
     h.lanes = chunk_lanes(h.x->dim[0], h.V, chunk_bytes);
+    h.cap = args->attr.cap;
     h.want_entropy = args->op == HONE_OP_linear_logprob;
     h.panel_bytes = gemm_panel_bytes(core, h.C);
     h.panels = cut_bytes(space, h.lanes / NR * h.panel_bytes);
@@ -87,6 +89,20 @@ static void head_logits(const head *h, int64_t block, span panel, float *z)
     const gemm g = { .rows = words, .cols = h->lanes, .depth = h->C, .a = w, .lda = h->C, .dtype = h->w->dtype, .make = my_tiles(h),
                      .b = h->panels, .b_panel = h->panel_bytes, .c = z, .ldc = h->lanes };
     h->core->block(&g, (span){ 0, gemm_tiles(h->core, words) }, panel);
+    if (h->cap <= 0) return;
+    const vf cap = v_set(h->cap), part = v_set(1 / h->cap);
+    for (int64_t v = 0; v < words; v++)
+        for (int64_t lane = panel.from * NR; lane < panel.to * NR; lane += VW) {
+            float *at = z + v * h->lanes + lane;
+            v_store(at, cap * v_tanh(v_load(at) * part));
+        }
+}
+
+// Of the product by the logit: 1 - (z / cap)^2.
+static vf head_slope(const head *h, vf z)
+{
+    const vf part = h->cap > 0 ? z * v_set(1 / h->cap) : v_zero();
+    return v_fnma(part, part, v_set(1.0f));
 }
 
 // Maximum and sums of one block, by lane, words in order.
@@ -218,6 +234,7 @@ typedef struct xent {
     char *w_panels;             // KC words of W, columns side by side
     char *x_panels;             // x of the chunk, columns side by side; only for dw
     float *lane_weight;         // (lanes,) weight of each row of the chunk, 0 behind the last
+    float *lane_pull;           // (lanes,) weight times the slope at the target's logit
     float *dx;                  // (lanes, C): of the chunk's rows, which may lie apart in the real dx
     int32_t *rows;              // (N,) rows whose weight is not 0
     const hone_args *args;
@@ -234,6 +251,7 @@ static xent xent_make(const hone_args *args, int threads, cutter *space)
     t.w_panels = cut_bytes(space, C_panels * gemm_panel_bytes(core, KC));
     t.x_panels = args->out[2].present ? cut_bytes(space, C_panels * gemm_panel_bytes(core, lanes)) : NULL;
     t.lane_weight = cut_off(space, lanes);
+    t.lane_pull = cut_off(space, lanes);
     t.dx = cut_off(space, lanes * t.h.C);
     t.rows = cut_off(space, t.h.x->dim[0]);
     return t;
@@ -253,11 +271,11 @@ static void xent_words(const xent *t, const int32_t *rows, int64_t n, int64_t fr
     for (int64_t v = from; v < to; v++) {
         float *z = t->z + v * t->h.lanes;
         for (int64_t lane = 0; lane < n; lane += VW)
-            v_store(z + lane, v_load(t->lane_weight + lane) * v_exp(v_load(z + lane) - v_load(t->h.lse + lane)));
+            v_store(z + lane, v_load(t->lane_weight + lane) * v_exp(v_load(z + lane) - v_load(t->h.lse + lane)) * head_slope(&t->h, v_load(z + lane)));
     }
     for (int64_t i = 0; i < n; i++) {
         const int64_t v = t->target[rows[i]];
-        if (v >= from && v < to) t->z[v * t->h.lanes + i] -= t->lane_weight[i];
+        if (v >= from && v < to) t->z[v * t->h.lanes + i] -= t->lane_pull[i];
     }
 }
 
@@ -325,8 +343,10 @@ static void xent_chunk(const xent *t, const int32_t *rows, int64_t n, int64_t pa
     head_join(h, n);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < h->lanes; i++) {
+        const float z = i < n ? t->z[t->target[rows[i]] * h->lanes + i] : 0;
         t->lane_weight[i] = i < n ? t->weight[rows[i]] : 0;
-        if (i < n) logprob[rows[i]] = t->z[t->target[rows[i]] * h->lanes + i] - h->lse[i];
+        t->lane_pull[i] = t->lane_weight[i] * head_slope(h, v_set(z))[0];
+        if (i < n) logprob[rows[i]] = z - h->lse[i];
     }
     for (int64_t from = 0; from < h->V; from += KC) xent_block(t, rows, n, from);
 #pragma omp for schedule(static)
@@ -352,5 +372,23 @@ void ISA(hone_cpu_linear_xent)(const hone_args *args, int threads)
     for (int64_t c = 0; c < chunks; c++) {
         const span chunk = chunk_of(used, t.h.lanes, c);
         xent_chunk(&t, t.rows + chunk.from, chunk.to - chunk.from, parts);
+    }
+}
+
+// softcap -----------------------------------------------------------------------------------------------------------------
+
+void ISA(hone_cpu_softcap)(const hone_args *args, int threads)
+{
+    const float *z = f32_in(args, 0);
+    float *y = f32_out(args, 0);
+    const vf cap = v_set(args->attr.cap), part = v_set(1 / args->attr.cap);
+    const int64_t count = hone_rows(&args->out[0]) * args->out[0].dim[1];
+#pragma omp parallel num_threads(worth(threads, count * 20))
+    {
+        const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
+        for (int64_t i = s.from; i < s.to; i += VW) {
+            const int64_t n = at_most(VW, s.to - i);
+            v_store_n(y + i, cap * v_tanh(v_load_n(z + i, n) * part), n);
+        }
     }
 }

@@ -50,6 +50,7 @@ static float sum_of(const float *x, int64_t C)
 void ISA(hone_cpu_rmsnorm)(const hone_args *args, int threads)
 {
     const float *X = f32_in(args, 0), *g = f32_in(args, 1), eps = args->attr.eps;
+    const vf g0 = v_set(args->attr.base);
     const reals Y = reals_of(&args->out[0]);
     float *rstd = f32_out(args, 1);
     const int64_t N = hone_rows(&args->out[0]), C = args->out[0].dim[1];
@@ -60,7 +61,7 @@ void ISA(hone_cpu_rmsnorm)(const hone_args *args, int threads)
         const float s = 1.0f / sqrtf(sum_of_squares(x, 0.0f, C) / (float)C + eps);
         const vf scale = v_set(s);
         if (rstd) rstd[n] = s;
-#define BODY(load, store) reals_store(y, c, load(x + c) * scale * load(g + c), lanes);
+#define BODY(load, store) reals_store(y, c, load(x + c) * scale * (load(g + c) + g0), lanes);
         COLUMNS(C, BODY);
 #undef BODY
     }
@@ -69,6 +70,7 @@ void ISA(hone_cpu_rmsnorm)(const hone_args *args, int threads)
 void ISA(hone_cpu_layernorm)(const hone_args *args, int threads)
 {
     const float *X = f32_in(args, 0), *g = f32_in(args, 1), *b = f32_in(args, 2), eps = args->attr.eps;
+    const vf g0 = v_set(args->attr.base);
     const reals Y = reals_of(&args->out[0]);
     float *stats = f32_out(args, 1);
     const int64_t N = hone_rows(&args->out[0]), C = args->out[0].dim[1];
@@ -80,7 +82,7 @@ void ISA(hone_cpu_layernorm)(const hone_args *args, int threads)
         const float s = 1.0f / sqrtf(sum_of_squares(x, mean, C) / (float)C + eps);
         const vf m = v_set(mean), scale = v_set(s);
         if (stats) stats[2 * n] = mean, stats[2 * n + 1] = s;
-#define BODY(load, store) reals_store(y, c, v_fma((load(x + c) - m) * scale, load(g + c), load(b + c)), lanes);
+#define BODY(load, store) reals_store(y, c, v_fma((load(x + c) - m) * scale, (load(g + c) + g0), load(b + c)), lanes);
         COLUMNS(C, BODY);
 #undef BODY
     }
@@ -98,11 +100,11 @@ static void add_partials(float *to, const float *partial, int64_t stride, int64_
 }
 
 // dx of one row, and its part of dg
-static void rmsnorm_back_row(float *dx, float *dg, reals dy, const float *x, const float *g, float s,
+static void rmsnorm_back_row(float *dx, float *dg, reals dy, const float *x, const float *g, vf g0, float s,
                              const float *addend, int64_t C)
 {
     vf dot = v_zero();
-#define BODY(load, store) dot = v_fma(reals_load(dy, c, lanes) * load(g + c), load(x + c), dot);
+#define BODY(load, store) dot = v_fma(reals_load(dy, c, lanes) * (load(g + c) + g0), load(x + c), dot);
     COLUMNS(C, BODY);
 #undef BODY
     // dx = s (dy g - x s mean(dy g x s)) = s dy g - x k,  k = s^3 mean(dy g x)
@@ -111,7 +113,7 @@ static void rmsnorm_back_row(float *dx, float *dg, reals dy, const float *x, con
     const vf xv = load(x + c), dyv = reals_load(dy, c, lanes);                              \
     const vf base = addend ? load(addend + c) : v_zero();                                   \
     if (dg) store(dg + c, v_fma(dyv, xv * scale, load(dg + c)));                            \
-    store(dx + c, v_fnma(xv, k, scale * dyv * load(g + c)) + base);
+    store(dx + c, v_fnma(xv, k, scale * dyv * (load(g + c) + g0)) + base);
     COLUMNS(C, BODY);
 #undef BODY
 }
@@ -138,19 +140,19 @@ void ISA(hone_cpu_rmsnorm_back)(const hone_args *args, int threads)
             float *part = dg ? partial + i * stride : NULL;
             if (part) memset(part, 0, (size_t)C * sizeof *part);
             for (int64_t n = i * CHUNK; n < at_most(N, (i + 1) * CHUNK); n++)
-                rmsnorm_back_row(dx + n * C, part, reals_at(dy, n * C), x + n * C, g, rstd[n], addend ? addend + n * C : NULL, C);
+                rmsnorm_back_row(dx + n * C, part, reals_at(dy, n * C), x + n * C, g, v_set(args->attr.base), rstd[n], addend ? addend + n * C : NULL, C);
         }
         if (dg) add_partials(dg, partial, stride, chunks, share(C, 16, omp_get_thread_num(), omp_get_num_threads()));
     }
 }
 
-static void layernorm_back_row(float *dx, float *dg, float *db, reals dy, const float *x, const float *g, float mean,
+static void layernorm_back_row(float *dx, float *dg, float *db, reals dy, const float *x, const float *g, vf g0, float mean,
                                float s, const float *addend, int64_t C)
 {
     const vf m = v_set(mean), scale = v_set(s);
     vf sum = v_zero(), dot = v_zero();
 #define BODY(load, store)                                  \
-    const vf dz = reals_load(dy, c, lanes) * load(g + c);  \
+    const vf dz = reals_load(dy, c, lanes) * (load(g + c) + g0);  \
     sum += dz;                                             \
     dot = v_fma(dz, load(x + c) - m, dot); /* lanes beyond C: dz is 0 */
     COLUMNS(C, BODY);
@@ -162,7 +164,7 @@ static void layernorm_back_row(float *dx, float *dg, float *db, reals dy, const 
     const vf base = addend ? load(addend + c) : v_zero();                       \
     if (dg) store(dg + c, v_fma(dyv, z, load(dg + c)));                         \
     if (db) store(db + c, load(db + c) + dyv);                                  \
-    store(dx + c, v_fma(scale, v_fnma(z, m2, dyv * load(g + c) - m1), base));
+    store(dx + c, v_fma(scale, v_fnma(z, m2, dyv * (load(g + c) + g0) - m1), base));
     COLUMNS(C, BODY);
 #undef BODY
 }
@@ -189,7 +191,7 @@ void ISA(hone_cpu_layernorm_back)(const hone_args *args, int threads)
             float *part = partial + i * stride;
             if (stride) memset(part, 0, (size_t)stride * sizeof *part);
             for (int64_t n = i * CHUNK; n < at_most(N, (i + 1) * CHUNK); n++)
-                layernorm_back_row(dx + n * C, dg ? part : NULL, db ? part + db_at : NULL, reals_at(dy, n * C), x + n * C, g, stats[2 * n],
+                layernorm_back_row(dx + n * C, dg ? part : NULL, db ? part + db_at : NULL, reals_at(dy, n * C), x + n * C, g, v_set(args->attr.base), stats[2 * n],
                                    stats[2 * n + 1], addend ? addend + n * C : NULL, C);
         }
         const span s = share(C, 16, omp_get_thread_num(), omp_get_num_threads());
