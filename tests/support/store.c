@@ -77,6 +77,7 @@ hone_config test_family_config(const char *model_type, bool tied)
     assert_int_equal(hone_json_parse("family", text, strlen(text), &json), HONE_OK);
     json_object_set_new(json, "model_type", json_string(model_type));
     json_object_set_new(json, "tie_word_embeddings", json_boolean(tied));
+    if (!strcmp(model_type, "nemotron")) json_object_set_new(json, "partial_rotary_factor", json_real(1));
     if (hone_config_read(&c, json, "family")) fail_msg("%s", hone_error());
     json_decref(json);
     return c;
