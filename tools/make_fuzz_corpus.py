@@ -103,6 +103,49 @@ write("fuzz_safetensors", "kinds", b"\1" + json.dumps({k: dict(dtype=k, shape=[1
 two, _ = tensors({"v": [1]})
 write("fuzz_safetensors", "folder", b"\2" + json.dumps(dict(metadata=dict(total_size=4), weight_map=dict(w="a.safetensors", v="b.safetensors"))).encode() + b"\0" + tensors({"w": [1]})[0]
       + b"\0" + b"abcd" + b"\0" + two + b"\0" + b"efgh")
+
+
+def gguf(values, tensors):
+    def text(t):
+        t = t.encode()
+        return struct.pack("<Q", len(t)) + t
+
+    def value(v):
+        kinds = {bool: (7, "<?"), int: (4, "<I"), float: (6, "<f")}
+        if isinstance(v, str):
+            return struct.pack("<I", 8) + text(v)
+        if isinstance(v, list):
+            kind = 8 if isinstance(v[0], str) else 5 if isinstance(v[0], int) else 6
+            return struct.pack("<IIQ", 9, kind, len(v)) + b"".join(text(x) if kind == 8 else struct.pack("<i" if kind == 5 else "<f", x) for x in v)
+        kind, form = kinds[type(v)]
+        return struct.pack("<I", kind) + struct.pack(form, v)
+
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(values)) + b"".join(text(k) + value(v) for k, v in values.items())
+    data = b""
+    for name, (dims, kind, content) in tensors.items():
+        head += text(name) + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, len(data))
+        data += content + bytes(-len(content) % 32)
+    return head + bytes(-len(head) % 32) + data
+
+
+def small_gguf(kind, block):
+    """One layer of width 32, every matrix of the given type."""
+    many = lambda rows: ([32, rows], kind, block * rows)
+    ones = ([32], 0, struct.pack("<32f", *[1.0] * 32))
+    names = {f"blk.0.{n}.weight": many(32) for n in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")}
+    return dict(names, **{"token_embd.weight": many(6), "output_norm.weight": ones, "blk.0.attn_norm.weight": ones, "blk.0.ffn_norm.weight": ones})
+
+
+llama = {"general.architecture": "llama", "llama.block_count": 1, "llama.context_length": 64, "llama.embedding_length": 32, "llama.feed_forward_length": 32,
+         "llama.attention.head_count": 2, "llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.rope.freq_base": 1e4}
+byte_bpe = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.tokens": ["<s>", "a", "b", "ab", "Ġ", "<u>"], "tokenizer.ggml.token_type": [3, 1, 1, 1, 1, 4],
+            "tokenizer.ggml.merges": ["a b"], "tokenizer.ggml.bos_token_id": 0, "tokenizer.ggml.add_bos_token": True, "tokenizer.chat_template": "{{ messages }}"}
+piece_bpe = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": ["<unk>", "<s>", "<0xC3>", "▁", "a", "▁a"], "tokenizer.ggml.token_type": [2, 3, 6, 1, 1, 1],
+             "tokenizer.ggml.scores": [0.0, 0.0, 0.0, -1.0, -2.0, -3.0], "tokenizer.ggml.bos_token_id": 1, "tokenizer.ggml.unknown_token_id": 0, "tokenizer.ggml.add_space_prefix": True}
+write("fuzz_gguf", "q8_0", gguf({**llama, **byte_bpe}, small_gguf(8, struct.pack("<e", 0.01) + bytes(range(32)))))
+write("fuzz_gguf", "q4_1", gguf({**llama, **piece_bpe}, small_gguf(3, struct.pack("<ee", 0.01, -0.1) + bytes(range(16)))))
+write("fuzz_gguf", "vocabulary", gguf(byte_bpe, {}))
+
 sizes = dict(vocab_size=131, hidden_size=48, intermediate_size=50, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
 write("fuzz_config", "gpt2", dict(model_type="gpt2", vocab_size=131, n_positions=64, n_embd=48, n_layer=2, n_head=4, n_inner=None, activation_function="gelu_new", bos_token_id=1, eos_token_id=[1, 2]))
 write("fuzz_config", "llama", dict(sizes, model_type="llama", attention_bias=True, mlp_bias=True, rope_theta=5e5, rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,

@@ -448,6 +448,12 @@ hone_status hone_file_append(const char *path, const void *data, size_t size)
     return status;
 }
 
+hone_status hone_file_publish(const char *temporary, const char *final_path)
+{
+    hone_status status = rename_to(temporary, final_path);
+    return status ? status : sync_parent(final_path);
+}
+
 // Folders -----------------------------------------------------------------------------------------------------------
 
 hone_status hone_dir_create(const char *path)

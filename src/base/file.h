@@ -45,6 +45,7 @@ hone_status hone_writer_write(hone_writer *writer, const void *data, size_t size
 hone_status hone_writer_commit(hone_writer *writer);   // fsync, rename, fsync the folder; then .hash is XXH3-64 of it all
 void hone_writer_abort(hone_writer *writer);
 hone_status hone_file_write(const char *path, const void *data, size_t size); // the three in one
+hone_status hone_file_publish(const char *temporary, const char *final_path); // a written file gets its name: rename, fsync parent
 hone_status hone_file_append(const char *path, const void *data, size_t size); // O_APPEND, no fsync: logs; all or nothing
 
 hone_status hone_dir_create(const char *path);                              // with parents; no error if it exists

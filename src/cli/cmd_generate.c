@@ -248,7 +248,8 @@ hone_status hone_cmd_generate(int argc, char **argv)
         HONE_CLI_MODEL_OPTIONS(s.model),
         { "json", HONE_CLI_FLAG, &s.json, NULL, "prints one JSON object instead of text" }, { 0 } };
     const hone_cli_command command = { "generate", "MODEL --prompt TEXT | --input FILE [options]",
-        "Continues texts. MODEL is a Hugging Face folder. Text goes to standard output as it is made, speed to standard error.",
+        "Continues texts. MODEL is a Hugging Face folder or a GGUF file. Text goes to standard output as it is made, speed to\n"
+        "standard error.",
         "hone generate out/step-700 --prompt \"Once upon a time\" --temperature 0.8 --top-p 0.95 --max-new-tokens 100", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;

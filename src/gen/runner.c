@@ -1,35 +1,17 @@
 // runner.c: see runner.h.
 #include "gen/runner.h"
 #include "base/cpu.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "io/hf.h"
 #include <string.h>
 
-// Whether the folder has a tokenizer at all: without one, ids are the only way in and out.
-static bool has_tokenizer(const char *folder)
-{
-    static const char *const names[] = { "tokenizer.json", "vocab.json" };
-    bool found = false;
-    for (int i = 0; i < 2 && !found; i++) {
-        char *path = hone_path_join(folder, names[i]);
-        found = path && hone_file_exists(path);
-        hone_free(path);
-    }
-    return found;
-}
-
 static hone_status open_all(hone_runner *r, const char *folder)
 {
-    if (!hone_dir_exists(folder))
-        return hone_fail("%s: no such folder; a model is a Hugging Face folder with config.json and model.safetensors", folder);
     if (!(r->folder = hone_strdup(folder))) return HONE_FAILED;
-    char *path = hone_path_join(folder, "config.json");
     hone_config config;
-    hone_status status = path ? hone_config_load(&config, path) : HONE_FAILED;
-    hone_free(path);
+    hone_status status = hone_hf_load_config(&config, folder);
     if (status) return status;
-    if (has_tokenizer(folder) && hone_tokenizer_load(folder, &r->tokenizer)) return HONE_FAILED;
+    if (hone_hf_has_tokenizer(folder) && hone_tokenizer_load(folder, &r->tokenizer)) return HONE_FAILED;
     if (r->tokenizer && hone_tokenizer_vocab(r->tokenizer) > config.vocab)
         return hone_fail("%s: the tokenizer has %lld ids but the model only %lld; they do not belong together", folder,
                          (long long)hone_tokenizer_vocab(r->tokenizer), (long long)config.vocab);

@@ -1,4 +1,4 @@
-// runner.h: a model folder made ready to run. Three steps, so that a verb pays only for what it uses:
+// runner.h: a model (a folder, or a GGUF file) made ready to run. Three steps, so that a verb pays only for what it uses:
 //
 //     hone_runner_open      config.json, tokenizer, parameters declared     (no weight is touched)
 //     hone_model_build_*    the programs that the caller wants, into runner.graph

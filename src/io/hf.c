@@ -5,6 +5,7 @@
 //     file (in, 3 out)   | q^T | k^T | v^T |          file (3 out)   | q | k | v |
 #include "io/hf.h"
 #include "base/memory.h"
+#include "io/gguf_model.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -247,6 +248,7 @@ hone_status hone_hf_load(const hone_model *model, const char *folder, hone_place
     hone_hf_map map = { 0 };
     const hone_safetensor **found = NULL;
     float *scratch = NULL;
+    if (hone_gguf_is(folder)) return hone_gguf_load(model, folder, data, context);
     hone_status status = hone_safetensors_open_folder(&set, folder);
     if (status) return status;
     if ((status = hone_hf_map_build(&map, model))) goto out;

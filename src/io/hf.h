@@ -1,4 +1,5 @@
-// hf.h: a model as a Hugging Face folder, in and out.
+// hf.h: a model as a Hugging Face folder, in and out. What is read may be a GGUF file as well (gguf_model.h): wherever a path
+// of a model is given, either will do.
 //
 //     config.json  generation_config.json  model.safetensors  tokenizer.json  tokenizer_config.json
 //
@@ -25,6 +26,10 @@ typedef struct hone_hf_map { hone_hf_entry *entry; int64_t count; } hone_hf_map;
 hone_status hone_hf_map_build(hone_hf_map *map, const hone_model *model);
 void hone_hf_map_release(hone_hf_map *map);
 
+// The model's config.json, or what a GGUF file says in its place; and whether it has a tokenizer.
+hone_status hone_hf_load_config(hone_config *config, const char *path);
+bool hone_hf_has_tokenizer(const char *path);
+
 // Reads all weights of `folder` to where data(context, tid) says. The folder's tensors must be exactly the model's (names,
 // shapes, a type that converts to f32); if not, nothing is loaded and one message names what is missing, unexpected and
 // misshapen. Call hone_model_fill_constants afterwards.
@@ -35,7 +40,7 @@ hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, h
                                   size_t scratch_bytes);
 
 // A tokenizer's files: path is tokenizer.json, vocab.json (merges.txt beside it) or a folder that holds either, as
-// hone_tokenizer_load takes it; NULL: none. loaded: the same, if the caller has it in memory (else it is loaded if needed).
+// hone_tokenizer_load takes it, or a GGUF file; NULL: none. loaded: the same, if the caller has it in memory (else it is loaded if needed).
 typedef struct hone_hf_tokenizer { const char *path; const hone_tokenizer *loaded; } hone_hf_tokenizer;
 hone_status hone_hf_check_tokenizer(const hone_hf_tokenizer *tokenizer);    // are its files there?
 

@@ -2,7 +2,41 @@
 // are copied, not made anew: what others put into them stays.
 #include "io/hf.h"
 #include "base/memory.h"
+#include "io/gguf_model.h"
 #include <string.h>
+
+hone_status hone_hf_load_config(hone_config *config, const char *path)
+{
+    if (hone_gguf_is(path)) return hone_gguf_read_config(config, path);
+    if (!hone_dir_exists(path))
+        return hone_fail("%s: no such model; a model is a Hugging Face folder with config.json and model.safetensors, or a GGUF file", path);
+    char *file = hone_path_join(path, "config.json");
+    hone_status status = file ? hone_config_load(config, file) : HONE_FAILED;
+    hone_free(file);
+    return status;
+}
+
+static bool gguf_has_vocabulary(const char *path)
+{
+    hone_gguf file;
+    if (hone_gguf_open(&file, path)) return true;   // whoever loads it will say what is wrong
+    bool has = hone_gguf_find(&file, "tokenizer.ggml.tokens") != NULL;
+    hone_gguf_close(&file);
+    return has;
+}
+
+bool hone_hf_has_tokenizer(const char *path)
+{
+    static const char *const names[] = { "tokenizer.json", "vocab.json" };
+    bool found = false;
+    if (hone_gguf_is(path)) return gguf_has_vocabulary(path);
+    for (int i = 0; i < 2 && !found && path[0]; i++) {
+        char *file = hone_path_join(path, names[i]);
+        found = file && hone_file_exists(file);
+        hone_free(file);
+    }
+    return found;
+}
 
 // `name` in the folder of the tokenizer's path. NULL where memory is short.
 static char *beside(const char *path, const char *name)
@@ -43,7 +77,7 @@ hone_status hone_hf_check_tokenizer(const hone_hf_tokenizer *tokenizer)
 {
     const char *const *names;
     char *from[2];
-    if (!tokenizer || !tokenizer->path) return HONE_OK;
+    if (!tokenizer || !tokenizer->path || hone_gguf_is(tokenizer->path)) return HONE_OK;
     hone_status status = find_files(tokenizer->path, &names, from);
     if (status) return status;
     hone_free(from[0]);
@@ -102,11 +136,22 @@ static hone_status make_tokenizer_config(const hone_config *config, const hone_h
     return status;
 }
 
+// The tokenizer within a GGUF file as files of a folder.
+static hone_status save_from_gguf(const char *folder, const hone_hf_tokenizer *tokenizer)
+{
+    hone_tokenizer *own = NULL;
+    hone_status status = tokenizer->loaded ? HONE_OK : hone_tokenizer_load(tokenizer->path, &own);
+    if (!status) status = hone_tokenizer_save(tokenizer->loaded ? tokenizer->loaded : own, folder);
+    hone_tokenizer_free(own);
+    return status;
+}
+
 static hone_status save_tokenizer(const hone_config *config, const char *folder, const hone_hf_tokenizer *tokenizer)
 {
     static const char *const optional[] = { "tokenizer_config.json", "chat_template.jinja" };
     const char *const *names;
     char *from[2];
+    if (hone_gguf_is(tokenizer->path)) return save_from_gguf(folder, tokenizer);
     hone_status status = find_files(tokenizer->path, &names, from);
     if (status) return status;
     for (int i = 0; i < 2 && names[i] && !status; i++) status = copy_file(from[i], folder, names[i]);

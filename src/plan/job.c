@@ -1,23 +1,11 @@
 // job.c: from a recipe to a planned session (see job.h).
 #include "plan/fit.h"
-#include "base/file.h"
+#include "io/hf.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 // --- tokenizer ---------------------------------------------------------------------------------------------------------
-
-static bool has_tokenizer(const char *folder)
-{
-    static const char *const file[] = { "tokenizer.json", "vocab.json" };
-    bool found = false;
-    for (int i = 0; i < 2 && !found && folder[0]; i++) {
-        char *path = hone_path_join(folder, file[i]);
-        found = path && hone_file_exists(path);
-        hone_free(path);
-    }
-    return found;
-}
 
 static hone_key_id data_key(const hone_recipe *r) { return json_array_size(r->datasets) ? HONE_KEY_datasets : HONE_KEY_dataset; }
 
@@ -25,8 +13,8 @@ static hone_key_id data_key(const hone_recipe *r) { return json_array_size(r->da
 static hone_status open_tokenizer(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
-    const char *path = r->tokenizer[0] ? r->tokenizer : has_tokenizer(r->model_name_or_path) ? r->model_name_or_path
-                     : has_tokenizer(job->train.source[0].path) ? job->train.source[0].path : NULL;
+    const char *path = r->tokenizer[0] ? r->tokenizer : hone_hf_has_tokenizer(r->model_name_or_path) ? r->model_name_or_path
+                     : hone_hf_has_tokenizer(job->train.source[0].path) ? job->train.source[0].path : NULL;
     if (path) return !(job->tokenizer_path = hone_strdup(path)) ? HONE_FAILED : hone_tokenizer_load(path, &job->tokenizer);
     if (hone_dataset_is_raw(job->train.source[0].path)) return HONE_OK;
     return hone_recipe_fail(r, data_key(r), NULL, "no tokenizer: %s holds none; name it with `tokenizer: PATH`", job->train.source[0].path);
@@ -94,12 +82,7 @@ static hone_status point_at_member(const hone_recipe *recipe)
 static hone_status open_config(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
-    if (r->model_name_or_path[0]) {
-        char *path = hone_path_join(r->model_name_or_path, "config.json");
-        hone_status status = path ? hone_config_load(&job->config, path) : HONE_FAILED;
-        hone_free(path);
-        return status;
-    }
+    if (r->model_name_or_path[0]) return hone_hf_load_config(&job->config, r->model_name_or_path);
     if (json_object_size(r->model) == 0)
         return hone_recipe_fail(r, HONE_KEY_model, NULL, "no model: give `model:` with model_type and sizes for a new one, or model_name_or_path");
     json_t *map = json_deep_copy(r->model);

@@ -26,6 +26,14 @@ json_t *hone_byte_level_json(bool use_regex)
     return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 1, "use_regex", use_regex);
 }
 
+json_t *hone_prefix_json(const char *token, int64_t id)
+{
+    return json_pack("{s:s, s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}], s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}, {s:{s:s, s:i}}], s:{s:{s:s, s:[I], s:[s]}}}",
+        "type", "TemplateProcessing", "single", "SpecialToken", "id", token, "type_id", 0, "Sequence", "id", "A", "type_id", 0,
+        "pair", "SpecialToken", "id", token, "type_id", 0, "Sequence", "id", "A", "type_id", 0, "Sequence", "id", "B", "type_id", 1,
+        "special_tokens", token, "id", token, "ids", (json_int_t)id, "tokens", token);
+}
+
 // --- vocab.json + merges.txt
 
 static hone_status read_merges_file(const char *path, json_t *merges)

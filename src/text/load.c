@@ -3,6 +3,7 @@
 // Other formats are turned into the tokenizer.json that says the same (convert.h), then all go one way.
 #include "text/parts.h"
 #include "base/file.h"
+#include "base/gguf.h"
 #include "text/convert.h"
 
 #include <inttypes.h>
@@ -182,6 +183,9 @@ static hone_status load_json(hone_tokenizer *tokenizer, const char *path, char *
     bool converted = true;
     if (strcmp(name, "vocab.json") == 0) {
         status = hone_convert_gpt2(*folder, json);
+    } else if (hone_gguf_is(*where)) {
+        status = hone_convert_gguf(*where, json, &tokenizer->config);
+        tokenizer->config_size = tokenizer->config ? strlen(tokenizer->config) : 0;
     } else {
         status = hone_file_read(*where, &tokenizer->source, &tokenizer->source_size);
         if (!status) status = parse_source(*where, tokenizer->source, tokenizer->source_size, json, &converted);

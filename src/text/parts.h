@@ -231,3 +231,4 @@ void hone_encoder_free(hone_encoder *encoder);
 // "where: the normalizer "X" is not supported (supported: A, B, C)"
 hone_status hone_refuse(const char *where, const char *part, const char *type, const char *const *known, int n_known);
 extern const char hone_gpt2_pattern[];
+extern const char hone_cl100k_pattern[], hone_o200k_pattern[];  // tiktoken.c

@@ -128,10 +128,8 @@ hone_status hone_special_read(hone_tokenizer *tokenizer, const char *folder)
     if (!path) return HONE_FAILED;
     json_t *config = NULL;
     hone_status status = HONE_OK;
-    if (hone_file_exists(path)) {
-        status = hone_file_read(path, &tokenizer->config, &tokenizer->config_size);
-        if (!status) status = parse_config(tokenizer, path, &config);
-    }
+    if (!tokenizer->config && hone_file_exists(path)) status = hone_file_read(path, &tokenizer->config, &tokenizer->config_size);
+    if (!status && tokenizer->config) status = parse_config(tokenizer, path, &config);
     *special = (hone_special_ids){ .bos = first_of(tokenizer, bos_names), .eos = first_of(tokenizer, eos_names),
                                    .pad = first_of(tokenizer, pad_names), .unk = tokenizer->unk };
     if (!status && config) {

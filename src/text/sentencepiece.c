@@ -11,15 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE } piece_type;
-typedef struct { const char *text; size_t size; float score; int64_t type, id; } piece;
-typedef struct model {
-    const char *path;
-    piece *piece; int64_t count, capacity;
-    int64_t type, unk, bos, eos, pad;
-    bool byte_fallback, suffix, prefix, squeeze, escape;
-    const char *charsmap; size_t charsmap_size;
-} model;
+enum { NORMAL = HONE_PIECE_NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
+typedef hone_spm_piece piece;
+typedef hone_spm model;
 
 // --- protobuf: a message is a row of (number << 3 | wire type, value)
 typedef struct { uint64_t number, value; const char *data; size_t size; } field; // value of varints and fixed ones; data of the rest
@@ -193,10 +187,7 @@ static json_t *post_processor(const model *m)
 {
     if (m->bos < 0 || m->bos >= m->count || m->piece[m->bos].type != CONTROL) return json_null();
     char *bos = hone_format("%.*s", (int)m->piece[m->bos].size, m->piece[m->bos].text);
-    json_t *json = bos ? json_pack("{s:s, s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}], s:[{s:{s:s, s:i}}, {s:{s:s, s:i}}, {s:{s:s, s:i}}], s:{s:{s:s, s:[I], s:[s]}}}",
-        "type", "TemplateProcessing", "single", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id", "A", "type_id", 0,
-        "pair", "SpecialToken", "id", bos, "type_id", 0, "Sequence", "id", "A", "type_id", 0, "Sequence", "id", "B", "type_id", 1,
-        "special_tokens", bos, "id", bos, "ids", (json_int_t)m->bos, "tokens", bos) : NULL;
+    json_t *json = bos ? hone_prefix_json(bos, m->bos) : NULL;
     hone_free(bos);
     return json;
 }
@@ -263,18 +254,23 @@ static json_t *bpe(model *m)
     return json;
 }
 
+hone_status hone_convert_pieces(hone_spm *m, json_t **out)
+{
+    hone_tokenizer_parts parts = { added_tokens(m), normalizer(m), NULL, post_processor(m), decoder(m), NULL };
+    parts.model = m->type == 2 ? bpe(m) : unigram(m);
+    bool whole = parts.added && parts.normalizer && parts.post_processor && parts.decoder && parts.model;
+    *out = hone_tokenizer_json(&parts);
+    if (*out && whole) return HONE_OK;
+    json_decref(*out);
+    *out = NULL;
+    return hone_fail("%s: no memory", m->path);
+}
+
 hone_status hone_convert_sentencepiece(const char *path, const char *data, size_t size, json_t **out)
 {
     model m = { .path = path };
     hone_status status = read_model(&m, data, size);
-    if (!status) {
-        hone_tokenizer_parts parts = { added_tokens(&m), normalizer(&m), NULL, post_processor(&m), decoder(&m), NULL };
-        parts.model = m.type == 2 ? bpe(&m) : unigram(&m);
-        bool whole = parts.added && parts.normalizer && parts.post_processor && parts.decoder && parts.model;
-        *out = hone_tokenizer_json(&parts);
-        if (!*out || !whole) status = hone_fail("%s: no memory", path);
-        if (status && *out) { json_decref(*out); *out = NULL; }
-    }
+    if (!status) status = hone_convert_pieces(&m, out);
     hone_free(m.piece);
     return status;
 }

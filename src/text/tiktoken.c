@@ -8,8 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char cl100k[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-static const char o200k[] = "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+const char hone_cl100k_pattern[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const char hone_o200k_pattern[] = "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
                             "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
                             "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
@@ -17,8 +17,8 @@ typedef struct { const char *name; int64_t ranks; const char *pattern; struct { 
 static const encoding encodings[] = {
     { "r50k_base (GPT-2)", 50256, hone_gpt2_pattern, { { "<|endoftext|>", 50256 } } },
     { "p50k_base", 50280, hone_gpt2_pattern, { { "<|endoftext|>", 50256 } } },
-    { "cl100k_base", 100256, cl100k, { { "<|endoftext|>", 100257 }, { "<|fim_prefix|>", 100258 }, { "<|fim_middle|>", 100259 }, { "<|fim_suffix|>", 100260 }, { "<|endofprompt|>", 100276 } } },
-    { "o200k_base", 199998, o200k, { { "<|endoftext|>", 199999 }, { "<|endofprompt|>", 200018 } } },
+    { "cl100k_base", 100256, hone_cl100k_pattern, { { "<|endoftext|>", 100257 }, { "<|fim_prefix|>", 100258 }, { "<|fim_middle|>", 100259 }, { "<|fim_suffix|>", 100260 }, { "<|endofprompt|>", 100276 } } },
+    { "o200k_base", 199998, hone_o200k_pattern, { { "<|endoftext|>", 199999 }, { "<|endofprompt|>", 200018 } } },
 };
 
 static hone_status to_chars(const char *bytes, size_t size, hone_buffer *out)

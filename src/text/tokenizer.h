@@ -3,8 +3,8 @@
 //     text -> added tokens cut out -> normalizers -> pre-tokenizers (pieces) -> model (ids) -> post-processor (bos, eos)
 //     ids  -> decoders -> bytes
 //
-// Reads tokenizer.json (Hugging Face), GPT-2's vocab.json + merges.txt, tiktoken rank files and SentencePiece models (the
-// last three are turned into the first, convert.h). What each part may be stands in one table each:
+// Reads tokenizer.json (Hugging Face), GPT-2's vocab.json + merges.txt, tiktoken rank files, SentencePiece models and the
+// vocabulary in a GGUF file (all are turned into the first, convert.h). What each part may be stands in one table each:
 // model.c, normalize.c, pretokenize.c, decode.c, post.c; a component that is not in its table is refused by name. (The keys
 // "truncation" and "padding" of a tokenizer.json are about batches, not text; encoding here never cuts or pads.)
 // After loading a tokenizer never changes, and any number of threads may use it.
@@ -18,11 +18,15 @@
 typedef struct hone_tokenizer hone_tokenizer;
 
 // path: a file of one of these formats, or a folder that holds tokenizer.json, tokenizer.model or vocab.json. Beside it,
-// tokenizer_config.json, if there, names the special tokens.
+// tokenizer_config.json, if there, names the special tokens (a GGUF file does so itself).
 hone_status hone_tokenizer_load(const char *path, hone_tokenizer **tokenizer);
 void hone_tokenizer_free(hone_tokenizer *tokenizer);
 // Writes tokenizer.json and tokenizer_config.json into a folder, as transformers' AutoTokenizer loads them.
 hone_status hone_tokenizer_save(const hone_tokenizer *tokenizer, const char *folder);
+// Adds the vocabulary, special tokens and chat template (NULL: the one of tokenizer_config.json) to the head of a GGUF file, for
+// an embedding of `vocab` rows. Refused: what GGUF has no word for.
+struct hone_gguf_head;
+hone_status hone_tokenizer_put_gguf(const hone_tokenizer *tokenizer, int64_t vocab, const char *chat_template, struct hone_gguf_head *head);
 
 typedef struct hone_special_ids { int32_t bos, eos, pad, unk; } hone_special_ids; // -1: has none
 const hone_special_ids *hone_tokenizer_special(const hone_tokenizer *tokenizer);

@@ -1,0 +1,312 @@
+// gguf_model.c: see gguf_model.h.
+#include "io/gguf_model.h"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct { const char *name, *model_type; bool turned, fused; } arch;
+static const arch archs[] = {
+#define ARCH(...) { __VA_ARGS__ },
+#define SIZE(...)
+#define TENSOR(...)
+#include "io/gguf_names.def"
+#undef ARCH
+#undef SIZE
+};
+static const struct { const char *name; size_t field; bool required; } sizes[] = {
+#define ARCH(...)
+#define SIZE(name, field, required) { name, offsetof(hone_config, field), required },
+#include "io/gguf_names.def"
+#undef SIZE
+#undef TENSOR
+};
+enum { ALWAYS, FUSED, APART };
+static const struct { const char *name, *param; int when; bool turned; } tensors[] = {
+#define SIZE(...)
+#define TENSOR(...) { __VA_ARGS__ },
+#include "io/gguf_names.def"
+#undef ARCH
+#undef SIZE
+#undef TENSOR
+};
+enum { N_ARCH = sizeof archs / sizeof *archs, N_SIZE = sizeof sizes / sizeof *sizes, N_TENSOR = sizeof tensors / sizeof *tensors };
+enum { MAX_KEY = 128, DROP_BYTES = 16 << 20 };
+#define ROPE_FREQS "rope_freqs.weight"
+
+const char *hone_gguf_size_name(int index, size_t *field)
+{
+    if (index >= N_SIZE) return NULL;
+    *field = sizes[index].field;
+    return sizes[index].name;
+}
+
+// The config ---------------------------------------------------------------------------------------------------------
+
+static hone_status find_arch(const hone_gguf *file, const arch **found)
+{
+    char *name = NULL;
+    hone_status status = hone_gguf_text(file, "general.architecture", true, &name);
+    *found = NULL;
+    for (int i = N_ARCH - 1; i >= 0 && !status; i--)
+        if (strcmp(archs[i].name, name) == 0) *found = &archs[i];
+    if (!status && !*found) {
+        hone_buffer known = { 0 };
+        for (int i = 0; i < N_ARCH; i++)
+            if (i == 0 || strcmp(archs[i].name, archs[i - 1].name) != 0) hone_buffer_print(&known, "%s%s", i ? ", " : "", archs[i].name);
+        status = hone_fail("%s: general.architecture \"%.60s\" is not one that hone has: %s", file->path, name, known.data ? known.data : "");
+        hone_buffer_release(&known);
+    }
+    hone_free(name);
+    return status;
+}
+
+static const char *key_of(const arch *a, const char *name, char key[MAX_KEY])
+{
+    snprintf(key, MAX_KEY, "%s.%s", a->name, name);
+    return key;
+}
+
+static hone_status read_token(const hone_gguf *file, const char *key, const hone_config *config, int64_t *id)
+{
+    *id = -1;
+    hone_status status = hone_gguf_int(file, key, false, id);
+    if (!status && *id >= config->vocab) *id = -1;   // a vocabulary larger than the embedding cannot say more
+    return status;
+}
+
+void hone_gguf_rope_factors(const hone_config *config, float *factor)
+{
+    hone_config plain = *config;
+    int64_t half = config->head_dim / 2;
+    float *scaled = factor + half;
+    plain.rope = HONE_ROPE_PLAIN;
+    hone_config_rope_frequencies(&plain, factor);
+    hone_config_rope_frequencies(config, scaled);
+    for (int64_t i = 0; i < half; i++) factor[i] /= scaled[i];
+}
+
+// Which of Llama 3's scalings (low 1, high 4, the original context a power of two) these factors are.
+static hone_status read_rope_factors(const hone_gguf *file, const hone_gguf_tensor *t, hone_config *config)
+{
+    int64_t half = config->head_dim / 2;
+    if (t->count != half || t->blocks != HONE_BLOCKS_f32)
+        return hone_fail("%s: " ROPE_FREQS " has %" PRId64 " elements of type %" PRIu32 "; %" PRId64 " of F32 are expected", file->path, t->count, t->type, half);
+    float *is = hone_alloc(3 * (size_t)half, sizeof *is), *wanted = is + half, top = 0;
+    if (!is) return HONE_FAILED;
+    memcpy(is, file->map.data + t->begin, (size_t)half * sizeof *is);
+    for (int64_t i = 0; i < half; i++) top = fmaxf(top, is[i]);
+    bool found = false;
+    config->rope = HONE_ROPE_LLAMA3;
+    config->rope_factor = (double)top;
+    config->rope_low = 1;
+    config->rope_high = 4;
+    for (int64_t original = 16; original <= 1 << 20 && !found && top >= 1; original *= 2) {
+        config->rope_original = original;
+        hone_gguf_rope_factors(config, wanted);
+        found = true;
+        for (int64_t i = 0; i < half; i++) found &= fabsf(is[i] - wanted[i]) <= 1e-4f * wanted[i];
+    }
+    hone_free(is);
+    return found ? HONE_OK : hone_fail("%s: " ROPE_FREQS " is not Llama 3's rotary scaling (low_freq_factor 1, high_freq_factor 4), which is what hone has", file->path);
+}
+
+static hone_status read_rope(const hone_gguf *file, const arch *a, hone_config *config)
+{
+    char key[MAX_KEY], *type = NULL;
+    int64_t turned = config->head_dim;
+    config->rope_theta = 10000;
+    hone_status status = hone_gguf_real(file, key_of(a, "rope.freq_base", key), false, &config->rope_theta);
+    if (!status) status = hone_gguf_int(file, key_of(a, "rope.dimension_count", key), false, &turned);
+    if (!status && turned != config->head_dim)
+        return hone_fail("%s: %s is %" PRId64 "; hone turns whole heads only (%" PRId64 ")", file->path, key, turned, config->head_dim);
+    if (!status) status = hone_gguf_text(file, key_of(a, "rope.scaling.type", key), false, &type);
+    if (!status && type && strcmp(type, "linear") == 0) {
+        config->rope = HONE_ROPE_LINEAR;
+        status = hone_gguf_real(file, key_of(a, "rope.scaling.factor", key), true, &config->rope_factor);
+    } else if (!status && type && strcmp(type, "none") != 0) {
+        status = hone_fail("%s: %s is \"%.60s\"; hone has none, linear and Llama 3's", file->path, key, type);
+    }
+    hone_free(type);
+    const hone_gguf_tensor *factors = hone_gguf_find_tensor(file, ROPE_FREQS);
+    return status || !factors ? status : read_rope_factors(file, factors, config);
+}
+
+static void read_switches(const hone_gguf *file, hone_config *config)
+{
+    bool fused = hone_gguf_find_tensor(file, "blk.0.attn_qkv.bias") != NULL;
+    config->tied = !hone_gguf_find_tensor(file, "output.weight");
+    config->qkv_bias = fused || hone_gguf_find_tensor(file, "blk.0.attn_q.bias");
+    config->out_bias = hone_gguf_find_tensor(file, "blk.0.attn_output.bias") != NULL;
+    config->mlp_bias = hone_gguf_find_tensor(file, "blk.0.ffn_up.bias") != NULL;
+    config->qk_norm = hone_gguf_find_tensor(file, "blk.0.attn_q_norm.weight") != NULL;
+}
+
+static hone_status read_config(const hone_gguf *file, hone_config *config)
+{
+    const arch *a;
+    char key[MAX_KEY];
+    hone_status status = find_arch(file, &a);
+    if (status) return status;
+    const hone_family *family = hone_family_find(a->model_type);
+    HONE_ASSERT(family, "gguf_names.def: no family %s", a->model_type);
+    const hone_gguf_tensor *embed = hone_gguf_find_tensor(file, "token_embd.weight");
+    if (!embed || embed->rank != 2) return hone_fail("%s: has no matrix token_embd.weight, so this file is no model that hone can read", file->path);
+    *config = family->switches;
+    config->family = family;
+    for (int i = 0; i < family->n_key; i++)
+        if (family->key[i].kind == HONE_KEY_REAL) *(double *)(void *)((char *)config + family->key[i].field) = family->key[i].fallback;
+    for (int i = 0; i < N_SIZE && !status; i++)
+        status = hone_gguf_int(file, key_of(a, sizes[i].name, key), sizes[i].required, (int64_t *)(void *)((char *)config + sizes[i].field));
+    if (status) return status;
+    config->vocab = embed->dim[1];
+    if (config->heads < 1) return hone_fail("%s: %s.attention.head_count is %" PRId64 "; it must be 1 or more", file->path, a->name, config->heads);
+    if (!config->kv_heads) config->kv_heads = config->heads;
+    if (!config->head_dim) config->head_dim = config->width / config->heads;
+    if (config->head_dim < 2 || config->head_dim > INT32_MAX) return hone_fail("%s: heads of %" PRId64 " elements make no sense", file->path, config->head_dim);
+    read_switches(file, config);
+    const char *eps = config->norm == HONE_NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
+    status = hone_gguf_real(file, key_of(a, eps, key), true, &config->norm_eps);
+    if (!status && config->rope != HONE_ROPE_NONE) status = read_rope(file, a, config);
+    if (!status) status = read_token(file, "tokenizer.ggml.bos_token_id", config, &config->bos);
+    if (!status) status = read_token(file, "tokenizer.ggml.padding_token_id", config, &config->pad);
+    if (!status) status = read_token(file, "tokenizer.ggml.eos_token_id", config, &config->eos[0]);
+    config->n_eos = config->eos[0] >= 0;
+    if (!config->n_eos) config->eos[0] = 0;
+    return status ? status : hone_config_check(config, file->path);
+}
+
+hone_status hone_gguf_read_config(hone_config *config, const char *path)
+{
+    hone_gguf file;
+    hone_status status = hone_gguf_open(&file, path);
+    if (status) return status;
+    status = read_config(&file, config);
+    hone_gguf_close(&file);
+    return status;
+}
+
+// The weights --------------------------------------------------------------------------------------------------------
+
+static char *expand(const char *pattern, int64_t layer)
+{
+    const char *at = strstr(pattern, "{layer}");
+    return at ? hone_format("%.*s%" PRId64 "%s", (int)(at - pattern), pattern, layer, at + strlen("{layer}")) : hone_strdup(pattern);
+}
+
+// Adds the entry of one row; none where the model has no such parameter.
+static hone_status add_entry(hone_gguf_map *map, int64_t *capacity, const hone_model *model, const arch *a, int row, int64_t layer)
+{
+    if ((tensors[row].when == FUSED && !a->fused) || (tensors[row].when == APART && a->fused)) return HONE_OK;
+    char *param = expand(tensors[row].param, layer);
+    if (!param) return HONE_FAILED;
+    hone_tid id = hone_graph_find(model->graph, param);
+    hone_free(param);
+    if (id == HONE_NONE) return HONE_OK;
+    hone_status status = hone_grow(&map->entry, map->count, capacity, sizeof *map->entry);
+    if (status) return status;
+    const hone_tensor *t = hone_at(model->graph, id);
+    hone_gguf_entry entry = { .name = expand(tensors[row].name, layer), .param = id, .rows = t->rank == 2 ? t->dim[0] : 1, .columns = t->dim[t->rank - 1],
+                              .turned = a->turned && tensors[row].turned ? model->config.head_dim : 0 };
+    if (!entry.name) return HONE_FAILED;
+    map->entry[map->count++] = entry;
+    return HONE_OK;
+}
+
+hone_status hone_gguf_map_build(hone_gguf_map *map, const hone_model *model)
+{
+    const char *type = model->config.family->model_type;
+    const arch *a = NULL;
+    hone_status status = HONE_OK;
+    int64_t capacity = 0, elements = 0;
+    *map = (hone_gguf_map){ 0 };
+    for (int i = 0; i < N_ARCH && !a; i++)
+        if (strcmp(archs[i].model_type, type) == 0) a = &archs[i];
+    if (!a) return hone_fail("GGUF has no name that hone knows for a %s model", type);
+    map->arch = a->name;
+    for (int r = 0; r < N_TENSOR && !status; ) {
+        int behind = r + 1;   // rows of one block go round together
+        bool layered = strstr(tensors[r].name, "{layer}") != NULL;
+        while (layered && behind < N_TENSOR && strstr(tensors[behind].name, "{layer}")) behind++;
+        for (int64_t layer = 0; layer < (layered ? model->config.layers : 1) && !status; layer++)
+            for (int i = r; i < behind && !status; i++) status = add_entry(map, &capacity, model, a, i, layer);
+        r = behind;
+    }
+    for (int64_t i = 0; i < map->count; i++) elements += map->entry[i].rows * map->entry[i].columns;
+    HONE_ASSERT(status || elements == hone_model_count(model), "gguf_names.def names %" PRId64 " of %" PRId64 " elements of a %s model", elements, hone_model_count(model), type);
+    if (status) hone_gguf_map_release(map);
+    return status;
+}
+
+void hone_gguf_map_release(hone_gguf_map *map)
+{
+    for (int64_t i = 0; i < map->count; i++) hone_free(map->entry[i].name);
+    hone_free(map->entry);
+    *map = (hone_gguf_map){ 0 };
+}
+
+static hone_status check_tensor(const hone_gguf *file, const hone_gguf_entry *entry, const hone_gguf_tensor *t)
+{
+    if (!t) return hone_fail("%s: tensor %s is missing; the file is not a whole model", file->path, entry->name);
+    if (t->dim[0] != entry->columns || t->count != entry->rows * entry->columns)
+        return hone_fail("%s: tensor %s has %" PRId64 " elements in rows of %" PRId64 "; the file's values ask for %" PRId64 " rows of %" PRId64,
+                         file->path, t->name, t->count, t->dim[0], entry->rows, entry->columns);
+    if (t->blocks != HONE_BLOCKS_COUNT) return HONE_OK;
+    hone_buffer known = { 0 };
+    for (int b = 0; b < HONE_BLOCKS_COUNT; b++)
+        if (hone_blocks_about((hone_blocks)b)->gguf >= 0) hone_buffer_print(&known, "%s%s", b ? ", " : "", hone_blocks_about((hone_blocks)b)->name);
+    hone_status status = hone_fail("%s: tensor %s is of type %" PRIu32 ", which hone does not read (%s); fetch the model in one of those", file->path, t->name, t->type, known.data ? known.data : "");
+    hone_buffer_release(&known);
+    return status;
+}
+
+// found[i]: the tensor of entry i; every tensor of the file is one of them.
+static hone_status check_fit(const hone_gguf *file, const hone_gguf_map *map, const hone_gguf_tensor **found)
+{
+    hone_status status = HONE_OK;
+    uint8_t *used = hone_alloc((size_t)file->n_tensor + 1, 1);
+    if (!used) return HONE_FAILED;
+    for (int64_t i = 0; i < map->count && !status; i++) {
+        found[i] = hone_gguf_find_tensor(file, map->entry[i].name);
+        status = check_tensor(file, &map->entry[i], found[i]);
+        if (!status) used[found[i] - file->tensor] = 1;
+    }
+    for (int64_t i = 0; i < file->n_tensor && !status; i++)
+        if (!used[i] && strcmp(file->tensor[i].name, ROPE_FREQS) != 0)
+            status = hone_fail("%s: tensor %s is no part of a model that hone knows; its results would be wrong without it", file->path, file->tensor[i].name);
+    hone_free(used);
+    return status;
+}
+
+static void read_tensor(const hone_gguf *file, const hone_gguf_tensor *t, const hone_gguf_entry *entry, float *y)
+{
+    const uint8_t *data = file->map.data + t->begin;
+    size_t row_bytes = hone_blocks_bytes(t->blocks, entry->columns);
+    #pragma omp parallel for if (t->count > 1 << 16)
+    for (int64_t r = 0; r < entry->rows; r++)
+        hone_blocks_decode(t->blocks, data + (size_t)r * row_bytes, entry->columns, y + hone_gguf_row(entry->turned, r) * entry->columns);
+}
+
+hone_status hone_gguf_load(const hone_model *model, const char *path, hone_place_fn data, void *context)
+{
+    hone_gguf file;
+    hone_gguf_map map = { 0 };
+    const hone_gguf_tensor **found = NULL;
+    size_t touched = 0;
+    hone_status status = hone_gguf_open(&file, path);
+    if (status) return status;
+    if ((status = hone_gguf_map_build(&map, model))) goto out;
+    if (!(found = hone_alloc((size_t)map.count + 1, sizeof *found))) { status = HONE_FAILED; goto out; }
+    if ((status = check_fit(&file, &map, found))) goto out;
+    for (int64_t i = 0; i < map.count; i++) {
+        read_tensor(&file, found[i], &map.entry[i], data(context, map.entry[i].param));
+        touched += found[i]->size;
+        if (touched < DROP_BYTES) continue;
+        touched = 0;
+        hone_map_drop(&file.map);   // so that loading does not double the process
+    }
+out:
+    hone_free(found);
+    hone_gguf_map_release(&map);
+    hone_gguf_close(&file);
+    return status;
+}
