@@ -43,7 +43,7 @@ static bool is_finer(const hone_model *model, const hone_gguf_entry *entry)
 
 static hone_blocks blocks_for(const hone_model *model, const hone_gguf_entry *entry, const hone_gguf_kind *kind)
 {
-    if (hone_at(model->graph, entry->param)->rank == 1 || entry->param == model->positions) return HONE_BLOCKS_f32;
+    if (entry->rank == 1 || entry->param == model->positions) return HONE_BLOCKS_f32;
     bool finer = is_finer(model, entry);
     hone_blocks first = finer ? kind->finer : kind->matrix, second = finer ? kind->odd_finer : kind->odd_rows;
     return fits(first, entry->columns) ? first : fits(second, entry->columns) ? second : HONE_BLOCKS_f16;
@@ -98,7 +98,8 @@ static hone_status put_head(const hone_model *model, const hone_gguf_map *map, c
     if (c->rope == HONE_ROPE_LLAMA3) hone_gguf_put_tensor(head, "rope_freqs.weight", HONE_BLOCKS_f32, 1, (int64_t[]){ c->head_dim / 2 });
     for (int64_t i = 0; i < map->count; i++) {
         const hone_gguf_entry *entry = &map->entry[i];
-        hone_gguf_put_tensor(head, entry->name, blocks_for(model, entry, kind), hone_at(model->graph, entry->param)->rank, (int64_t[]){ entry->columns, entry->rows });
+        hone_gguf_put_tensor(head, entry->name, blocks_for(model, entry, kind), entry->rank,
+                             (int64_t[]){ entry->rank == 1 ? entry->rows * entry->columns : entry->columns, entry->rows });
     }
     return HONE_OK;
 }
@@ -203,7 +204,7 @@ static hone_status compare_tensors(const hone_gguf *file, const hone_gguf_map *m
     for (int64_t i = 0; i < map->count; i++) {
         const hone_gguf_entry *entry = &map->entry[i];
         const hone_gguf_tensor *t = hone_gguf_find_tensor(file, entry->name);
-        if (!t || t->blocks == HONE_BLOCKS_COUNT || t->dim[0] != entry->columns || t->count != entry->rows * entry->columns)
+        if (!t || t->blocks == HONE_BLOCKS_COUNT || !hone_gguf_fits(entry, t))
             return hone_fail("%s: %s was not written as it should have been; the disk or its driver lost it", file->path, entry->name);
         double e = 0, a = 0;
         const float *w = data(context, entry->param);

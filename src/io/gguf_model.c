@@ -205,8 +205,9 @@ static hone_status add_entry(hone_gguf_map *map, int64_t *capacity, const hone_m
     hone_status status = hone_grow(&map->entry, map->count, capacity, sizeof *map->entry);
     if (status) return status;
     const hone_tensor *t = hone_at(model->graph, id);
-    hone_gguf_entry entry = { .name = expand(tensors[row].name, layer), .param = id, .rows = t->rank == 2 ? t->dim[0] : 1, .columns = t->dim[t->rank - 1],
-                              .turned = a->turned && tensors[row].turned ? model->config.head_dim : 0 };
+    bool turned = a->turned && tensors[row].turned;   // a vector has as many rows as elements then
+    hone_gguf_entry entry = { .name = expand(tensors[row].name, layer), .param = id, .rows = t->rank == 2 || turned ? t->dim[0] : 1,
+                              .columns = t->rank == 2 ? t->dim[1] : turned ? 1 : t->dim[0], .rank = t->rank, .turned = turned ? model->config.head_dim : 0 };
     if (!entry.name) return HONE_FAILED;
     map->entry[map->count++] = entry;
     return HONE_OK;
@@ -244,10 +245,16 @@ void hone_gguf_map_release(hone_gguf_map *map)
     *map = (hone_gguf_map){ 0 };
 }
 
+bool hone_gguf_fits(const hone_gguf_entry *entry, const hone_gguf_tensor *t)
+{
+    bool blocks = t->blocks == HONE_BLOCKS_COUNT || entry->columns % hone_blocks_about(t->blocks)->elements == 0;
+    return t->count == entry->rows * entry->columns && (entry->rank == 1 || t->dim[0] == entry->columns) && blocks;
+}
+
 static hone_status check_tensor(const hone_gguf *file, const hone_gguf_entry *entry, const hone_gguf_tensor *t)
 {
     if (!t) return hone_fail("%s: tensor %s is missing; the file is not a whole model", file->path, entry->name);
-    if (t->dim[0] != entry->columns || t->count != entry->rows * entry->columns)
+    if (!hone_gguf_fits(entry, t))
         return hone_fail("%s: tensor %s has %" PRId64 " elements in rows of %" PRId64 "; the file's values ask for %" PRId64 " rows of %" PRId64,
                          file->path, t->name, t->count, t->dim[0], entry->rows, entry->columns);
     if (t->blocks != HONE_BLOCKS_COUNT) return HONE_OK;

@@ -15,12 +15,14 @@ hone_status hone_gguf_load(const hone_model *model, const char *path, hone_place
 // The tensors of a model in the order they are written.
 typedef struct hone_gguf_entry {
     char *name;
-    hone_tid param;              // (rows, columns), or (columns) with rows 1
-    int64_t rows, columns;
+    hone_tid param;
+    int64_t rows, columns;       // in the file; a vector is one row, or where it is turned one column
+    int rank;
     int64_t turned;              // head size where rows lie in the order of rotary pairs, else 0
 } hone_gguf_entry;
 typedef struct hone_gguf_map { const char *arch; hone_gguf_entry *entry; int64_t count; } hone_gguf_map;
 hone_status hone_gguf_map_build(hone_gguf_map *map, const hone_model *model);
+bool hone_gguf_fits(const hone_gguf_entry *entry, const hone_gguf_tensor *tensor);   // shape, and whole blocks in a row
 void hone_gguf_map_release(hone_gguf_map *map);
 
 const char *hone_gguf_size_name(int index, size_t *field);     // the rows of SIZE; NULL behind the last

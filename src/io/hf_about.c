@@ -9,7 +9,7 @@ hone_status hone_hf_load_config(hone_config *config, const char *path)
 {
     if (hone_gguf_is(path)) return hone_gguf_read_config(config, path);
     if (!hone_dir_exists(path))
-        return hone_fail("%s: no such model; a model is a Hugging Face folder with config.json and model.safetensors, or a GGUF file", path);
+        return hone_fail("%s: no such folder; a model is a Hugging Face folder with config.json and model.safetensors, or a GGUF file", path);
     char *file = hone_path_join(path, "config.json");
     hone_status status = file ? hone_config_load(config, file) : HONE_FAILED;
     hone_free(file);

@@ -55,13 +55,27 @@ static void test_models_of_every_family_read_back(void **state)
         }
 }
 
-// The order of rows is told apart: a file read as if q and k were not turned is another model.
+// What llama.cpp's rotation asks for; biases of q and k, which are vectors, are turned with them.
 static void test_rows_of_q_and_k_are_turned(void **state)
 {
     (void)state;
     static const int64_t wanted[] = { 0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11 };
     for (int64_t r = 0; r < 12; r++) assert_int_equal(hone_gguf_row(6, r), wanted[r]);
     for (int64_t r = 0; r < 12; r++) assert_int_equal(hone_gguf_row(0, r), r);
+    hone_config config = config_of("llama", true);
+    config.qkv_bias = config.out_bias = true;
+    test_store a;
+    hone_gguf file;
+    test_store_open(&a, &config, false);
+    test_store_fill(&a, 3);
+    must(hone_gguf_save(&a.model, test_path("biased.gguf"), "t", hone_gguf_kind_find("f32"), NULL, NULL, test_store_place, &a));
+    must(hone_gguf_open(&file, test_path("biased.gguf")));
+    const float *bias = test_store_place(&a, hone_graph_find(a.graph, "layers.0.k.b"));
+    const hone_gguf_tensor *t = hone_gguf_find_tensor(&file, "blk.0.attn_k.bias");
+    assert_true(t && t->rank == 1 && t->count == config.kv_heads * config.head_dim);
+    for (int64_t r = 0; r < t->count; r++) assert_memory_equal(file.map.data + t->begin + 4 * r, bias + hone_gguf_row(config.head_dim, r), 4);
+    hone_gguf_close(&file);
+    test_store_close(&a);
 }
 
 static void test_every_type_is_as_near_as_it_says(void **state)
@@ -200,7 +214,7 @@ static void test_what_cannot_be_exported_is_refused(void **state)
     verb_must_fail("give one of f32, f16, bf16, q8_0, q4_k_m", (const char *[]){ "export", GOLDEN "llama", "--output", file, "--type", "q3", NULL });
     verb_must_fail("a Hugging Face folder is written in f32", (const char *[]){ "export", GOLDEN "llama", "--output", test_path("no"), "--type", "f16", NULL });
     verb_must_fail("--output PATH is missing", (const char *[]){ "export", GOLDEN "llama", NULL });
-    verb_must_fail("no such model", (const char *[]){ "export", test_path("nowhere"), "--output", file, NULL });
+    verb_must_fail("no such folder", (const char *[]){ "export", test_path("nowhere"), "--output", file, NULL });
     assert_false(hone_file_exists(file));
     assert_false(hone_file_exists(test_path("no.gguf.part")));
 }

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""compare_gguf.py HONE [LLAMACPP]: what others make of the GGUF files that hone writes. Exits 0 if they agree.
+
+The `gguf` package reads every type of every golden model: its own names for the weights, its own decoding. transformers loads
+the f32 files and gives the golden logits. LLAMACPP (a folder with node_modules/node-llama-cpp, made by tools/setup_llamacpp.sh):
+llama.cpp loads every type of a model trained here for two steps, cuts texts into the same tokens, goes on greedily with the same ids,
+and gives log-probabilities within the type's error.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import gguf  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+import transformers  # noqa: E402
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+ARCH = {"llama": gguf.MODEL_ARCH.LLAMA, "gpt2": gguf.MODEL_ARCH.GPT2, "qwen2": gguf.MODEL_ARCH.QWEN2, "qwen3": gguf.MODEL_ARCH.QWEN3}
+# Relative error of a matrix: f16 and bf16 round by half a step; the others some times what normal weights lose.
+TYPES = {"f32": 0, "f16": 2 ** -11, "bf16": 2 ** -8, "q8_0": 0.02, "q4_k_m": 0.15}
+TEXTS = ["The people had 1234 reasons to be glad.", "int main(void) { return 0; }\n\n\tx = 3;", "caf\u00e9 \u4e2d\u6587 \U0001f600 don't WE'LL  ok ", "a"]
+failures = []
+
+
+def check(good, what):
+    if not good:
+        failures.append(what)
+        print("WRONG", what)
+
+
+def run(*command, **more):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **more)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def turned(weights, heads):
+    """Rows of q and k as llama.cpp's converter of Hugging Face folders orders them."""
+    return weights.reshape(heads, 2, weights.shape[0] // heads // 2, *weights.shape[1:]).swapaxes(1, 2).reshape(weights.shape)
+
+
+def read_by_package(file, folder, most):
+    reader = gguf.GGUFReader(file)
+    config = json.loads((folder / "config.json").read_text())
+    arch = ARCH[config["model_type"]]
+    check(reader.fields["general.architecture"].contents() == gguf.MODEL_ARCH_NAMES[arch], f"{file}: architecture")
+    names = gguf.get_tensor_name_map(arch, config.get("num_hidden_layers") or config["n_layer"])
+    tensors = {t.name: t for t in reader.tensors}
+    left = set(tensors) - {"rope_freqs.weight"}
+    for name, weights in load_file(folder / "model.safetensors").items():
+        ours = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if ours not in tensors:
+            check(False, f"{file}: no tensor {ours} for {name}")
+            continue
+        left.discard(ours)
+        weights = weights.numpy()
+        if config["model_type"] == "gpt2" and weights.ndim == 2 and ".attn.c_" in name or ".mlp.c_" in name and weights.ndim == 2:
+            weights = weights.T   # Conv1D
+        if config["model_type"] == "llama" and (".q_proj." in name or ".k_proj." in name):
+            weights = turned(weights, config["num_attention_heads" if ".q_proj." in name else "num_key_value_heads"])
+        read = gguf.quants.dequantize(tensors[ours].data, tensors[ours].tensor_type).reshape(weights.shape)
+        bound = 0 if weights.ndim == 1 else most
+        off = np.sqrt(((read - weights) ** 2).sum() / (weights ** 2).sum())
+        check(off <= bound, f"{file}: {ours} is {off:.3g} off, {bound} allowed")
+    check(not left, f"{file}: {sorted(left)} belong to nothing")
+
+
+def logits_by_transformers(file, folder):
+    golden = load_file(folder / "golden.safetensors")
+    model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
+    with torch.no_grad():
+        off = (model(golden["ids"][0].long()).logits - golden["logits"]).abs().max().item()
+    check(off < 1e-3, f"{file}: transformers' logits are {off} off")   # of size 10; row order or an epsilon in the wrong place shows at 0.1
+    return off
+
+
+def golden_models(hone, work):
+    for name in ("llama", "llama_biased", "llama3", "gpt2", "qwen2", "qwen3"):
+        for kind, most in TYPES.items():
+            file = work / f"{name}.{kind}.gguf"
+            run(hone, "export", GOLDEN / name, "--output", file, "--type", kind)
+            read_by_package(file, GOLDEN / name, most)
+        off = ""
+        if name == "llama":   # of the others transformers does not read every size, bias or rope_freqs from GGUF
+            off = f"  transformers' logits within {logits_by_transformers(work / f'{name}.f32.gguf', GOLDEN / name):.1e}"
+        print(f"{name:13} read by the gguf package in {', '.join(TYPES)}{off}", flush=True)
+
+
+RECIPE = """model: {model_type: llama, hidden_size: 256, intermediate_size: 512, num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 2,
+        max_position_embeddings: 256}
+dataset: DATA
+output_dir: RUN
+cutoff_len: 128
+max_steps: 8
+per_device_train_batch_size: 4
+learning_rate: 3.0e-3
+"""
+
+
+def train(hone, work):
+    run(hone, "tokenizer", "train", "--vocab", "600", "--output", work / "tokenizer", *sorted((ROOT / "docs").glob("*.md")))
+    run(hone, "prepare", "--tokenizer", work / "tokenizer", "--output", work / "data", *sorted((ROOT / "docs").glob("*.md")))
+    recipe = work / "recipe.yaml"
+    recipe.write_text(RECIPE.replace("DATA", str(work / "data")).replace("RUN", str(work / "run")))
+    run(hone, "pretrain", recipe)
+    return work / "run" / "model"
+
+
+def lines(hone, verb, model, rows, work, *more):
+    given = work / "rows.jsonl"
+    given.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [json.loads(line) for line in run(hone, verb, model, "--input", given, *more).splitlines()]
+
+
+def by_llamacpp(hone, folder, model, work):
+    """llama.cpp keeps keys and values in f16 (3e-3 to 5e-3 here), multiplies bf16 matrices by bf16 activations and quantised ones by 8 bits
+    (3e-2 to 7e-2); rows out of order or another rotation show at 0.5 and in the greedy ids."""
+    count = 16
+    for kind in TYPES:
+        file = work / f"whole.{kind}.gguf"
+        run(hone, "export", model, "--output", file, "--type", kind)
+        out = run("node", ROOT / "tools" / "llamacpp.mjs", folder, file, count, *TEXTS)
+        theirs = [json.loads(line) for line in out.splitlines()]
+        scores = lines(hone, "score", file, [{"text": t} for t in TEXTS], work)
+        greedy = lines(hone, "generate", file, [{"ids": t["ids"]} for t in theirs], work, "--max-new-tokens", count, "--ignore-eos", "--json")
+        worst = 0.0
+        for text, they, score, ours in zip(TEXTS, theirs, scores, greedy):
+            check(they["ids"] == score["ids"], f"{kind}: tokens of {text!r}: llama.cpp {they['ids']}, hone {score['ids']}")
+            if they["ids"] == score["ids"]:
+                worst = max([worst] + [abs(a - b) for a, b in zip(they["logprobs"], score["logprobs"][1:])])
+            if kind in ("f32", "f16"):
+                check(they["greedy"] == ours["ids"], f"{kind}: after {text!r}: llama.cpp {they['greedy']}, hone {ours['ids']}")
+        bound = {"f32": 0.015, "f16": 0.015, "bf16": 0.1}.get(kind, 0.2)
+        check(worst < bound, f"{kind}: log-probabilities {worst} apart")
+        print(f"llama.cpp     {kind:7} the same tokens{', the same greedy ids' if kind in ('f32', 'f16') else ''}, log-probabilities within {worst:.1e}", flush=True)
+
+
+def main():
+    hone, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    with tempfile.TemporaryDirectory() as name:
+        work = pathlib.Path(name)
+        golden_models(hone, work)
+        if folder:
+            by_llamacpp(hone, folder, train(hone, work), work)
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
