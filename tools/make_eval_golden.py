@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/eval/lm_eval.json: what lm-evaluation-harness makes of a model and of the files that `hone eval --tasks` reads.
+"""Writes tests/golden/lm_eval.json: what lm-evaluation-harness makes of a model and of the files that `hone eval --tasks` reads.
 
     tools/make_eval_golden.py [MODEL [DATA [LIMIT [OUT]]]]     needs torch, transformers, lm_eval (seen with 0.4.13)
 
@@ -151,7 +151,7 @@ def main():
     model = given[0] or str(HERE.parent / "shared/data/weights/stories260K/hf")
     data = given[1] or str(HERE.parent / "shared/data")
     limit = int(given[2] or 12)
-    out = given[3] or str(HERE / "tests/golden/eval/lm_eval.json")
+    out = given[3] or str(HERE / "tests/golden/lm_eval.json")
     datasets.load_dataset = local_load(data)
     subjects = sorted(pathlib.Path(p).name.removesuffix("_test.csv") for p in glob.glob(f"{data}/eval/mmlu*/*_test.csv"))
     lm = HFLM(pretrained=model, dtype="float32", device="cpu", batch_size=8)

@@ -1,4 +1,4 @@
-// hone eval --tasks: the figures of lm-evaluation-harness on the same model and questions (tests/golden/eval, made by
+// hone eval --tasks: the figures of lm-evaluation-harness on the same model and questions (tests/golden/lm_eval.json, made by
 // tools/make_eval_golden.py), question by question; and what is refused.
 #include "base/file.h"
 #include "base/json.h"
@@ -16,7 +16,7 @@ static json_t *golden;
 
 static int load_golden(void **state)
 {
-    return test_folder_make(state) || hone_json_load(HONE_SOURCE_DIR "/tests/golden/eval/lm_eval.json", &golden) ? -1 : 0;
+    return test_folder_make(state) || hone_json_load(HONE_SOURCE_DIR "/tests/golden/lm_eval.json", &golden) ? -1 : 0;
 }
 static int drop_golden(void **state)
 {
