@@ -1,0 +1,68 @@
+// Every recipe of recipes/ is read and planned as it stands, with a token file in place of its data and, where it goes on from a
+// model, with that model's config.json (recipes/configs) alone; and its shape has as many parameters as the published model.
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "support/cmocka_all.h"
+#include "support/folder.h"
+#include "support/verb.h"
+#include <string.h>
+
+// Parameters as the model's page on the hub has them.
+static const struct { const char *recipe, *config; int64_t parameters; } published[] = {
+    { "smollm2-135m", "SmolLM2-135M", 134515008 }, { "smollm2-360m", "SmolLM2-360M", 361821120 },
+    { "llama-3.2-1b", "Llama-3.2-1B", 1235814400 }, { "llama-3.1-8b", "Llama-3.1-8B", 8030261248 },
+    { "mistral-7b", "Mistral-7B-v0.3", 7248023552 }, { "qwen2.5-0.5b", "Qwen2.5-0.5B", 494032768 },
+    { "qwen2.5-1.5b", "Qwen2.5-1.5B", 1543714304 }, { "qwen2.5-7b", "Qwen2.5-7B", 7615616512 },
+    { "qwen3-0.6b", "Qwen3-0.6B", 596049920 }, { "qwen3-4b", "Qwen3-4B", 4022468096 },
+    { "gpt2-124m", NULL, 124439808 }, { "llama-15m", NULL, 13769088 },
+};
+enum { PUBLISHED = sizeof published / sizeof *published };
+
+static void plan(const char *recipe, const char *config, int64_t parameters)
+{
+    char path[512], model[512], data[512], *output;
+    static uint16_t ids[50000];
+    snprintf(data, sizeof data, "%s", test_path("tokens.u16"));
+    if (hone_file_write(data, ids, sizeof ids)) fail_msg("%s", hone_error());
+    snprintf(path, sizeof path, HONE_SOURCE_DIR "/recipes/%s.yaml", recipe);
+    snprintf(model, sizeof model, "model_name_or_path=" HONE_SOURCE_DIR "/recipes/configs/%s", config ? config : "");
+    char *dataset = hone_format("dataset=%s", data);
+    const char *const command[] = { "plan", path, dataset, "--on", "xeon-8480", "--json", config ? model : NULL, NULL };
+    if (verb(&output, command)) fail_msg("%s: %s", recipe, output);
+    json_t *report;
+    if (hone_json_parse(recipe, output, strlen(output), &report)) fail_msg("%s: %s", hone_error(), output);
+    json_int_t count = json_integer_value(json_object_get(report, "parameters"));
+    if (count != parameters) fail_msg("%s: %lld parameters, the published model has %lld", recipe, (long long)count, (long long)parameters);
+    json_decref(report);
+    hone_free(output);
+    hone_free(dataset);
+}
+
+static void test_every_recipe_plans_at_its_published_size(void **state)
+{
+    (void)state;
+    char **names;
+    int64_t count, seen = 0;
+    if (hone_dir_list(HONE_SOURCE_DIR "/recipes", &names, &count)) fail_msg("%s", hone_error());
+    for (int64_t i = 0; i < count; i++) {
+        char *end = strstr(names[i], ".yaml");
+        if (end && strcmp(names[i], "demo.yaml")) { // the demo has its own test, make demo
+            int k = 0;
+            *end = 0;
+            while (k < PUBLISHED && strcmp(published[k].recipe, names[i])) k++;
+            if (k == PUBLISHED) fail_msg("recipes/%s.yaml is not in this test's table", names[i]);
+            plan(names[i], published[k].config, published[k].parameters);
+            seen++;
+        }
+        hone_free(names[i]);
+    }
+    hone_free(names);
+    assert_int_equal(seen, PUBLISHED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_every_recipe_plans_at_its_published_size) };
+    return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
+}
