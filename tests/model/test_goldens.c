@@ -320,17 +320,19 @@ static void test_tiny_models_of_every_family_equal_pytorch(void **state)
 {
     (void)state;
     char **names;
-    int64_t count;
+    int64_t count, models = 0;
     wrong = 0;
     must(hone_dir_list(HONE_SOURCE_DIR "/tests/golden", &names, &count));
     for (int64_t i = 0; i < count; i++) {
         char folder[512];
         snprintf(folder, sizeof folder, "%s/tests/golden/%s", HONE_SOURCE_DIR, names[i]);
-        if (hone_dir_exists(folder)) on_every_backend(folder, check_model);
+        char *config = hone_path_join(folder, "config.json"); // other goldens lie beside the models'
+        if (config && hone_file_exists(config)) on_every_backend(folder, check_model), models++;
+        hone_free(config);
         hone_free(names[i]);
     }
     hone_free(names);
-    assert_true(count >= 8);
+    assert_true(models >= 8);
     assert_int_equal(wrong, 0);
 }
 

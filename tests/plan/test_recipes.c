@@ -15,7 +15,7 @@ static const struct { const char *recipe, *config; int64_t parameters; } publish
     { "mistral-7b", "Mistral-7B-v0.3", 7248023552 }, { "qwen2.5-0.5b", "Qwen2.5-0.5B", 494032768 },
     { "qwen2.5-1.5b", "Qwen2.5-1.5B", 1543714304 }, { "qwen2.5-7b", "Qwen2.5-7B", 7615616512 },
     { "qwen3-0.6b", "Qwen3-0.6B", 596049920 }, { "qwen3-4b", "Qwen3-4B", 4022468096 },
-    { "gpt2-124m", NULL, 124439808 }, { "llama-15m", NULL, 13769088 },
+    { "gpt2-124m", NULL, 124439808 }, { "llama-15m", NULL, 13767552 },
 };
 enum { PUBLISHED = sizeof published / sizeof *published };
 
