@@ -31,6 +31,9 @@ void hone_pass_precision(hone_program *program, hone_dtype product);
 // what lies between a norm and the sum that it is added to, and the head's input. f32 stay the residual stream and its gradient
 // (as in PyTorch's autocast), statistics, log-probabilities, weights, their gradients. Before forms and recompute.
 hone_status hone_pass_storage(hone_graph *graph, hone_program *program);
+// Whether a backend may be handed a real operand in bf16: what ops.def marks `~`, the weight of a product, what a pack reads and
+// makes, moments.
+bool hone_may_be_bf16(hone_op op, bool output, int operand);
 
 // Where each weight's matrix form is made. `at_use`: a pack node before each use, dropped after it (training: a form costs
 // one read of the weight, a thousandth of the product). `living`: class cache, made by program "refresh", which runs

@@ -2,6 +2,15 @@
 #include "graph/pass.h"
 #include "base/memory.h"
 
+bool hone_may_be_bf16(hone_op op, bool output, int k)
+{
+    const hone_op_info *info = hone_op_get(op);
+    if (output ? info->out[k].half : info->in[k].half) return true;
+    if (op == HONE_OP_pack) return true;
+    if (output) return k >= 2 && (op == HONE_OP_adamw || op == HONE_OP_momentum);
+    return k == 1 && (op == HONE_OP_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob);
+}
+
 // wide[id]: some operand that is this tensor is not one that may be narrow (`~` in ops.def).
 static void mark_wide(const hone_graph *graph, const hone_tid *id, const hone_operand_spec *spec, int n, bool *wide)
 {

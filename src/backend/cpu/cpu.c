@@ -5,6 +5,7 @@
 #include "backend/backends.h"
 #include "backend/cpu/kernels.h"
 #include "base/memory.h"
+#include "graph/pass.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -69,19 +70,14 @@ static size_t cpu_form_bytes(void *self, hone_form form, hone_dtype dtype, int64
     return cpu->kernels->form_bytes ? cpu->kernels->form_bytes(form, dtype, M, K) : 0;
 }
 
-// Floats are f32, but for token rows that the op's row marks (bf16 too), the weight of a matrix product (likewise; 8-bit integers
-// where packed), what a pack makes, and moments.
+// Floats are f32, but for what may be bf16; a weight that is packed may be of 8-bit integers.
 static bool takes(hone_op op, bool output, int k, const hone_operand *operand)
 {
     const hone_dtype dtype = operand->dtype;
     if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
-    const hone_op_info *info = hone_op_get(op);
-    if (dtype == HONE_bf16 && (output ? info->out[k].half : info->in[k].half)) return true;
-    if (dtype != HONE_bf16 && (dtype != HONE_int8 || operand->form == HONE_FORM_PLAIN)) return false;
-    if (output && k >= 2 && (op == HONE_OP_adamw || op == HONE_OP_momentum)) return dtype == HONE_bf16;
-    if (op == HONE_OP_pack) return output || dtype == HONE_bf16;
-    if (output || k != 1) return false;
-    return op == HONE_OP_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob;
+    if (dtype == HONE_bf16) return hone_may_be_bf16(op, output, k);
+    if (dtype != HONE_int8 || operand->form == HONE_FORM_PLAIN) return false;
+    return op == HONE_OP_pack ? output : !output && k == 1 && hone_may_be_bf16(op, output, k);
 }
 
 // The numbers that a form is of, or that a product is made in: f32 unless narrower.

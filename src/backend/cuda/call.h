@@ -1,0 +1,46 @@
+// call.h: what a kernel is given. Every kernel takes one hone_cuda_call by value, so that launching, capturing and emulating
+// know one signature; a host function (nodes_*.c) fills it from the node's operands and adds what is particular to the kernel in n[].
+#pragma once
+#ifdef __CUDACC__ // small functions that these headers define for the host run in kernels, too: one text for both
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#define inline __host__ __device__ __forceinline__
+#include "graph/round.h"
+#include "graph/tensor.h"
+#undef inline
+#else
+#include "graph/round.h"
+#include "graph/tensor.h"
+#endif
+
+// An operand as rows x cols; rank 1 is rows x 1. rows is what lives, known to the host when it launches.
+typedef struct hone_cuda_view {
+    void *data;                 // NULL: absent
+    int64_t rows, cols;
+    hone_dtype dtype;
+} hone_cuda_view;
+
+typedef struct hone_cuda_call {
+    hone_cuda_view in[8], out[5];
+    void *work;                 // scratch of the node, or the part of it that this kernel takes
+    int64_t n[4];
+    int32_t heads, kv_heads, head_dim, q_col, k_col, v_col, window, group_rows, block, inverse, stream;
+    float scale, cap, base, eps, beta1, beta2, decay, max_norm, poly[3];
+    bool same_kv;
+} hone_cuda_call;
+
+typedef enum {
+#define KERNEL(name, threads) HONE_CUDA_##name,
+#include "backend/cuda/kernels.def"
+#undef KERNEL
+    HONE_CUDA_KERNEL_COUNT
+} hone_cuda_kernel;
+
+// Tiles, known to kernels and to those who size their grids and scratch.
+enum {
+    HONE_CUDA_QUERIES = 16, HONE_CUDA_KEYS = 32,    // attention: query rows and keys of a tile; a warp's lane holds one key of a row
+    HONE_CUDA_PAGE_KEYS = 128,                      // attention_paged: keys between two barriers
+    HONE_CUDA_PART_ROWS = 128,                      // column_parts: rows that one partial sum is over
+    HONE_CUDA_SQUARE_CHUNK = 8192,                  // square_parts: elements that one partial sum is over
+};

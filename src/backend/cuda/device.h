@@ -1,0 +1,25 @@
+// device.h: what the backend asks of a device, of which there are two: the GPU (driver.c) and the emulator (emulate/emulate.c).
+// Everything above it (which kernels a node takes, grids, scratch, what is supported) is one text for both, so that it is tested
+// where no GPU is.
+#pragma once
+#include "backend/cuda/call.h"
+#include "graph/backend.h"
+
+typedef struct hone_cuda_shape { int64_t x, y; size_t shared_bytes; } hone_cuda_shape;  // a grid, and a block's dynamic shared memory
+
+// Row-major:  d (n, m) = a (n, k) b (k, m)      (d += ... where `add`); a_t: a lies as (k, n); b_t: b lies as (m, k)
+typedef struct hone_cuda_gemm {
+    int64_t n, m, k;
+    const void *a, *b;
+    void *d;
+    bool a_t, b_t, add;
+    hone_dtype of, to;          // of a and b; of d. Sums are f32
+} hone_cuda_gemm;
+
+typedef struct hone_cuda_device {
+    void *self;
+    int64_t shared_bytes;       // dynamic shared memory that a block may ask for
+    size_t gemm_bytes;          // scratch of any product
+    void (*launch)(void *self, hone_cuda_kernel kernel, const hone_cuda_shape *shape, const hone_cuda_call *call, int stream);
+    void (*gemm)(void *self, const hone_cuda_gemm *gemm, void *scratch, int stream);
+} hone_cuda_device;

@@ -1,0 +1,230 @@
+// emulate.c: runs kernels block by block on the CPU (emulate.h), and is a backend of that: `hone_backend_emulated`.
+//
+// Products are plain loops. Memory is the host's. Option `threads` 2 runs the threads of every block in descending order: results
+// must be the same bits.
+#include "backend/cuda/emulate/emulate.h"
+#include "backend/cuda/emulate/emulated.h"
+#include "backend/cuda/cuda.h"
+#include "base/memory.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { WARP = 32, MOST_THREADS = 1024, STACK_BYTES = 128 << 10, GUARD_BYTES = 64, GUARD = 0xa5 };
+
+hone_emulated_dim hone_emulated_thread, hone_emulated_block, hone_emulated_block_size, hone_emulated_grid_size;
+void *hone_emulated_shared;
+
+// --- fibers --------------------------------------------------------------------------------------------------------------
+// hone_emulated_switch(from, to): saves the registers that a call must keep on this stack, its top in *from, and goes on at `to`.
+void hone_emulated_switch(void **from, void *to);
+__asm__(".text\n.globl hone_emulated_switch\n.type hone_emulated_switch, @function\nhone_emulated_switch:\n"
+        "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
+        "mov %rsp, (%rdi)\nmov %rsi, %rsp\n"
+        "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n"
+        ".size hone_emulated_switch, .-hone_emulated_switch\n");
+
+typedef enum { RUNNING, AT_WARP, AT_BLOCK, DONE } state;
+typedef struct fiber { void *top; state state; int line; int exchanges; double value[2]; } fiber; // value: given at even and odd exchanges
+
+static struct {
+    fiber thread[MOST_THREADS];
+    uint8_t *stacks;                    // (MOST_THREADS, STACK_BYTES)
+    void *scheduler;                    // its stack's top while a thread runs
+    int now;
+    void (*kernel)(const hone_cuda_call call);
+    const char *name;
+    const hone_cuda_call *call;
+    bool descending;
+} block;
+
+static void go(int t)
+{
+    block.now = t;
+    hone_emulated_thread.x = (uint32_t)t;
+    hone_emulated_switch(&block.scheduler, block.thread[t].top);
+}
+
+static void wait_at(state barrier, int line)
+{
+    fiber *me = &block.thread[block.now];
+    me->state = barrier, me->line = line;
+    hone_emulated_switch(&me->top, block.scheduler);
+}
+
+static void thread_main(void)
+{
+    block.kernel(*block.call);
+    wait_at(DONE, 0);
+}
+
+// A fresh stack whose first switch "returns" into thread_main, aligned as if it had been called.
+static void start(int t)
+{
+    void **top = (void **)(block.stacks + (size_t)(t + 1) * STACK_BYTES) - 2;
+    *top = (void *)(uintptr_t)thread_main;
+    top -= 6;
+    memset(top, 0, 6 * sizeof *top);
+    block.thread[t] = (fiber){ .top = top };
+}
+
+void hone_emulated_barrier(int line) { wait_at(AT_BLOCK, line); }
+
+// A thread that goes on may give its next value before others have read this one: so there are two, by turns. It cannot be two ahead.
+double hone_emulated_exchange(double value, int with_lane, int line)
+{
+    const int me = block.now, turn = block.thread[me].exchanges++ % 2;
+    block.thread[me].value[turn] = value;
+    wait_at(AT_WARP, line);
+    return block.thread[me / WARP * WARP + with_lane].value[turn];
+}
+
+// All who have not ended wait at one barrier of one kind.
+static void check(const fiber *f, const fiber *other)
+{
+    HONE_ASSERT(f->state == other->state && f->line == other->line, "kernel %s, block (%u, %u): thread %d waits at line %d, thread %d at line %d",
+                block.name, hone_emulated_block.x, hone_emulated_block.y, (int)(f - block.thread), f->line, (int)(other - block.thread), other->line);
+}
+
+// Runs a warp until its threads wait for the block or are done; returns one who waits, NULL: all are done.
+static const fiber *run_warp(int from, int to)
+{
+    for (;;) {
+        const fiber *waits = NULL;
+        for (int i = from; i < to; i++) {
+            const int t = block.descending ? to - 1 - (i - from) : i;
+            if (block.thread[t].state == DONE) continue;
+            go(t);
+            if (block.thread[t].state == DONE) continue;
+            if (waits) check(&block.thread[t], waits);
+            waits = &block.thread[t];
+        }
+        if (!waits || waits->state == AT_BLOCK) return waits;
+    }
+}
+
+extern uint8_t __start_hone_shared[], __stop_hone_shared[]; // the linker's names of where __shared__ variables lie
+
+static void run_block(int threads)
+{
+    memset(__start_hone_shared, 0xff, (size_t)(__stop_hone_shared - __start_hone_shared));
+    for (int t = 0; t < threads; t++) start(t);
+    for (const fiber *waits = block.thread; waits;) {
+        waits = NULL;
+        for (int i = 0; i < threads; i += WARP) {
+            const int from = block.descending ? threads - WARP - i : i;
+            const fiber *warp = run_warp(from, from + WARP);
+            if (warp && waits) check(warp, waits);
+            if (warp) waits = warp;
+        }
+    }
+}
+
+// --- the device ----------------------------------------------------------------------------------------------------------
+
+#define KERNEL(name, threads) void hone_cuda_##name(const hone_cuda_call call);
+#include "backend/cuda/kernels.def"
+#undef KERNEL
+const hone_emulated_kernel hone_emulated_kernels[HONE_CUDA_KERNEL_COUNT] = {
+#define KERNEL(name, threads) { hone_cuda_##name, #name, threads },
+#include "backend/cuda/kernels.def"
+#undef KERNEL
+};
+
+void hone_emulated_run(const hone_emulated_kernel *kernel, const hone_cuda_shape *shape, int64_t first, bool descending, const hone_cuda_call *call)
+{
+    HONE_ASSERT(shape->x < INT64_C(1) << 31 && shape->y < 1 << 16, "kernel %s: a grid of %lld x %lld", kernel->name,
+                (long long)shape->x, (long long)shape->y);
+    if (!block.stacks) block.stacks = mmap(NULL, (size_t)MOST_THREADS * STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    HONE_ASSERT(block.stacks != MAP_FAILED, "no memory for %d stacks", MOST_THREADS);
+    block.kernel = kernel->run, block.name = kernel->name, block.call = call, block.descending = descending;
+    hone_emulated_block_size = (hone_emulated_dim){ (uint32_t)kernel->threads, 1, 1 };
+    hone_emulated_grid_size = (hone_emulated_dim){ (uint32_t)shape->x, (uint32_t)shape->y, 1 };
+    uint8_t *shared = hone_alloc(1, shape->shared_bytes + GUARD_BYTES);
+    HONE_ASSERT(shared, "%s", hone_error());
+    memset(shared + shape->shared_bytes, GUARD, GUARD_BYTES);
+    hone_emulated_shared = shared;
+    for (int64_t y = 0; y < shape->y; y++)
+        for (int64_t x = first; x < shape->x; x++) {
+            hone_emulated_block = (hone_emulated_dim){ (uint32_t)x, (uint32_t)y, 0 };
+            memset(shared, 0xff, shape->shared_bytes);
+            run_block(kernel->threads);
+        }
+    for (int i = 0; i < GUARD_BYTES; i++)
+        HONE_ASSERT(shared[shape->shared_bytes + (size_t)i] == GUARD, "kernel %s writes behind its shared memory", block.name);
+    hone_free(shared);
+}
+
+static void launch(void *self, hone_cuda_kernel kernel, const hone_cuda_shape *shape, const hone_cuda_call *call, int stream)
+{
+    const bool *descending = self;
+    (void)stream;
+    hone_emulated_run(&hone_emulated_kernels[kernel], shape, 0, *descending, call);
+}
+
+// (rows, cols) in f32 of a matrix that lies so, or transposed.
+static float *unpacked(const void *data, hone_dtype dtype, bool transposed, int64_t rows, int64_t cols)
+{
+    float *plain = hone_alloc((size_t)(rows * cols), sizeof *plain);
+    HONE_ASSERT(plain, "%s", hone_error());
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c++) {
+            const int64_t at = transposed ? c * rows + r : r * cols + c;
+            plain[r * cols + c] = dtype == HONE_bf16 ? hone_bf16_to_f32(((const uint16_t *)data)[at]) : ((const float *)data)[at];
+        }
+    return plain;
+}
+
+static void multiply(void *self, const hone_cuda_gemm *g, void *scratch, int stream)
+{
+    (void)self, (void)scratch, (void)stream;
+    HONE_ASSERT(g->to == HONE_f32 || (g->of == HONE_bf16 && !g->add), "the product library makes no bf16 of f32, and adds to f32");
+    float *a = unpacked(g->a, g->of, g->a_t, g->n, g->k), *b = unpacked(g->b, g->of, g->b_t, g->k, g->m);
+    float *sum = hone_alloc((size_t)g->m, sizeof *sum);
+    HONE_ASSERT(sum, "%s", hone_error());
+    for (int64_t n = 0; n < g->n; n++) {
+        for (int64_t m = 0; m < g->m; m++) sum[m] = g->add ? ((const float *)g->d)[n * g->m + m] : 0;
+        for (int64_t k = 0; k < g->k; k++)
+            for (int64_t m = 0; m < g->m; m++) sum[m] += a[n * g->k + k] * b[k * g->m + m];
+        for (int64_t m = 0; m < g->m; m++)
+            if (g->to == HONE_bf16) ((uint16_t *)g->d)[n * g->m + m] = hone_f32_to_bf16(sum[m]);
+            else ((float *)g->d)[n * g->m + m] = sum[m];
+    }
+    hone_free(a), hone_free(b), hone_free(sum);
+}
+
+static hone_status take(void *self, hone_space space, size_t bytes, void **pointer)
+{
+    (void)self, (void)space;
+    *pointer = hone_pages_alloc(bytes);
+    return *pointer ? HONE_OK : HONE_FAILED;
+}
+
+static void give_back(void *self, hone_space space, void *pointer, size_t bytes)
+{
+    (void)self, (void)space;
+    hone_pages_free(pointer, bytes);
+}
+
+static void copy(void *self, void *to, const void *from, size_t bytes, int stream)
+{
+    (void)self, (void)stream;
+    memcpy(to, from, bytes);
+}
+
+static hone_status open_emulated(const hone_backend_options *options, void **self)
+{
+    static bool descending[2] = { false, true };
+    hone_cuda_backend *cuda = hone_alloc(1, sizeof *cuda);
+    if (!cuda) return HONE_FAILED;
+    *cuda = (hone_cuda_backend){
+        .device = { .self = &descending[options->threads == 2], .shared_bytes = 99 << 10, .launch = launch, .gemm = multiply }, // as sm_89
+        .alloc = take, .release = give_back, .copy = copy,
+    };
+    *self = cuda;
+    return HONE_OK;
+}
+
+static void close_emulated(void *self) { hone_free(self); }
+
+const hone_backend hone_backend_emulated = { HONE_CUDA_SEAM, .name = "cuda, emulated", .open = open_emulated, .close = close_emulated };

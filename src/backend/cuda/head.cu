@@ -1,0 +1,53 @@
+// head.cu: from a chunk of products to log-probabilities, and to their gradients; a block has a row.
+//
+//     z = product, or with a cap c  z = c tanh(product / c)
+//     lse = log sum_v exp(z_v)      logprob(v) = z_v - lse      dz_v = weight (exp(z_v - lse) - [v = target]) (1 - (z_v / c)^2)
+#include "backend/cuda/kernel.h"
+
+HONE_DEVICE float logit(const hone_cuda_call *c, float product) { return c->cap > 0 ? c->cap * tanhf(product / c->cap) : product; }
+
+// Both kernels take lse of a row from here, so that their log-probabilities agree bit for bit.
+HONE_DEVICE float row_lse(const hone_cuda_call *c, const float *product, int64_t V)
+{
+    float top = NOTHING, sum = 0;
+    for (int64_t v = threadIdx.x; v < V; v += 256) top = fmaxf(top, logit(c, product[v]));
+    top = block_max(top);
+    for (int64_t v = threadIdx.x; v < V; v += 256) sum += expf(logit(c, product[v]) - top);
+    return top + logf(block_sum(sum));
+}
+
+// Row r of the chunk is row n[0] + r of the operands. Rows of weight 0: logprob 0, dz 0.
+//   in: target, weight (N,)   work: products (rows, V) f32   out: logprob (N,), dz (rows, V), which may be the products
+HONE_KERNEL(xent_rows, 256)
+{
+    const int64_t n = c.n[0] + blockIdx.x, V = c.out[1].cols, at = blockIdx.x * V;
+    const float *product = (const float *)c.work + at, weight = get(&c.in[1], n);
+    const int target = get_index(&c.in[0], n);
+    if (weight == 0) {
+        for (int64_t v = threadIdx.x; v < V; v += 256) put(&c.out[1], at + v, 0);
+        if (threadIdx.x == 0) put(&c.out[0], n, 0);
+        return;
+    }
+    const float lse = row_lse(&c, product, V);
+    if (threadIdx.x == 0) put(&c.out[0], n, logit(&c, product[target]) - lse);
+    __syncthreads();
+    for (int64_t v = threadIdx.x; v < V; v += 256) {
+        const float z = logit(&c, product[v]), share = c.cap > 0 ? z / c.cap : 0;
+        put(&c.out[1], at + v, weight * (expf(z - lse) - (v == target ? 1.0f : 0.0f)) * (1 - share * share));
+    }
+}
+
+//   in: ids (N, J)   work: products (rows, V) f32, V = n[1]   out: logprob (N, J), entropy, lse (N,)
+HONE_KERNEL(logprob_rows, 256)
+{
+    const int64_t n = c.n[0] + blockIdx.x, V = c.n[1], J = c.in[0].cols;
+    const float *product = (const float *)c.work + blockIdx.x * V, lse = row_lse(&c, product, V);
+    float entropy = 0;
+    for (int64_t v = threadIdx.x; v < V; v += 256) {
+        const float logprob = logit(&c, product[v]) - lse;
+        entropy -= expf(logprob) * logprob;
+    }
+    entropy = block_sum(entropy);
+    for (int64_t j = threadIdx.x; j < J; j += 256) put(&c.out[0], n * J + j, logit(&c, product[get_index(&c.in[0], n * J + j)]) - lse);
+    if (threadIdx.x == 0) put(&c.out[1], n, entropy), put(&c.out[2], n, lse);
+}

@@ -1,0 +1,106 @@
+// matrix.cu: what surrounds matrix products (cuBLASLt makes those): casts, epilogues, sums over columns and over everything.
+#include "backend/cuda/kernel.h"
+
+// n[0] bytes at `work`, a multiple of 4, become 0
+HONE_KERNEL(zero, 256)
+{
+    for (int64_t i = first_element(); i < c.n[0] / 4; i += element_step()) ((uint32_t *)c.work)[i] = 0;
+}
+
+// out 0 = in 0 in its own dtype
+HONE_KERNEL(cast, 256)
+{
+    for (int64_t i = first_element(); i < count(&c.in[0]); i += element_step()) put(&c.out[0], i, get(&c.in[0], i));
+}
+
+// y = product (+ bias) (+ addend): what a product in f32 still needs before it is rounded
+//   product (N, M) f32 at `work`   in: bias (M,), addend (N, M), which may be y   out: y (N, M)
+HONE_KERNEL(finish, 256)
+{
+    const float *product = (const float *)c.work;
+    for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step())
+        put(&c.out[0], i, product[i] + get_or(&c.in[0], i % c.out[0].cols, 0) + get_or(&c.in[1], i, 0));
+}
+
+// --- sums over rows ------------------------------------------------------------------------------------------------------
+// Gradients of biases and gains: sums over all rows, one for each column. Blocks (x: 32 columns, y: PART_ROWS rows) write partial
+// sums, which column_total adds in order: deterministic, without atomics.
+//   a_c = sum_n dy z    b_c = sum_n dy       z by n[0]: 0 none (a is not made), 1 x rstd, 2 (x - mean) s, 3 qk_norm: head by head
+//   in: dy (N, C), x (N, C), stats   work: (parts, 2, C) f32
+
+HONE_DEVICE float normalised(const hone_cuda_call *c, int64_t n, int64_t column)
+{
+    const int64_t i = n * c->in[0].cols + column;
+    if (c->n[0] == 1) return get(&c->in[1], i) * get(&c->in[2], n);
+    if (c->n[0] == 2) return (get(&c->in[1], i) - get(&c->in[2], 2 * n)) * get(&c->in[2], 2 * n + 1);
+    return get(&c->in[1], i) * get(&c->in[2], n * c->in[2].cols + column / c->head_dim);
+}
+
+HONE_KERNEL(column_parts, 256)
+{
+    __shared__ float a[256], b[256];
+    const int t = (int)threadIdx.x, lane = t % WARP, warp = t / WARP;
+    const int64_t column = (int64_t)blockIdx.x * WARP + lane, C = c.in[0].cols;
+    const int64_t from = (int64_t)blockIdx.y * HONE_CUDA_PART_ROWS, end = from + HONE_CUDA_PART_ROWS;
+    float sum_a = 0, sum_b = 0;
+    for (int64_t n = from + warp; n < end && n < c.in[0].rows && column < c.n[1]; n += 256 / WARP) {
+        const float dy = get(&c.in[0], n * C + column);
+        if (c.n[0]) sum_a += dy * normalised(&c, n, column);
+        sum_b += dy;
+    }
+    a[t] = sum_a, b[t] = sum_b;
+    __syncthreads();
+    if (warp || column >= c.n[1]) return;
+    for (int w = 1; w < 256 / WARP; w++) sum_a += a[w * WARP + lane], sum_b += b[w * WARP + lane];
+    float *parts = (float *)c.work + (int64_t)blockIdx.y * 2 * c.n[1];
+    parts[column] = sum_a, parts[c.n[1] + column] = sum_b;
+}
+
+// out 0 [i] += sum over parts and over columns first + i, first + i + period, ... < end      (period: elements of out 0)
+//   n: first, columns, parts, end   work: where the first part's sums of this kind (a or b) begin
+HONE_KERNEL(column_total, 256)
+{
+    const int64_t period = count(&c.out[0]);
+    for (int64_t i = first_element(); i < period; i += element_step()) {
+        float sum = 0;
+        for (int64_t part = 0; part < c.n[2]; part++)
+            for (int64_t column = c.n[0] + i; column < c.n[3]; column += period) sum += ((const float *)c.work)[part * 2 * c.n[1] + column];
+        put(&c.out[0], i, get(&c.out[0], i) + sum);
+    }
+}
+
+// --- sums of squares -----------------------------------------------------------------------------------------------------
+
+// work[block] = sum of squares of SQUARE_CHUNK elements of in 0, in f64
+HONE_KERNEL(square_parts, 256)
+{
+    const int64_t from = (int64_t)blockIdx.x * HONE_CUDA_SQUARE_CHUNK, end = from + HONE_CUDA_SQUARE_CHUNK;
+    double sum = 0;
+    for (int64_t i = from + threadIdx.x; i < end && i < count(&c.in[0]); i += 256) {
+        const double x = (double)get(&c.in[0], i);
+        sum += x * x;
+    }
+    sum = block_sum_f64(sum);
+    if (threadIdx.x == 0) ((double *)c.work)[blockIdx.x] = sum;
+}
+
+// out 0 = sum of work[0 .. n[0]), or its root where n[1]. One block.
+HONE_KERNEL(square_total, 256)
+{
+    double sum = 0;
+    for (int64_t i = threadIdx.x; i < c.n[0]; i += 256) sum += ((const double *)c.work)[i];
+    sum = block_sum_f64(sum);
+    if (threadIdx.x == 0) put(&c.out[0], 0, (float)(c.n[1] ? sqrt(sum) : sum));
+}
+
+// p = c0 I + c1 s / size + c2 t / size^2,  t = s s^T at `work`
+//   in: s (A, A), size (1,)   out: p (A, A)
+HONE_KERNEL(gram_poly, 256)
+{
+    const int64_t A = c.in[0].rows;
+    const float size = get(&c.in[1], 0), part = size > 0 ? 1 / size : 0;
+    for (int64_t i = first_element(); i < A * A; i += element_step()) {
+        const float identity = i / A == i % A ? c.poly[0] : 0;
+        put(&c.out[0], i, identity + c.poly[1] * part * get(&c.in[0], i) + c.poly[2] * part * part * ((const float *)c.work)[i]);
+    }
+}

@@ -1,0 +1,219 @@
+// nodes_rows.c: ops on token rows and element by element: mostly one kernel each.
+#include "backend/cuda/cuda.h"
+
+// A kernel that takes the operands as they are: a block for each row of an operand.
+#define BY_ROWS(op, operand)                                                                        \
+    void hone_cuda_node_##op(const hone_cuda_node *node)                                            \
+    {                                                                                               \
+        const hone_cuda_call call = hone_cuda_call_of(node);                                        \
+        hone_cuda_blocks(node, HONE_CUDA_##op, call.operand.rows, 1, 0, &call);                     \
+    }
+// ... or a thread for each element.
+#define BY_ELEMENTS(op, operand)                                                                    \
+    void hone_cuda_node_##op(const hone_cuda_node *node)                                            \
+    {                                                                                               \
+        const hone_cuda_call call = hone_cuda_call_of(node);                                        \
+        hone_cuda_elements(node, HONE_CUDA_##op, call.operand.rows * call.operand.cols, &call);     \
+    }
+BY_ROWS(embed, out[0])
+BY_ROWS(gather_rows, out[0])
+BY_ROWS(kv_write, in[0])
+BY_ROWS(rmsnorm, in[0])
+BY_ROWS(layernorm, in[0])
+BY_ROWS(qk_norm, in[0])
+BY_ROWS(rope, in[0])
+BY_ELEMENTS(rope_table, in[0])
+BY_ELEMENTS(swiglu, out[0])
+BY_ELEMENTS(swiglu_back, in[0])
+BY_ELEMENTS(gelu, in[0])
+BY_ELEMENTS(gelu_back, in[0])
+BY_ELEMENTS(add, in[0])
+BY_ELEMENTS(relu2, in[0])
+BY_ELEMENTS(relu2_back, in[0])
+BY_ELEMENTS(softcap, in[0])
+BY_ELEMENTS(adamw, out[0])
+BY_ELEMENTS(momentum, out[0])
+BY_ELEMENTS(muon, out[0])
+
+void hone_cuda_node_clip_factor(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    hone_cuda_blocks(node, HONE_CUDA_clip_factor, 1, 1, 0, &call);
+}
+
+void hone_cuda_node_adamw8(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    hone_cuda_blocks(node, HONE_CUDA_adamw8, call.out[0].rows, call.out[4].cols / 2, 0, &call);
+}
+
+// --- embedding's gradient -------------------------------------------------------------------------------------------------
+
+// Rows by bound; the kernels, which go by what lives, use a part of it.
+size_t hone_cuda_scratch_embed_dw(const hone_cuda_node *node)
+{
+    return (size_t)(hone_cuda_bound(&node->args->out[0]) + hone_cuda_bound(&node->args->in[0])) * 2 * sizeof(int32_t);
+}
+
+void hone_cuda_node_embed_dw(const hone_cuda_node *node)
+{
+    hone_cuda_call call = hone_cuda_call_of(node);
+    const int64_t N = call.in[0].rows, V = call.out[0].rows;
+    if (N == 0) return;
+    call.n[0] = V * (int64_t)sizeof(int32_t);
+    hone_cuda_elements(node, HONE_CUDA_zero, V, &call);
+    hone_cuda_elements(node, HONE_CUDA_embed_count, N, &call);
+    hone_cuda_blocks(node, HONE_CUDA_embed_scan, 1, 1, 0, &call);
+    hone_cuda_elements(node, HONE_CUDA_embed_place, N, &call);
+    hone_cuda_elements(node, HONE_CUDA_embed_rank, N, &call);
+    hone_cuda_blocks(node, HONE_CUDA_embed_sum, N, 1, 0, &call);
+}
+
+// --- gradients of norms ---------------------------------------------------------------------------------------------------
+
+static size_t part_bytes(int64_t rows, int64_t columns)
+{
+    return (size_t)((rows + HONE_CUDA_PART_ROWS - 1) / HONE_CUDA_PART_ROWS * 2 * columns) * sizeof(float);
+}
+
+// The two sums of column_parts over the first `columns` columns of dy; x and its statistics as its kind (n[0]) wants them.
+static void make_parts(const hone_cuda_node *node, int kind, int64_t columns, const hone_cuda_view *dy, const hone_cuda_view *x,
+                       const hone_cuda_view *stats, void *work)
+{
+    hone_cuda_call call = hone_cuda_call_of(node);
+    call.in[0] = *dy, call.work = work;
+    if (kind) call.in[1] = *x, call.in[2] = *stats;
+    call.n[0] = kind, call.n[1] = columns;
+    hone_cuda_blocks(node, HONE_CUDA_column_parts, (columns + 31) / 32, (dy->rows + HONE_CUDA_PART_ROWS - 1) / HONE_CUDA_PART_ROWS, 0, &call);
+}
+
+// out += sums of kind b (or a) over the columns [first, end), folded.
+static void add_parts(const hone_cuda_node *node, bool b, int64_t first, int64_t end, int64_t columns, int64_t rows, const hone_cuda_view *out, void *work)
+{
+    hone_cuda_call call = { .out = { *out }, .work = (float *)work + (b ? columns : 0),
+                            .n = { first, columns, (rows + HONE_CUDA_PART_ROWS - 1) / HONE_CUDA_PART_ROWS, end } };
+    if (out->data) hone_cuda_elements(node, HONE_CUDA_column_total, out->rows * out->cols, &call);
+}
+
+void hone_cuda_add_columns(const hone_cuda_node *node, const hone_cuda_view *dy, const hone_cuda_view *db, void *work)
+{
+    if (!db->data) return;
+    make_parts(node, 0, dy->cols, dy, NULL, NULL, work);
+    add_parts(node, true, 0, dy->cols, dy->cols, dy->rows, db, work);
+}
+size_t hone_cuda_column_bytes(const hone_operand *dy) { return part_bytes(hone_cuda_bound(dy), hone_cuda_cols(dy)); }
+
+size_t hone_cuda_scratch_rmsnorm_back(const hone_cuda_node *node) { return hone_cuda_column_bytes(&node->args->in[0]); }
+size_t hone_cuda_scratch_layernorm_back(const hone_cuda_node *node) { return hone_cuda_column_bytes(&node->args->in[0]); }
+size_t hone_cuda_scratch_qk_norm_back(const hone_cuda_node *node) { return hone_cuda_column_bytes(&node->args->in[0]); }
+
+void hone_cuda_node_rmsnorm_back(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    const int64_t C = call.in[0].cols;
+    if (call.out[1].data) make_parts(node, 1, C, &call.in[0], &call.in[1], &call.in[3], call.work);
+    add_parts(node, false, 0, C, C, call.in[0].rows, &call.out[1], call.work);
+    hone_cuda_blocks(node, HONE_CUDA_rmsnorm_back, call.in[0].rows, 1, 0, &call);
+}
+
+void hone_cuda_node_layernorm_back(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    const int64_t C = call.in[0].cols;
+    if (call.out[1].data || call.out[2].data) make_parts(node, 2, C, &call.in[0], &call.in[1], &call.in[3], call.work);
+    add_parts(node, false, 0, C, C, call.in[0].rows, &call.out[1], call.work);
+    add_parts(node, true, 0, C, C, call.in[0].rows, &call.out[2], call.work);
+    hone_cuda_blocks(node, HONE_CUDA_layernorm_back, call.in[0].rows, 1, 0, &call);
+}
+
+// dqkv may be dy, so the gains' gradients come first.
+void hone_cuda_node_qk_norm_back(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    const int64_t q = (int64_t)call.heads * call.head_dim, columns = q + (int64_t)call.kv_heads * call.head_dim;
+    if (call.out[1].data || call.out[2].data) make_parts(node, 3, columns, &call.in[0], &call.in[1], &call.in[4], call.work);
+    add_parts(node, false, 0, q, columns, call.in[0].rows, &call.out[1], call.work);
+    add_parts(node, false, q, columns, columns, call.in[0].rows, &call.out[2], call.work);
+    hone_cuda_blocks(node, HONE_CUDA_qk_norm_back, call.in[0].rows, 1, 0, &call);
+}
+
+// --- sums of squares ------------------------------------------------------------------------------------------------------
+
+static int64_t square_parts(int64_t count) { return (count + HONE_CUDA_SQUARE_CHUNK - 1) / HONE_CUDA_SQUARE_CHUNK; }
+size_t hone_cuda_square_bytes(int64_t count) { return (size_t)square_parts(count) * sizeof(double); }
+
+void hone_cuda_sum_squares(const hone_cuda_node *node, const hone_cuda_view *x, const hone_cuda_view *out, bool root, void *work)
+{
+    hone_cuda_call call = { .in = { *x }, .out = { *out }, .work = work, .n = { square_parts(x->rows * x->cols), root } };
+    hone_cuda_blocks(node, HONE_CUDA_square_parts, call.n[0], 1, 0, &call);
+    hone_cuda_blocks(node, HONE_CUDA_square_total, 1, 1, 0, &call);
+}
+
+size_t hone_cuda_scratch_sum_squares(const hone_cuda_node *node)
+{
+    return hone_cuda_square_bytes(hone_cuda_bound(&node->args->in[0]) * hone_cuda_cols(&node->args->in[0]));
+}
+
+void hone_cuda_node_sum_squares(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    hone_cuda_sum_squares(node, &call.in[0], &call.out[0], false, call.work);
+}
+
+// --- attention ------------------------------------------------------------------------------------------------------------
+
+static int64_t tiles(int64_t rows, int size) { return (rows + size - 1) / size; }
+
+// Dynamic shared memory of a block, as the kernels lay it out.
+enum { Q = HONE_CUDA_QUERIES, K = HONE_CUDA_KEYS };
+static size_t shared_forward(int64_t D) { return (size_t)(2 * Q * D + K * (2 * D + 1) + Q * K) * sizeof(float); }
+static size_t shared_dq(int64_t D) { return (size_t)(3 * Q * D + 2 * K * (D + 1) + Q * K) * sizeof(float); }
+static size_t shared_dkv(int64_t D) { return (size_t)(2 * Q * D + 2 * K * (D + 1) + 2 * K * D + 2 * Q * K) * sizeof(float); }
+static size_t shared_paged(int64_t D) { return (size_t)(D + HONE_CUDA_PAGE_KEYS) * sizeof(float); }
+
+int64_t hone_cuda_head_dim(int64_t shared_bytes, hone_op op)
+{
+    int64_t D = 0;
+    while ((int64_t)(op == HONE_OP_attention ? shared_forward(D + 1) : shared_dkv(D + 1)) <= shared_bytes) D++;
+    return D;
+}
+
+void hone_cuda_node_attention(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    if (call.in[5].data) hone_cuda_blocks(node, HONE_CUDA_attention_paged, call.in[0].rows, call.heads, shared_paged(call.head_dim), &call);
+    else hone_cuda_blocks(node, HONE_CUDA_attention, tiles(call.in[0].rows, Q), call.heads, shared_forward(call.head_dim), &call);
+}
+
+static size_t delta_bytes(const hone_args *args) { return (size_t)(hone_cuda_bound(&args->in[0]) * args->attr.heads) * sizeof(float); }
+
+size_t hone_cuda_scratch_attention_back(const hone_cuda_node *node)
+{
+    hone_cuda_scratch scratch = { 0 };
+    hone_cuda_take(&scratch, delta_bytes(node->args));
+    hone_cuda_take(&scratch, (size_t)tiles(hone_cuda_bound(&node->args->in[0]), Q) * 2 * sizeof(int32_t));
+    return scratch.used;
+}
+
+static void zero(const hone_cuda_node *node, const hone_cuda_view *x)
+{
+    // A row is a multiple of 4 bytes: an even number of bf16 columns, as q|k|v is.
+    hone_cuda_call call = { .work = x->data, .n = { x->rows * x->cols * (int64_t)hone_dtype_bytes(x->dtype) } };
+    hone_cuda_elements(node, HONE_CUDA_zero, call.n[0] / 4, &call);
+}
+
+void hone_cuda_node_attention_back(const hone_cuda_node *node)
+{
+    hone_cuda_call call = hone_cuda_call_of(node);
+    const int64_t N = call.in[0].rows, R = call.in[2].rows, D = call.head_dim;
+    hone_cuda_scratch scratch = { .base = node->args->workspace };
+    hone_cuda_take(&scratch, delta_bytes(node->args));
+    call.n[0] = (int64_t)scratch.used; // where the spans begin
+    if (!call.same_kv || call.out[0].cols != (call.heads + 2 * call.kv_heads) * D) zero(node, &call.out[0]);
+    if (!call.same_kv && call.out[1].data) zero(node, &call.out[1]);
+    hone_cuda_blocks(node, HONE_CUDA_attention_delta, tiles(N * call.heads, 4), 1, 0, &call);
+    hone_cuda_blocks(node, HONE_CUDA_attention_spans, tiles(N, Q), 1, 0, &call);
+    hone_cuda_blocks(node, HONE_CUDA_attention_dq, tiles(N, Q), call.heads, shared_dq(D), &call);
+    if (!call.same_kv) call.group_rows = 0; // groups are of queries and keys alike only where both are the same rows
+    if (call.same_kv || call.out[1].data) hone_cuda_blocks(node, HONE_CUDA_attention_dkv, tiles(R, K), call.kv_heads, shared_dkv(D), &call);
+}
