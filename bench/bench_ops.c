@@ -20,6 +20,8 @@ static const shape shapes[] = {
     { "GPT-2 4x512", 4, 512, 768, 12, 12, 64, 3072, 50257, 0 },
 };
 
+static const shape long_rows = { .name = "row of 2048", .rows = 1, .T = 2048, .H = 12, .G = 12, .D = 64 };
+
 static double seconds = 0.5, peak_flops, peak_bytes;
 static int threads = 2;
 static const hone_cpu_kernels *kernels;
@@ -214,5 +216,6 @@ int main(int argc, char **argv)
     printf("%s, %s, %d threads: %.0f GFLOP/s, %.1f GB/s\n", hone_cpu()->model, hone_isa_name[isa], threads, peak_flops / 1e9,
            peak_bytes / 1e9);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) bench_shape(&shapes[i]);
+    bench_attention(&long_rows);
     return 0;
 }

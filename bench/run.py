@@ -174,24 +174,91 @@ def memory(shape, precision="f32", **keys):
     return row
 
 
+def over_own_f32(shape, precision, **keys):
+    """hone against itself in f32, in turn."""
+    def row(pairs):
+        steps, ours, theirs = TRAIN[shape][2], [], []
+        for _ in range(pairs):
+            ours.append(hone_train(shape, steps, precision=precision, **keys))
+            theirs.append(hone_train(shape, steps, precision="f32"))
+        return median_ratio(ours, theirs, "tokens_per_second")
+    return row
+
+
+def thread_scaling(shape, **keys):
+    def row(pairs):
+        steps, two, one = TRAIN[shape][2], [], []
+        for _ in range(pairs):
+            two.append(hone_train(shape, steps, threads=2, **keys))
+            one.append(hone_train(shape, steps, threads=1, **keys))
+        return median_ratio(two, one, "tokens_per_second")
+    return row
+
+
 @functools.cache
-def gemm():
+def gemm(*options):
     program = os.path.join(BUILD, "bench_gemm")
     if not os.path.exists(program):
         raise Skip("no build/bench_gemm")
-    rows = [json.loads(line) for line in run(program, "--json").stdout.splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in run(program, "--json", *options).stdout.splitlines() if line.startswith("{")]
     return [r for r in rows if "flops" in r]
 
 
-def gemm_weighted(pairs):
-    share = sum(r["flops"] for r in gemm()) / sum(r["flops"] / r["share"] for r in gemm())
-    peak = gemm()[0]["peak_gflops"]
-    return share, share * peak, peak
+def gemm_weighted(*options):
+    def row(pairs):
+        rows = gemm(*options)
+        share = sum(r["flops"] for r in rows) / sum(r["flops"] / r["share"] for r in rows)
+        return share, share * rows[0]["peak_gflops"], rows[0]["peak_gflops"]
+    return row
 
 
-def gemm_worst(pairs):
-    worst = min(gemm(), key=lambda r: r["share"])
-    return worst["share"], worst["gflops"], worst["peak_gflops"]
+def gemm_worst(*options):
+    def row(pairs):
+        worst = min(gemm(*options), key=lambda r: r["share"])
+        return worst["share"], worst["gflops"], worst["peak_gflops"]
+    return row
+
+
+def bench_op(op, shape):
+    """Milliseconds, rate and share of the peak of an op's line in build/bench_ops, whose name begins with shape."""
+    program = os.path.join(BUILD, "bench_ops")
+    if not os.path.exists(program):
+        raise Skip("no build/bench_ops")
+    for line in run(program, THREADS, 1, op).stdout.splitlines():
+        found = re.match(rf"{re.escape(shape)}.*? {op} +([\d.]+) ms +([\d.]+) \S+ +(\d+)%", line)
+        if found:
+            return float(found[1]), float(found[2]), int(found[3]) / 100
+    raise RuntimeError(f"bench_ops has no line {shape} {op}")
+
+
+SDPA = """
+import sys, time, torch
+rows, heads, T, D, threads = map(int, sys.argv[1:])
+torch.set_num_threads(threads)
+q, k, v = (torch.randn(rows, heads, T, D, requires_grad=True) for _ in range(3))
+seconds = []
+for _ in range(9):
+    start = time.perf_counter()
+    o = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    o.backward(o.detach())
+    seconds.append(time.perf_counter() - start)
+    q.grad = k.grad = v.grad = None
+print(1000 * min(seconds))
+"""
+
+
+def attention(pairs):
+    """Best of some runs on either side: forward and backward of a row of 2,048 tokens, 12 heads of 64, causal, f32."""
+    ours, theirs = [], []
+    for _ in range(pairs):
+        ours.append(dict(rate=1000 / (bench_op("attention", "row of 2048")[0] + bench_op("attention_back", "row of 2048")[0])))
+        theirs.append(dict(rate=1000 / float(run(python(), "-c", SDPA, 1, 12, 2048, 64, THREADS).stdout)))
+    return median_ratio(ours, theirs, "rate")
+
+
+def optimizer_bandwidth(pairs):
+    found = sorted((bench_op("adamw", "GPT-2") for _ in range(pairs)), key=lambda r: r[2])[pairs // 2]
+    return found[2], found[1], found[1] / found[2]
 
 
 def generation(batch, precision="f32"):
@@ -390,6 +457,12 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("int8-memory-llama-15m", "peak resident MiB of the same", 0.5, -1, memory("llama-15m", "int8", memory="560MiB")),
     ("bf16-speed-gpt2-124m", "training tokens/s, 4 x 512, precision: bf16, against the peer's best of f32 and bf16", 1.7, +1, speed("gpt2-124m", "bf16")),
     ("bf16-memory-gpt2-124m", "peak resident MiB of the same", 0.5, -1, memory("gpt2-124m", "bf16")),
+    ("auto-speed-llama-15m", "training tokens/s, 16 x 256, precision: auto, against the peer's best", 1.7, +1, speed("llama-15m", "auto")),
+    ("auto-memory-llama-15m", "peak resident MiB of the same", 0.5, -1, memory("llama-15m", "auto")),
+    ("auto-speed-gpt2-124m", "training tokens/s, 4 x 512, precision: auto, against the peer's best", 1.7, +1, speed("gpt2-124m", "auto")),
+    ("auto-memory-gpt2-124m", "peak resident MiB of the same", 0.5, -1, memory("gpt2-124m", "auto")),
+    ("auto-over-f32-llama-15m", "training tokens/s, precision: auto, against hone's own f32", 2.0, +1, over_own_f32("llama-15m", "auto")),
+    ("auto-over-f32-gpt2-124m", "the same, GPT-2 124M", 2.0, +1, over_own_f32("gpt2-124m", "auto")),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
     ("plan-speed-small", "planned tokens/s against the run's, how far off: 4 x 192, 8 x 256", 0.15, -1, planned_speed("llama-15m", **SMALL)),
     ("plan-speed-small-1", "the same on one thread", 0.15, -1, planned_speed("llama-15m", threads=1, **SMALL)),
@@ -397,8 +470,13 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("plan-speed-llama-15m", "the same, 16 x 256, f32", 0.15, -1, planned_speed("llama-15m")),
     ("plan-speed-llama-15m-bf16", "the same, precision: bf16", 0.15, -1, planned_speed("llama-15m", precision="bf16")),
     ("plan-speed-gpt2-124m", "the same, GPT-2 124M, 4 x 512, f32", 0.15, -1, planned_speed("gpt2-124m")),
-    ("gemm-weighted", "f32 GFLOP/s over the training shapes, share of the FMA peak", 0.85, +1, gemm_weighted),
-    ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst),
+    ("gemm-weighted", "f32 GFLOP/s over the training shapes, share of the FMA peak", 0.85, +1, gemm_weighted()),
+    ("gemm-worst", "the slowest of these shapes, share of the FMA peak", 0.75, +1, gemm_worst()),
+    ("gemm-int8-weighted", "int8 GOP/s over the training shapes, quantising included, share of the int8 peak", 0.65, +1, gemm_weighted("--product", "int8")),
+    ("gemm-int8-worst", "the slowest of these shapes, share of the int8 peak", 0.5, +1, gemm_worst("--product", "int8")),
+    ("attention-2048", "attention forward and backward a second, T 2048, f32, against scaled_dot_product_attention", 1.5, +1, attention),
+    ("optimizer-bandwidth", "AdamW on 39M parameters, share of the measured memory bandwidth", 0.8, +1, optimizer_bandwidth),
+    ("thread-scaling", "training tokens/s, llama-15m 16 x 256, f32, two threads against one", 1.8, +1, thread_scaling("llama-15m")),
     ("generate-1", "greedy tokens/s, GPT-2 124M, batch 1, against the peer", 2.0, +1, generation(1)),
     ("generate-32", "greedy tokens/s, GPT-2 124M, batch 32, against the peer", 2.0, +1, generation(32)),
     ("generate-int8-1", "the same, batch 1, --precision int8 against the peer's best of f32 and bf16", 4.0, +1, generation(1, "int8")),

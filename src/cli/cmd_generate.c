@@ -199,7 +199,9 @@ static hone_status run(job *j, const char *folder)
     double start = hone_clock_s();
     hone_decode_io io;
     hone_generator generator;
-    hone_status status = hone_cli_open_model(&j->runner, folder, &j->set->model);
+    hone_cli_model how = j->set->model;
+    how.slots = j->set->prompt ? 1 : j->set->batch;
+    hone_status status = hone_cli_open_model(&j->runner, folder, &how);
     if (status) return status;
     if (j->set->stop.count && hone_runner_need_tokenizer(&j->runner)) return HONE_FAILED;
     if (read_prompts(j) || make_requests(j) || build(j, &io)) return HONE_FAILED;

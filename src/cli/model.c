@@ -1,25 +1,51 @@
 // model.c: see model.h.
 #include "cli/model.h"
 #include "base/nearest.h"
+#include "gen/probe.h"
+#include "plan/precision.h"
 #include <string.h>
+
+static const hone_dtype known[] = { HONE_f32, HONE_bf16, HONE_int8 };   // from wide to narrow, as hone_precision_pick wants them
+enum { KNOWN = sizeof known / sizeof *known, AUTO = KNOWN };
+
+// Index of a precision by name; KNOWN for auto, -1 for none.
+static int find_precision(const char *name, const char **names)
+{
+    int found = name ? -1 : 0;
+    for (int i = 0; i < KNOWN; i++) names[i] = hone_dtype_name(known[i]);
+    names[AUTO] = "auto";
+    for (int i = 0; name && i <= AUTO; i++)
+        if (!strcmp(name, names[i])) found = i;
+    return found;
+}
+
+// Says on standard error what was taken and why.
+static hone_status choose(const hone_runner *runner, const hone_cli_model *how, int *chosen)
+{
+    double seconds[HONE_PRECISIONS];
+    for (int i = 0; i < KNOWN; i++) {
+        hone_status status = hone_probe_time(&(hone_probe){ how->backend, how->slots }, &runner->model.config, known[i], &seconds[i]);
+        if (status) return status;
+    }
+    *chosen = hone_precision_pick(seconds);
+    fprintf(stderr, "precision  auto: %s;", hone_dtype_name(known[*chosen]));
+    for (int i = 0; i < KNOWN; i++) fprintf(stderr, "%s %s %.2f ms", i ? "," : how->slots ? " a token of each" : " a short text", hone_dtype_name(known[i]), 1e3 * seconds[i]);
+    fprintf(stderr, "\n");
+    return HONE_OK;
+}
 
 hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const hone_cli_model *how)
 {
-    static const hone_dtype known[] = { HONE_f32, HONE_bf16, HONE_int8 };
-    enum { KNOWN = sizeof known / sizeof *known };
-    const char *name[KNOWN];
-    hone_dtype product = HONE_DTYPE_COUNT;
+    const char *name[KNOWN + 1];
+    int product = find_precision(how->precision, name);
     *runner = (hone_runner){ 0 };
-    for (int i = 0; i < KNOWN; i++) {
-        name[i] = hone_dtype_name(known[i]);
-        if (!how->precision || !strcmp(how->precision, name[i])) product = known[how->precision ? i : 0];
-    }
-    if (product == HONE_DTYPE_COUNT) {
-        const char *nearest = hone_nearest(how->precision, name, KNOWN);
-        return hone_fail_usage("--precision %s: give f32, bf16 or int8%s%s", how->precision, nearest ? "; did you mean " : "", nearest ? nearest : "");
+    if (product < 0) {
+        const char *nearest = hone_nearest(how->precision, name, KNOWN + 1);
+        return hone_fail_usage("--precision %s: give f32, bf16, int8 or auto%s%s", how->precision, nearest ? "; did you mean " : "", nearest ? nearest : "");
     }
     hone_status status = hone_runner_open(runner, folder);
+    if (!status && product == AUTO) status = choose(runner, how, &product);
     runner->backend = how->backend;
-    runner->model.product = product;
+    runner->model.product = known[product < KNOWN ? product : 0];
     return status;
 }

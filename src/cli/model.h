@@ -3,13 +3,17 @@
 #include "cli/args.h"
 #include "gen/runner.h"
 
-typedef struct hone_cli_model { const char *backend, *precision; } hone_cli_model; // NULL: the default
+typedef struct hone_cli_model {
+    const char *backend, *precision;    // NULL: the default
+    int64_t slots;                      // for precision auto: sequences continued side by side; 0: texts are scored
+} hone_cli_model;
 
 // Rows of an option table.
 #define HONE_CLI_MODEL_OPTIONS(how)                                                                                             \
     { "backend", HONE_CLI_TEXT, &(how).backend, "NAME", "cpu (default), ref, or the path of a shared object" },                 \
-    { "precision", HONE_CLI_TEXT, &(how).precision, "f32|bf16|int8", "numbers that matrix products multiply (default f32); weights are\n" \
-      "                               then read in a half or a quarter of their bytes" }
+    { "precision", HONE_CLI_TEXT, &(how).precision, "f32|bf16|int8|auto", "numbers that matrix products multiply (default f32); weights are then\n" \
+      "                               read in a half or a quarter of their bytes; auto: what is fastest\n" \
+      "                               here, by a short measurement" }
 
 // hone_runner_open() as they say; programs are built after it. HONE_USAGE for a precision that there is not.
 hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const hone_cli_model *how);

@@ -223,11 +223,12 @@ hone_status hone_checkpoint_verify(const char *path)
 hone_status hone_checkpoint_list_moments(const hone_model *model, hone_checkpoint_moment **moment, int64_t *count)
 {
     *count = 0;
-    static const char *const prefix[] = { "moment1", "moment2", "moments.scale" };   // as optim/ names them
-    *moment = hone_alloc((size_t)model->n_param * 3 + 1, sizeof **moment);
+    static const char *const prefix[] = { "moment1", "moment2", "moments.scale", "average" };   // as optim/ names them
+    enum { KINDS = sizeof prefix / sizeof *prefix };
+    *moment = hone_alloc((size_t)model->n_param * KINDS + 1, sizeof **moment);
     if (!*moment) return HONE_FAILED;
     for (int64_t i = 0; i < model->n_param; i++)
-        for (int which = 0; which < 3; which++) {
+        for (int which = 0; which < KINDS; which++) {
             char name[sizeof ((hone_tensor *)0)->name];
             snprintf(name, sizeof name, "%s.%.60s", prefix[which], hone_at(model->graph, model->param[i])->name);
             hone_tid id = hone_graph_find(model->graph, name);

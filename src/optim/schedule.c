@@ -25,3 +25,10 @@ double hone_schedule_rate(const hone_schedule *s, int64_t step, double total)
     }
     return s->peak;
 }
+
+int64_t hone_schedule_length(const hone_recipe *recipe, int64_t step)
+{
+    int64_t from = recipe->length_warmup_from, to = recipe->cutoff_len, steps = recipe->length_warmup_steps;
+    if (step >= steps || from >= to) return to;
+    return from + (to - from) * step / steps;
+}

@@ -24,5 +24,7 @@ typedef struct hone_schedule {
 } hone_schedule;
 
 hone_schedule hone_schedule_of(const hone_recipe *recipe);
+// Tokens of the pieces that a step's rows are cut into (length_warmup_steps): from length_warmup_from up to cutoff_len.
+int64_t hone_schedule_length(const hone_recipe *recipe, int64_t step);
 // total: number of steps of the whole run; may be a guess that gets better (runs limited by time).
 double hone_schedule_rate(const hone_schedule *schedule, int64_t step, double total);

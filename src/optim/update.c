@@ -70,9 +70,29 @@ static void step_by_muon(hone_graph *graph, const hone_optim_options *options, c
                       (hone_muon_operands){ storage, hone_grad_of_param(graph, storage), moment });
 }
 
+// a = (1 - share) a + share p is what op muon does with p as the direction, of size 1, scale -1, decay 1 and rate `share`: a mean
+// needs no kernel of its own. mix: muon's five hyper numbers, and the size.
+static hone_tid average_weights(hone_graph *graph, const hone_tid *storage, int64_t n)
+{
+    const hone_attr attr = { .scale = -1, .decay = 1 };
+    graph->layer = -1;
+    hone_tid mix = hone_graph_tensor(graph, HONE_CLASS_input, HONE_f32, HONE_DIMS(6), "update.mix");
+    hone_tid hyper = hone_graph_view(graph, mix, 0, 5, "update.mix.hyper"), size = hone_graph_view(graph, mix, 5, 1, "update.mix.size");
+    for (int64_t i = 0; i < n; i++) {
+        hone_tid mean = declare_moment(graph, storage[i], "average", hone_at(graph, storage[i])->dtype, 0);
+        hone_graph_add(graph, HONE_OP_muon, &attr, (hone_tid[]){ hyper, storage[i], size }, &mean);
+    }
+    return mix;
+}
+
+void hone_optim_mix(double share, float mix[6])
+{
+    for (int i = 0; i < 6; i++) mix[i] = i == 3 ? (float)share : i == 5;
+}
+
 hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options *options, hone_update_io *io)
 {
-    *io = (hone_update_io){ 0 };
+    *io = (hone_update_io){ .mix = HONE_NONE };
     hone_tid n = (hone_tid)graph->n_tensor;
     hone_tid *storage = hone_alloc((size_t)n, sizeof *storage);
     if (!storage) return HONE_FAILED;
@@ -96,9 +116,16 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options 
         if (options->muon && hone_at(graph, storage[i])->hidden) step_by_muon(graph, options, io, storage[i]);
         else step_by_adamw(graph, options, io, storage[i]);
     }
+    if (options->average) io->mix = average_weights(graph, storage, io->n_storage);
     graph->layer = -1;
     hone_free(storage);
     return graph->failed ? hone_fail("out of memory while the update was built") : HONE_OK;
+}
+
+double hone_optim_share(double ratio, int64_t step, double total)
+{
+    double nth = (double)(step + 1) - (total - fmax(1, round(ratio * total)));
+    return ratio > 0 && nth >= 1 ? 1 / nth : 0;
 }
 
 // In f64: 1 - beta^t is a small difference in the first steps.

@@ -4,6 +4,7 @@
 //               norm, factor = clip_factor(part)
 //               adamw(param i, grad i, moments i)      steps, and clears the gradient for the next step
 //            or muon's nodes (optim/muon.h)            for each matrix of a block, where `muon`
+//               average i += share (param i - average i)  where `average`: op muon's arithmetic with other constants
 //
 // AdamW steps fused storages (q|k|v, gate|up) as one: the arithmetic is elementwise, so it is the same as apart. Muon takes
 // logical matrices. Decay applies to matrices. The host writes `hyper` before each run; a run reads nothing else from outside.
@@ -21,10 +22,12 @@ typedef struct hone_optim_options {
     double muon_rate;          // in units of AdamW's
     double momentum;           // Muon's
     hone_moments moments;
+    bool average;              // a mean of the weights, tensors "average.<name>", is kept beside them
 } hone_optim_options;
 
 typedef struct hone_update_io {
     hone_tid hyper;            // f32[5] input: rate, 1 - beta1^t, 1 - beta2^t, Muon's rate, t
+    hone_tid mix;              // f32[6] input of `average` (hone_optim_mix); HONE_NONE without it
     hone_tid norm;             // f32[2] output: global norm of the gradients, clip factor
     int64_t n_storage;         // trained storages
     int64_t n_norm;            // nodes of "update" up to the norm: they change no weight
@@ -32,5 +35,8 @@ typedef struct hone_update_io {
 
 // After program "micro" was built: its gradients say what is trained. Makes program "update".
 hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options *options, hone_update_io *io);
+// The share that makes `average` the plain mean over the last `ratio` of `total` steps, for step 0, 1, ...; 0 before them.
+double hone_optim_share(double ratio, int64_t step, double total);
+void hone_optim_mix(double share, float mix[6]);
 // hyper for step t = 1, 2, ...
 void hone_optim_hyper(const hone_optim_options *options, double rate, int64_t t, float hyper[5]);

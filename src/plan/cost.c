@@ -72,10 +72,11 @@ hone_status hone_cost_make(hone_job *job, const hone_plan *plan, const hone_pace
     double steps = fmin(by_recipe > 0 ? (double)by_recipe : INFINITY, steps_in_time(job, pace, eval_s, sample_s));
     *cost = (hone_cost){ .tokens_per_s = step_tokens / pace->step_s };
     if (isfinite(steps)) {
+        const double whole = hone_job_whole_steps(job, steps);
         cost->steps = (int64_t)steps;
-        cost->tokens = (int64_t)(steps * step_tokens);
-        cost->epochs = steps * step_rows / (double)job->train.windows;
-        cost->steps_s = steps * pace->step_s;
+        cost->tokens = (int64_t)(whole * step_tokens);
+        cost->epochs = whole * step_rows / (double)job->train.windows;
+        cost->steps_s = whole * pace->step_s;
         cost->eval_s = eval_s > 0 ? times(r->eval_steps, steps) * eval_s : 0;
         cost->sample_s = sample_s > 0 ? times(r->sample_steps, steps) * sample_s : 0;
     }
@@ -86,5 +87,5 @@ hone_status hone_cost_make(hone_job *job, const hone_plan *plan, const hone_pace
     cost->energy_kwh = pace->watts * cost->total_s / 3.6e6;
     cost->money = r->price_per_hour * cost->total_s / 3600;
     cost->co2_g = r->gco2_per_kwh * cost->energy_kwh;
-    return find_sources(job, cost->steps * (int64_t)step_rows, cost);
+    return find_sources(job, cost->tokens / job->T, cost);
 }

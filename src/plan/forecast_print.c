@@ -1,5 +1,6 @@
 // forecast_print.c: a forecast as a table, or several side by side, and as JSON.
 #include "base/units.h"
+#include "optim/schedule.h"
 #include "plan/forecast.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -148,6 +149,10 @@ static void fill(const hone_forecast *f, cell *row)
     value(&row[ROW_STEP], "%s tokens", hone_units_grouped(hone_job_step_tokens(job) * chips).s);
     if (chips > 1) note(&row[ROW_STEP], "%" PRId64 " chips x ", chips);
     note(&row[ROW_STEP], "%" PRId64 " x %" PRId64 " rows of %" PRId64, job->accumulation, job->rows, job->T);
+    if (job->recipe->batch_warmup_steps > 0 && job->accumulation > 1) note(&row[ROW_STEP], "; 1 x %" PRId64 " at first, all from step %" PRId64 " on", job->rows, job->recipe->batch_warmup_steps);
+    if (hone_schedule_length(job->recipe, 0) < job->T) note(&row[ROW_STEP], "; in pieces of %" PRId64 " tokens at first, whole from step %" PRId64 " on",
+                                                               hone_schedule_length(job->recipe, 0), job->recipe->length_warmup_steps);
+    if (job->recipe->average_ratio > 0) note(&row[ROW_STEP], "; the model is the mean over the last %g %% of the steps", 100 * job->recipe->average_ratio);
     fill_memory(f, &row[ROW_MEMORY], &row[ROW_FITS]);
     fill_recompute(f, &row[ROW_RECOMPUTE]);
     fill_offload(f, &row[ROW_OFFLOAD]);

@@ -193,6 +193,28 @@ static hone_status warm_loaders(hone_job *job)
     return status;
 }
 
+int64_t hone_job_micro_batches(const hone_job *job, int64_t step)
+{
+    int64_t warm = job->recipe->batch_warmup_steps;
+    return step >= warm ? job->accumulation : 1 + (job->accumulation - 1) * step / warm;
+}
+
+double hone_job_whole_steps(const hone_job *job, double steps)
+{
+    double left_out = 0, warm = fmin(steps, (double)job->recipe->batch_warmup_steps);
+    for (int64_t s = 0; (double)s < warm && job->accumulation > 1; s++) left_out += (double)(job->accumulation - hone_job_micro_batches(job, s));
+    return steps - left_out / (double)job->accumulation;
+}
+
+// Steps that come to so many whole ones at least.
+static double steps_for(const hone_job *job, double whole)
+{
+    double micro = ceil(whole) * (double)job->accumulation, done = 0;
+    int64_t s = 0;
+    for (; s < job->recipe->batch_warmup_steps && job->accumulation > 1 && done < micro; s++) done += (double)hone_job_micro_batches(job, s);
+    return (double)s + ceil((micro - done > 0 ? micro - done : 0) / (double)job->accumulation);
+}
+
 int64_t hone_job_steps(const hone_job *job) { return hone_job_steps_on(job, 1); }
 
 int64_t hone_job_steps_on(const hone_job *job, int64_t chips)
@@ -200,8 +222,8 @@ int64_t hone_job_steps_on(const hone_job *job, int64_t chips)
     const hone_recipe *r = job->recipe;
     double rows = (double)(job->rows * job->accumulation * chips), most = INFINITY;
     if (r->max_steps > 0) most = fmin(most, (double)r->max_steps);
-    if (r->max_tokens > 0) most = fmin(most, ceil((double)r->max_tokens / (rows * (double)job->T)));
-    if (r->num_train_epochs > 0) most = fmin(most, ceil(r->num_train_epochs * (double)job->train.windows / rows));
+    if (r->max_tokens > 0) most = fmin(most, steps_for(job, (double)r->max_tokens / (rows * (double)job->T)));
+    if (r->num_train_epochs > 0) most = fmin(most, steps_for(job, r->num_train_epochs * (double)job->train.windows / rows));
     int64_t rows_there = hone_mixture_most_rows(&job->train);
     if (most == INFINITY && r->max_time == 0 && rows_there < INT64_MAX) most = floor((double)rows_there / rows); // the caps alone
     return most < 9e15 ? (int64_t)most : 0;
@@ -273,7 +295,7 @@ static hone_status build_programs(hone_job *job)
     job->optim = (hone_optim_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
                                        .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm,
                                        .muon = r->optimizer == HONE_optimizer_muon, .muon_rate = r->muon_learning_rate / r->learning_rate,
-                                       .momentum = r->muon_momentum, .moments = moments_of(r) };
+                                       .momentum = r->muon_momentum, .moments = moments_of(r), .average = r->average_ratio > 0 };
     if (!status) status = hone_optim_build_update(job->graph, &job->optim, &job->update);
     if (!status && job->has_held) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
     if (!status && job->n_prompt > 0) status = build_decode(job);

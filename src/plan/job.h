@@ -48,6 +48,9 @@ void *hone_job_place(void *job, hone_tid id);      // hone_place_fn, once the se
 hone_status hone_job_carry(void *job, hone_tid id, size_t first, size_t size, void *data, bool store); // hone_carry_fn
 
 static inline int64_t hone_job_step_tokens(const hone_job *job) { return job->rows * job->T * job->accumulation; }
+// Micro-batches of step 0, 1, ...: fewer while batch_warmup_steps lasts. What `steps` steps come to in whole ones.
+int64_t hone_job_micro_batches(const hone_job *job, int64_t step);
+double hone_job_whole_steps(const hone_job *job, double steps);
 // Steps that max_steps, num_train_epochs and max_tokens allow; 0: none of them is given.
 int64_t hone_job_steps(const hone_job *job);
 int64_t hone_job_steps_on(const hone_job *job, int64_t chips);     // where so many chips each do the recipe's rows

@@ -34,7 +34,7 @@ static hone_status log_bad(hone_run *run, const hone_step *step, const hone_find
 {
     const hone_job *job = &run->job;
     static const char *const kind[] = { "good", "loss", "norm", "spike" };
-    const json_int_t next = run->loop.step + 1, rows = job->rows * job->accumulation;
+    const json_int_t next = run->loop.step + 1, rows = hone_loop_step_rows(&run->loop);
     json_t *row = json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:s}", "step", next, "kind", kind[step->verdict],
         "loss", hone_run_number(step->loss), "gradient_norm", hone_run_number(step->norm), "zscore", hone_run_number(step->zscore), "first_row", (json_int_t)job->train.now.row,
         "rows", rows, "action", hone_choice_name((hone_choice)run->recipe->on_bad_step));
@@ -82,7 +82,7 @@ hone_status hone_run_bad_step(hone_run *run, const hone_step *step)
         return stop_run(run, what, sound);
     }
     hone_progress_say(&run->progress, "  warning: %s\n  left out          rows %" PRId64 " to %" PRId64 "\n  to look closer    hone replay %s %" PRId64, what,
-                      run->job.train.now.row, run->job.train.now.row + run->job.rows * run->job.accumulation - 1, run->recipe->output_dir, run->loop.step + 1);
+                      run->job.train.now.row, run->job.train.now.row + hone_loop_step_rows(&run->loop) - 1, run->recipe->output_dir, run->loop.step + 1);
     status = hone_run_save(run, true);
     hone_loop_skip(&run->loop);
     return status;

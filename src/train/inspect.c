@@ -143,7 +143,7 @@ static bool run_micro(hone_loop *loop, int64_t part, hone_finding *out, hone_lar
     const hone_program *program = hone_walk_program(&loop->job->session, "micro");
     for (int64_t n = 0; n < program->count; n++) {
         if (!run_node(loop, "micro", n, out, largest)) continue;
-        if (loop->job->accumulation > 1) {
+        if (hone_job_micro_batches(loop->job, loop->step) > 1) {
             char text[sizeof out->node];
             snprintf(text, sizeof text, "micro-batch %lld, %.280s", (long long)part, out->node);
             memcpy(out->node, text, sizeof text);
@@ -164,11 +164,11 @@ hone_status hone_inspect_step(hone_loop *loop, hone_finding *out, double *loss, 
 {
     const hone_job *job = loop->job;
     const float *logprob = data(loop, job->micro.logprob);
-    int64_t row = job->train.now.row, trained = 0;
+    int64_t row = job->train.now.row, trained = 0, batches = hone_job_micro_batches(job, loop->step);
     double sum = 0;
     bool found = look_at_state(loop, out);
     hone_status status = hone_loop_count_trained(loop, &trained);
-    for (int64_t a = 0; a < job->accumulation && !found && !status; a++) {
+    for (int64_t a = 0; a < batches && !found && !status; a++) {
         if ((status = hone_loop_fill_inputs(loop, trained))) break;
         found = run_micro(loop, a + 1, out, largest);
         for (int64_t n = 0; n < job->micro.N; n++)

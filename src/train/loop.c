@@ -20,14 +20,16 @@ static hone_status run_nodes(const hone_loop *loop, const char *name, int64_t fr
     return loop->trace ? hone_trace_run(loop->trace, name, from, to) : hone_walk_nodes(&loop->job->session, name, from, to);
 }
 
+int64_t hone_loop_step_rows(const hone_loop *loop) { return loop->job->rows * hone_job_micro_batches(loop->job, loop->step); }
+
 // Trained tokens of the whole step. Reading rows twice costs less than keeping a step's inputs: it is a copy of ids.
 hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained)
 {
     hone_job *job = loop->job;
-    int64_t row = job->train.now.row;
+    int64_t row = job->train.now.row, batches = hone_job_micro_batches(job, loop->step);
     hone_status status = HONE_OK;
     *trained = 0;
-    for (int64_t a = 0; a < job->accumulation && !status; a++) {
+    for (int64_t a = 0; a < batches && !status; a++) {
         hone_batch batch = { 0 };
         status = hone_mixture_next(&job->train, job->rows, &batch);
         *trained += batch.trained;
@@ -35,8 +37,19 @@ hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained)
     hone_mixture_seek(&job->train, row);
     if (!status && *trained == 0)
         return hone_fail("%s: rows %" PRId64 " to %" PRId64 " have no token to train on; raise cutoff_len or the batch",
-                         job->train.source[0].path, row, row + job->rows * job->accumulation - 1);
+                         job->train.source[0].path, row, row + hone_loop_step_rows(loop) - 1);
     return status;
+}
+
+// Pieces of rows as documents of their own: of `length` tokens each, the last one shorter.
+static void cut_rows(const hone_train_io *io, int64_t length, hone_batch *batch)
+{
+    if (length >= io->T) return;
+    for (int64_t n = 0; n < io->N; n++) {
+        int32_t first = (int32_t)(n - n % io->T % length);
+        if (batch->lo[n] < first) batch->lo[n] = first;
+        batch->pos[n] = (int32_t)n - batch->lo[n];
+    }
 }
 
 hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained)
@@ -46,6 +59,7 @@ hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained)
     hone_batch batch = { .ids = data(loop, io->ids), .target = data(loop, io->target), .pos = data(loop, io->pos),
                          .lo = data(loop, io->lo), .hi = data(loop, io->hi), .weight = loop->weight };
     hone_status status = hone_mixture_next(&job->train, job->rows, &batch);
+    if (!status) cut_rows(io, hone_schedule_length(job->recipe, loop->step), &batch);
     float share = (float)(1.0 / (double)trained);
     for (int64_t n = 0; n < io->N && !status; n++) loop->weight[n] *= share;
     return status;
@@ -69,10 +83,11 @@ static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
 {
     hone_job *job = loop->job;
     const float *logprob = data(loop, job->micro.logprob);
+    const int64_t batches = hone_job_micro_batches(job, loop->step);
     double sum = 0;
     hone_status status = hone_loop_count_trained(loop, &out->trained);
-    for (int64_t a = 0; a < job->accumulation && !status; a++) {
-        hone_watchdog_doing(loop->watchdog, "forward and backward of micro-batch", a + 1, job->accumulation);
+    for (int64_t a = 0; a < batches && !status; a++) {
+        hone_watchdog_doing(loop->watchdog, "forward and backward of micro-batch", a + 1, batches);
         if (loop->stop && loop->stop(loop->context)) {
             out->dropped = true;
             return hone_loop_drop_step(loop, row);
@@ -107,6 +122,7 @@ static hone_status update(hone_loop *loop, double total, hone_step *out)
     if (status) return status;
     hone_watchdog_doing(loop->watchdog, "update", 0, 0);
     out->rate = hone_schedule_rate(&loop->schedule, loop->step, total);
+    if (job->update.mix != HONE_NONE) hone_optim_mix(hone_optim_share(job->recipe->average_ratio, loop->step, total), data(loop, job->update.mix));
     hone_optim_hyper(&job->optim, out->rate, loop->step + 1 - loop->skipped, data(loop, job->update.hyper));
     return run_nodes(loop, "update", job->update.n_norm, -1);
 }
@@ -143,7 +159,7 @@ hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out)
 
 void hone_loop_skip(hone_loop *loop)
 {
-    hone_mixture_seek(&loop->job->train, loop->job->train.now.row + loop->job->rows * loop->job->accumulation);
+    hone_mixture_seek(&loop->job->train, loop->job->train.now.row + hone_loop_step_rows(loop));
     loop->step++;
     loop->skipped++;
 }

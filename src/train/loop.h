@@ -55,5 +55,6 @@ void hone_loop_skip(hone_loop *loop);    // counts the bad step as done and goes
 // For those who look inside a step (inspect.h). fill: the inputs of the next micro-batch, of a step with so many trained
 // tokens. drop: back to the beginning of the step at `row`, gradients cleared.
 hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained);
+int64_t hone_loop_step_rows(const hone_loop *loop);      // of the step that comes
 hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained);
 hone_status hone_loop_drop_step(hone_loop *loop, int64_t row);

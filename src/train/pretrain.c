@@ -316,10 +316,30 @@ static hone_status stop(hone_run *run)
     return hone_stop_status();
 }
 
+// The mean takes the place of the weights; the last checkpoint has both.
+static hone_status adopt_average(hone_run *run)
+{
+    hone_job *job = &run->job;
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; i < job->model.n_param && !status; i++) {
+        hone_tid id = job->model.param[i];
+        char name[sizeof ((hone_tensor *)0)->name];
+        snprintf(name, sizeof name, "average.%.60s", hone_at(job->graph, id)->name);
+        hone_tid mean = hone_graph_find(job->graph, name);
+        size_t bytes = (size_t)hone_tensor_bytes(hone_at(job->graph, id));
+        const void *from = mean == HONE_NONE ? NULL : hone_job_place(job, mean);
+        if (from) memcpy(hone_job_place(job, id), from, bytes);
+        else if (mean != HONE_NONE) status = hone_job_carry(job, mean, 0, bytes, hone_job_place(job, id), false);
+    }
+    return status;
+}
+
 static hone_status end(hone_run *run)
 {
-    hone_status status = evaluate(run);
+    const bool average = run->recipe->average_ratio > 0;
+    hone_status status = average ? HONE_OK : evaluate(run);
     if (!status) status = hone_run_save_last(run);
+    if (!status && average && !(status = adopt_average(run))) status = evaluate(run);
     char *model = hone_path_join(run->recipe->output_dir, "model");
     if (!status) status = model ? hone_hf_save(&run->job.model, model, &(hone_hf_tokenizer){ run->job.tokenizer_path, run->job.tokenizer }, hone_job_place, &run->job) : HONE_FAILED;
     if (!status) {

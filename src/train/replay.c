@@ -57,7 +57,7 @@ static void print_head(const hone_run *run, const char *folder, int64_t step, co
     fprintf(run->out, "  from              %s", path);
     if (step - 1 > from) fprintf(run->out, ", %" PRId64 " step%s on the way", step - 1 - from, step - 2 > from ? "s" : "");
     fprintf(run->out, "\n  rows              %" PRId64 " to %" PRId64 " of %s, epoch %.3f\n", job->train.now.row,
-            job->train.now.row + job->rows * job->accumulation - 1, job->train.n_sources == 1 ? job->train.source[0].name : "the mixture", hone_mixture_epochs(&job->train));
+            job->train.now.row + hone_loop_step_rows(&run->loop) - 1, job->train.n_sources == 1 ? job->train.source[0].name : "the mixture", hone_mixture_epochs(&job->train));
     if (run->steps == 0) fprintf(run->out, "  learning rate     followed the clock: nearly, not exactly, that of the run\n");
     fflush(run->out);
 }

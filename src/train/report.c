@@ -55,7 +55,7 @@ void hone_report_header(const hone_run *run)
     fprintf(run->out, "  %s tokens a step (%lld x %lld x %lld)", hone_units_grouped(step_tokens).s, (long long)job->accumulation,
             (long long)job->rows, (long long)job->T);
     if (run->steps > 0)
-        fprintf(run->out, "  %.3g epochs", (double)run->steps * (double)(job->rows * job->accumulation) / (double)job->train.windows);
+        fprintf(run->out, "  %.3g epochs", hone_job_whole_steps(job, (double)run->steps) * (double)(job->rows * job->accumulation) / (double)job->train.windows);
     if (run->forecast.paced) fprintf(run->out, "  %s tokens a second", hone_units_grouped((int64_t)run->forecast.cost.tokens_per_s).s);
     if (run->forecast.cost.total_s > 0) fprintf(run->out, "  %s", hone_units_time(run->forecast.cost.total_s).s);
     fprintf(run->out, "\n");
@@ -104,11 +104,13 @@ static hone_status log_step(hone_run *run, const hone_step *step, double tokens_
 hone_status hone_report_step(hone_run *run, const hone_step *step)
 {
     run->busy_s += step->seconds;
-    run->step_s = run->step_s > 0 ? 0.8 * run->step_s + 0.2 * step->seconds : step->seconds;
+    const hone_job *job = &run->job;
+    const double whole_s = step->seconds * (double)job->accumulation / (double)hone_job_micro_batches(job, run->loop.step - 1);
+    run->step_s = run->step_s > 0 ? 0.8 * run->step_s + 0.2 * whole_s : whole_s;
     run->window_loss += step->loss;
     run->window_steps++;
     bool last = hone_run_done(run) >= 1, logged = last || run->loop.step % run->recipe->logging_steps == 0;
-    double tokens_per_s = (double)hone_job_step_tokens(&run->job) / run->step_s;
+    double tokens_per_s = (double)hone_job_step_tokens(job) / run->step_s;
     int64_t memory = hone_memory_resident_bytes();
     double loss = run->window_loss / (double)run->window_steps;
     hone_status status = HONE_OK;
@@ -180,7 +182,8 @@ void hone_report_end(const hone_run *run, const char *model)
 {
     FILE *out = run->out;
     int64_t steps = run->loop.step - run->first_step;
-    double tokens = (double)steps * (double)hone_job_step_tokens(&run->job), wall = hone_clock_s() - run->began_s;
+    double whole = hone_job_whole_steps(&run->job, (double)run->loop.step) - hone_job_whole_steps(&run->job, (double)run->first_step);
+    double tokens = whole * (double)hone_job_step_tokens(&run->job), wall = hone_clock_s() - run->began_s;
     double flops = run->busy_s > 0 ? tokens * run->forecast.plan.flops_per_token / run->busy_s : 0;
     int64_t peak = hone_memory_peak_bytes();
     fprintf(out, "\n  steps        %s", hone_units_grouped(run->loop.step).s);

@@ -24,7 +24,7 @@ typedef struct hone_run {
     double peak_flops;               // of this machine, measured at the start
     double began_s, before_s;        // clock at the start; seconds spent before it was resumed
     int64_t first_step;              // where this process began
-    double step_s, busy_s;           // smoothed and summed seconds in steps
+    double step_s, busy_s;           // smoothed seconds of a whole step, summed seconds in steps
     double window_loss; int64_t window_steps;  // since the last row of the log
     double last_loss;                // mean over the last window
     int64_t held_step; double held_loss, held_error, held_bits;   // last evaluation, -1 none

@@ -125,6 +125,33 @@ static void test_precisions_agree_but_for_rounding(void **state)
     assert_true(loss[2] != loss[0] && fabs(loss[2] - loss[0]) < 0.05);
 }
 
+// auto takes one of the three, says which, and gives its very numbers.
+static void test_auto_is_one_of_the_precisions(void **state)
+{
+    (void)state;
+    static const char *const name[] = { "f32", "bf16", "int8" };
+    char *scored[3] = { NULL };
+    write_input("{\"text\": \"Lily and Tom went to the park.\"}\n");
+    for (int i = 0; i < 3; i++) {
+        hone_test_hone(&run, "score '%s' --input '%s' --precision %s", MODEL, file, name[i]);
+        scored[i] = hone_strdup(run.out);
+    }
+    hone_test_hone(&run, "score '%s' --input '%s' --precision auto", MODEL, file);
+    int taken = -1;
+    for (int i = 0; i < 3; i++) {
+        char said[64];
+        snprintf(said, sizeof said, "precision  auto: %s; a short text", name[i]);
+        if (strstr(run.err, said)) taken = i;
+    }
+    assert_int_equal(run.code, 0);
+    assert_in_range(taken, 0, 2);
+    assert_string_equal(run.out, scored[taken]);
+    for (int i = 0; i < 3; i++) hone_free(scored[i]);
+    hone_test_hone(&run, "generate '%s' --prompt 'Once upon a time' --max-new-tokens 4 --precision auto", MODEL);
+    assert_string_equal(run.out, "Once upon a time, there was a");
+    assert_non_null(strstr(run.err, "a token of each"));
+}
+
 // Loss, error and bytes by score's numbers, window by window.
 static void test_eval_sums_what_score_lists(void **state)
 {
@@ -223,7 +250,7 @@ static void test_what_cannot_be_done_is_said_and_nothing_is_printed(void **state
         { 1, "512 positions", "generate '" MODEL "' --prompt x --max-new-tokens 5000" },
         { 1, "/nowhere.jsonl", "generate '" MODEL "' --input /nowhere.jsonl" },
         { 1, "backend", "generate '" MODEL "' --prompt x --backend nosuch" },
-        { 2, "give f32, bf16 or int8; did you mean int8", "generate '" MODEL "' --prompt x --precision in8" },
+        { 2, "give f32, bf16, int8 or auto; did you mean int8", "generate '" MODEL "' --prompt x --precision in8" },
         { 2, "--input FILE", "score '" MODEL "'" },
         { 1, "/nowhere.jsonl", "score '" MODEL "' --input /nowhere.jsonl" },
         { 2, "--data PATH", "eval '" MODEL "'" },
@@ -297,7 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_prompt_is_continued_as_text), cmocka_unit_test(test_a_stop_string_ends_the_text_before_it),
         cmocka_unit_test(test_a_file_is_answered_in_order_whatever_the_batch), cmocka_unit_test(test_score_gives_each_token_its_logprob),
-        cmocka_unit_test(test_precisions_agree_but_for_rounding), cmocka_unit_test(test_eval_sums_what_score_lists), cmocka_unit_test(test_eval_reads_token_files_and_prepared_folders),
+        cmocka_unit_test(test_precisions_agree_but_for_rounding), cmocka_unit_test(test_auto_is_one_of_the_precisions), cmocka_unit_test(test_eval_sums_what_score_lists), cmocka_unit_test(test_eval_reads_token_files_and_prepared_folders),
         cmocka_unit_test(test_what_cannot_be_done_is_said_and_nothing_is_printed),
         cmocka_unit_test(test_a_model_without_tokenizer_takes_ids),
     };

@@ -13,7 +13,7 @@
 // 5 micro-batches of 2 rows: a step is 10 of the 162 rows of an epoch. Stops come in the middle of an epoch, in the
 // middle of the next one, and (four times in five) within an accumulation.
 enum { STEPS = 24 };
-static const char *const more = "per_device_train_batch_size: 2\ngradient_accumulation_steps: 5\nmax_steps: 24\nsave_steps: 7\n"
+static const char *const more = "length_warmup_from: 8\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 5\nmax_steps: 24\nsave_steps: 7\n"
                                 "eval_steps: 9\nlogging_steps: 1\nwarmup_ratio: 0.2\n";
 
 static char *folder;
@@ -70,6 +70,15 @@ static void test_bf16_moments_stopped_three_times_are_bit_identical(void **state
 static void test_int8_moments_stopped_three_times_are_bit_identical(void **state) { (void)state; check_stopped_three_times("int8", "optimizer_state=int8"); }
 static void test_muon_stopped_three_times_is_bit_identical(void **state) { (void)state; check_stopped_three_times("muon", "optimizer=muon"); }
 
+// 24 steps: warm-ups that a stop falls into, a mean that begins before the last one.
+static void test_warm_ups_and_the_mean_stopped_three_times_are_bit_identical(void **state)
+{
+    (void)state;
+    check_stopped_three_times("batch", "batch_warmup_steps=15");
+    check_stopped_three_times("length", "length_warmup_steps=20");
+    check_stopped_three_times("mean", "average_ratio=0.6");
+}
+
 // The control: another seed, or one step more, changes the bits that the test above compares.
 static void test_comparison_notices_a_different_run(void **state)
 {
@@ -110,6 +119,7 @@ int main(void)
         cmocka_unit_test(test_bf16_moments_stopped_three_times_are_bit_identical),
         cmocka_unit_test(test_int8_moments_stopped_three_times_are_bit_identical),
         cmocka_unit_test(test_muon_stopped_three_times_is_bit_identical),
+        cmocka_unit_test(test_warm_ups_and_the_mean_stopped_three_times_are_bit_identical),
         cmocka_unit_test(test_comparison_notices_a_different_run),
         cmocka_unit_test(test_a_run_does_not_go_on_with_another_order),
     };
