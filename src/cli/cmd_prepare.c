@@ -60,6 +60,11 @@ static void print_report(const hone_prepare_options *options, const hone_prepare
     printf("  %.2f s, %.1f MB/s", r->seconds, (double)r->text_bytes / 1e6 / r->seconds);
     if (r->resumed) printf("; gone on with behind %.1f MB of an earlier run", (double)r->resumed_bytes / 1e6);
     printf("\n");
+    if (options->chat) {
+        printf("  %s of them trained", hone_units_grouped(r->trained_tokens).s);
+        for (int f = HONE_CHAT_KEPT + 1; f < HONE_CHAT_FATES; f++) if (r->fate[f]) printf("; %s conversations left out: %s", hone_units_grouped(r->fate[f]).s, hone_chat_fate_what[f]);
+        printf("\n");
+    }
     if (r->empty) printf("  %s empty documents left out\n", hone_units_grouped(r->empty).s);
     if (r->invalid) printf("  %s documents hold bytes that are not UTF-8\n", hone_units_grouped(r->invalid).s);
     if (r->long_lines) printf("  %s documents hold a line of more than %d bytes\n", hone_units_grouped(r->long_lines).s, HONE_LONG_LINE_BYTES);
@@ -110,7 +115,7 @@ hone_status hone_cmd_prepare(int argc, char **argv)
 {
     int64_t seed = 1, shard_tokens = 0;
     const char *separator = NULL, *recipe_path = NULL;
-    hone_cli_texts filters = { 0 }, sets = { 0 };
+    hone_cli_texts filters = { 0 }, sets = { 0 }, roles = { 0 };
     bool list = false;
     char *unescaped = NULL;
     hone_prepare_options o = { .text_field = "text", .held_out = 0.02, .document_bytes = 64 << 10 };
@@ -121,6 +126,12 @@ hone_status hone_cmd_prepare(int argc, char **argv)
         { "format", HONE_CLI_TEXT, &o.format, "NAME", "of all FILEs, whatever their names: text, jsonl, csv, tsv, markdown, html (default: by name; standard input: text)" },
         { "text-field", HONE_CLI_TEXT, &o.text_field, "NAME", "field of JSONL records, or column of CSV, that holds the text (default text)" },
         { "template", HONE_CLI_TEXT, &o.template, "TEXT", "several fields as one text, in place of --text-field: '{question}\\n\\n{answer}'" },
+        { "chat", HONE_CLI_FLAG, &o.chat, NULL, "records are conversations: messages, ShareGPT, Alpaca, prompt and completion, told by their keys; rendered by the chat template of the --tokenizer folder; answers alone are trained" },
+        { "chat-template", HONE_CLI_TEXT, &o.chat_template, "FILE", "rendered by this template (Jinja) instead" },
+        { "role", HONE_CLI_TEXTS, &roles, "NAME", "whose turns are trained (default assistant); may be given several times" },
+        { "train-on-prompt", HONE_CLI_FLAG, &o.rules.train_on_prompt, NULL, "all of a conversation is trained" },
+        { "cutoff-len", HONE_CLI_INT, &o.rules.cutoff_len, "N", "conversations of more than N tokens are left out and counted (default 0: none is)" },
+        { "allow-dropped", HONE_CLI_FLAG, &o.allow_dropped, NULL, "more than 1 % of the conversations may be left out" },
         { "separator", HONE_CLI_TEXT, &separator, "TEXT", "what ends a document of plain text, as '<|endoftext|>' or '\\n---\\n'; it is left out" },
         { "document-bytes", HONE_CLI_INT, &o.document_bytes, "N", "cut plain text at blank lines into documents of about N bytes; 0: a file is one document (default 65536)" },
         { "eos", HONE_CLI_TEXT, &o.eos, "TOKEN", "token that closes a document (default: the tokenizer's own)" },
@@ -137,7 +148,9 @@ hone_status hone_cmd_prepare(int argc, char **argv)
         "Turns text into tokens to train on: checksummed shards with an index of documents and a held-out part.\n"
         "FILE is plain text, JSONL, CSV, TSV, Markdown or HTML, as its name ends, packed with gzip, zstd or xz or not. It may be a\n"
         "folder (all such files below it), a pattern ('corpus/*.md'), @LIST (a file of names, one a line), or - (standard input).\n"
-        "Ctrl-C or kill lose little: the same command goes on. DIR appears when all of it is there.",
+        "Ctrl-C or kill lose little: the same command goes on. DIR appears when all of it is there.\n"
+        "With --chat records are conversations:\n\n"
+        "  hone prepare --chat --tokenizer SmolLM2-135M-Instruct --output data/talks talks.jsonl",
         "hone prepare --tokenizer tok.json --output data/novels novels/*.txt", options };
     bool done;
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
@@ -150,6 +163,10 @@ hone_status hone_cmd_prepare(int argc, char **argv)
     if (!o.output) return hone_fail_usage("prepare: --output DIR is missing");
     if (argc == 0) return hone_fail_usage("prepare: no files are given");
     if (shard_tokens < 0) return hone_fail_usage("prepare: --shard-tokens %" PRId64 " must be positive", shard_tokens);
+    if (!o.chat && (o.chat_template || roles.count || o.rules.train_on_prompt || o.rules.cutoff_len || o.allow_dropped))
+        return hone_fail_usage("prepare: --chat-template, --role, --train-on-prompt, --cutoff-len and --allow-dropped are of conversations; say --chat too");
+    o.rules.role = roles.text;
+    o.rules.n_roles = roles.count;
     o.files = (const char *const *)argv;
     o.n_files = argc;
     o.seed = (uint64_t)seed;
@@ -169,7 +186,10 @@ hone_status hone_cmd_prepare(int argc, char **argv)
     hone_prepare_report report;
     status = hone_prepare(&o, &report);
     if (terminal) fprintf(stderr, "\r\033[K");
-    if (!status && report.stopped) {
+    if (!status && report.stopped && o.chat) {
+        hone_fail("stopped; nothing was written");
+        status = hone_stop_status();
+    } else if (!status && report.stopped) {
         hone_fail("stopped; %s.tmp holds %.1f MB of text that are done, and the same command goes on from there", o.output, (double)(report.bytes[0] + report.bytes[1]) / 1e6);
         status = hone_stop_status();
     } else if (!status) print_report(&o, &report);

@@ -13,6 +13,31 @@ bool hone_dataset_is_raw(const char *path)
     return length > 4 && (strcmp(path + length - 4, ".u16") == 0 || strcmp(path + length - 4, ".u32") == 0);
 }
 
+static hone_status open_named(const hone_dataset *dataset, const char *name, const char *where, int64_t limit, hone_shard *shard)
+{
+    if (strchr(name, '/')) return hone_fail("%s: shard file \"%s\" must be a plain name in the same folder", where, name);
+    char *path = hone_path_join(dataset->path, name);
+    hone_status status = path ? hone_shard_open(shard, path, limit) : HONE_FAILED;
+    hone_free(path);
+    return status;
+}
+
+// The column of trained tokens beside the shard opened last.
+static hone_status open_trained(hone_dataset *dataset, const json_t *row, const char *where, size_t n_shards)
+{
+    const char *name = NULL;
+    hone_status status = hone_json_text(row, "trained", where, false, &name);
+    const hone_shard *ids = &dataset->shard[dataset->n_shards - 1];
+    if (status || (!name && !dataset->trained && dataset->n_shards == 1)) return status;
+    if (!name || (!dataset->trained && dataset->n_shards > 1)) return hone_fail("%s: some shards say which tokens are trained, others do not; prepare the data again", where);
+    if (!dataset->trained && !(dataset->trained = hone_alloc(n_shards, sizeof *dataset->trained))) return HONE_FAILED;
+    hone_shard *shard = &dataset->trained[dataset->n_shards - 1];
+    if ((status = open_named(dataset, name, where, HONE_TRAINED_VALUES, shard))) return status;
+    if (shard->n_tokens != ids->n_tokens || shard->n_documents != ids->n_documents || shard->tokenizer != ids->tokenizer)
+        return hone_fail("%s: %" PRId64 " tokens, but %s has %" PRId64 "; it is of another data set", shard->path, shard->n_tokens, ids->path, ids->n_tokens);
+    return HONE_OK;
+}
+
 // Opens one shard named in data.json and compares it with what stands there.
 static hone_status open_shard(hone_dataset *dataset, const json_t *row, const char *where, int64_t limit)
 {
@@ -22,13 +47,8 @@ static hone_status open_shard(hone_dataset *dataset, const json_t *row, const ch
     if (!status) status = hone_json_int(row, "tokens", where, true, &tokens);
     if (!status) status = hone_json_int(row, "documents", where, true, &documents);
     if (status) return status;
-    if (strchr(name, '/')) return hone_fail("%s: shard file \"%s\" must be a plain name in the same folder", where, name);
-    char *path = hone_path_join(dataset->path, name);
-    if (!path) return HONE_FAILED;
     hone_shard *shard = &dataset->shard[dataset->n_shards];
-    status = hone_shard_open(shard, path, limit);
-    hone_free(path);
-    if (status) return status;
+    if ((status = open_named(dataset, name, where, limit, shard))) return status;
     dataset->n_shards++;
     if (shard->n_tokens != tokens || shard->n_documents != documents)
         return hone_fail("%s: %" PRId64 " tokens in %" PRId64 " documents, but %s says %" PRId64 " in %" PRId64
@@ -92,6 +112,7 @@ static hone_status open_folder(hone_dataset *dataset, int64_t vocab, uint64_t to
     size_t i;
     json_array_foreach(shards, i, row) {
         status = open_shard(dataset, row, where, dataset->vocab);
+        if (!status && (dataset->trained || i == 0 || json_object_get(row, "trained"))) status = open_trained(dataset, row, where, json_array_size(shards));
         if (status) goto out;
     }
 out:
@@ -139,7 +160,9 @@ out:
 void hone_dataset_close(hone_dataset *dataset)
 {
     for (int64_t s = 0; s < dataset->n_shards; s++) hone_shard_close(&dataset->shard[s]);
+    for (int64_t s = 0; dataset->trained && s < dataset->n_shards; s++) hone_shard_close(&dataset->trained[s]);
     hone_free(dataset->shard);
+    hone_free(dataset->trained);
     hone_free(dataset->first);
     hone_free(dataset->path);
     *dataset = (hone_dataset){ 0 };
@@ -172,21 +195,32 @@ static int64_t find_shard(const hone_dataset *dataset, int64_t position)
     return low;
 }
 
-hone_status hone_dataset_read(hone_dataset *dataset, int64_t position, int64_t count, int32_t *out)
+static hone_status read_files(const hone_dataset *dataset, hone_shard *file, int64_t position, int64_t count, int32_t *out)
 {
-    HONE_ASSERT(position >= 0 && position + count <= dataset->n_tokens, "tokens %" PRId64 "+%" PRId64 " of %" PRId64, position, count, dataset->n_tokens);
-    enum { INDEX_EVERY = 4096 }; // what looking documents up made resident of the index is let go now and then
-    if (++dataset->reads % INDEX_EVERY == 0)
-        for (int64_t s = 0; s < dataset->n_shards; s++) hone_map_drop(&dataset->shard[s].map);
     for (int64_t s = find_shard(dataset, position); count > 0; s++) {
         int64_t take = dataset->first[s + 1] - position < count ? dataset->first[s + 1] - position : count;
-        hone_status status = hone_shard_read(&dataset->shard[s], position - dataset->first[s], take, out);
+        hone_status status = hone_shard_read(&file[s], position - dataset->first[s], take, out);
         if (status) return status;
         position += take;
         count -= take;
         out += take;
     }
     return HONE_OK;
+}
+
+hone_status hone_dataset_read(hone_dataset *dataset, int64_t position, int64_t count, int32_t *out)
+{
+    HONE_ASSERT(position >= 0 && position + count <= dataset->n_tokens, "tokens %" PRId64 "+%" PRId64 " of %" PRId64, position, count, dataset->n_tokens);
+    enum { INDEX_EVERY = 4096 }; // what looking documents up made resident of the index is let go now and then
+    if (++dataset->reads % INDEX_EVERY == 0)
+        for (int64_t s = 0; s < dataset->n_shards; s++) hone_map_drop(&dataset->shard[s].map);
+    return read_files(dataset, dataset->shard, position, count, out);
+}
+
+hone_status hone_dataset_read_trained(hone_dataset *dataset, int64_t position, int64_t count, int32_t *out)
+{
+    HONE_ASSERT(dataset->trained && position >= 0 && position + count <= dataset->n_tokens, "tokens %" PRId64 "+%" PRId64 " of %" PRId64, position, count, dataset->n_tokens);
+    return read_files(dataset, dataset->trained, position, count, out);
 }
 
 // The first document of a shard that ends behind `inside`.
@@ -227,6 +261,7 @@ hone_status hone_dataset_verify(hone_dataset *dataset)
 {
     for (int64_t s = 0; s < dataset->n_shards; s++) {
         hone_status status = hone_shard_verify(&dataset->shard[s]);
+        if (!status && dataset->trained) status = hone_shard_verify(&dataset->trained[s]);
         if (status) return status;
     }
     return HONE_OK;

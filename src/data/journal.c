@@ -26,6 +26,7 @@ uint64_t hone_journal_identity(const hone_pipeline *p)
         const hone_input *input = &p->inputs.input[i];
         status = hone_buffer_print(&text, "%s %d %" PRId64 " %" PRId64 "\n", input->path, (int)input->format, input->size_bytes, input->time_ns);
     }
+    if (!status && p->chat.jinja) status = hone_buffer_print(&text, "chat %016" PRIx64 "\n", p->chat.hash);
     uint64_t hash = status ? 0 : hone_hash64(text.data, text.size);
     hone_buffer_release(&text);
     return hash;
@@ -98,7 +99,7 @@ hone_status hone_journal_write(hone_pipeline *p, const hone_document_position *a
     const hone_prepare_report *r = p->report;
     hone_status status = hone_dataset_writer_flush(&p->writer);
     p->unsaved_bytes = 0;
-    if (status || p->inputs.standard) return status; // standard input cannot be read a second time
+    if (status || p->inputs.standard || p->chat.jinja) return status; // standard input cannot be read a second time, sets of conversations are small
     if ((status = close_keys(p))) return status;
     char command[32], *path = journal_path(p);
     json_t *data = hone_dataset_writer_describe(&p->writer, NULL), *hashes = json_array(), *cleaning = NULL;

@@ -24,7 +24,8 @@ hone_status hone_loader_open(hone_loader *loader, const hone_loader_options *opt
     loader->windows = options->order == HONE_ORDER_ONCE ? (n - 2) / T + 1 : (n - 1) / T;
     loader->scratch = hone_alloc((size_t)T + 1, sizeof *loader->scratch);
     loader->ends = hone_alloc((size_t)T + 2, sizeof *loader->ends);
-    if (!loader->scratch || !loader->ends) status = HONE_FAILED;
+    if (loader->data.trained) loader->trained = hone_alloc((size_t)T + 1, sizeof *loader->trained);
+    if (!loader->scratch || !loader->ends || (loader->data.trained && !loader->trained)) status = HONE_FAILED;
 out:
     if (status) hone_loader_close(loader);
     return status;
@@ -34,6 +35,7 @@ void hone_loader_close(hone_loader *loader)
 {
     hone_dataset_close(&loader->data);
     hone_free(loader->scratch);
+    hone_free(loader->trained);
     hone_free(loader->ends);
     *loader = (hone_loader){ 0 };
 }
@@ -82,7 +84,7 @@ static void fill_row(hone_loader *loader, int64_t start, int64_t count, int64_t 
             while (e < n_ends && loader->ends[e] <= t) begin = loader->ends[e++];
             closes = e < n_ends && loader->ends[e] == t + 1;
         }
-        bool trained = !padding && !closes;
+        bool trained = !padding && !closes && (!loader->trained || loader->trained[t + 1]);
         if (batch->pos) batch->pos[n] = (int32_t)(t - begin);
         if (batch->lo) batch->lo[n] = (int32_t)(base + begin);
         if (batch->hi) batch->hi[n] = (int32_t)(n + 1);
@@ -96,6 +98,7 @@ hone_status hone_loader_read(hone_loader *loader, int64_t row, int64_t at, hone_
     int64_t T = loader->options.window, n = loader->data.n_tokens, start = hone_loader_start(loader, row);
     int64_t count = n - 1 - start < T ? n - 1 - start : T; // inputs that have a next token
     hone_status status = count ? hone_dataset_read(&loader->data, start, count + 1, loader->scratch) : HONE_OK;
+    if (!status && count && loader->trained) status = hone_dataset_read_trained(&loader->data, start, count + 1, loader->trained);
     if (!status) fill_row(loader, start, count, at * T, batch);
     return status;
 }

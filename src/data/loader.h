@@ -19,6 +19,7 @@
 //     pos           5   6   7  8  9   0    1   2  3
 //     lo            0   0   0  0  0   5    5   5  5
 //     weight        1   1   1  1  0   1    1   1  1
+// Data that says which tokens are trained (dataset.h) gives weight 1 where the target is one of them, by the same rules else.
 #pragma once
 #include "data/dataset.h"
 
@@ -51,7 +52,7 @@ typedef struct hone_loader {
     hone_loader_options options;    // .path is the dataset's copy
     int64_t windows;                // rows in an epoch
     int64_t row;                    // the state: the next row
-    int32_t *scratch; int64_t *ends;
+    int32_t *scratch, *trained; int64_t *ends;  // trained: NULL where all of the data is
 } hone_loader;
 
 // Fails where the split has fewer than T + 1 tokens (once: 2), with both numbers.

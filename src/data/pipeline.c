@@ -63,8 +63,40 @@ static hone_status check_strict(const hone_pipeline *p, const hone_lane *lane, c
     return HONE_OK;
 }
 
+// A conversation's text, and which bytes of it are trained.
+static hone_status take_chat(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
+{
+    const hone_document *document = &lane->batch.document[d];
+    hone_item *item = &lane->item[d];
+    char where[1024];
+    *item = (hone_item){ .in = HONE_IN_ROOM, .offset = job->room.size, .span = job->n_spans };
+    snprintf(where, sizeof where, "%s:%" PRId64, name_of(p, document), document->line);
+    hone_chat_text *chat = &job->chat;
+    hone_status status = hone_chat_mark(&p->chat, &p->options->rules, lane->batch.bytes.data + document->offset, document->size, where, p->tokenizer, chat);
+    if (!status && chat->text.size) status = hone_buffer_append(&job->room, chat->text.data, chat->text.size);
+    for (int64_t s = 0; s < chat->n_spans && !status; s++) {
+        if (hone_grow(&job->span, job->n_spans, &job->span_capacity, sizeof *job->span)) return HONE_FAILED;
+        job->span[job->n_spans++] = chat->span[s];
+    }
+    item->size = chat->text.size;
+    item->n_spans = job->n_spans - item->span;
+    item->split = hone_rng_uniform(p->options->seed, HONE_RNG_SPLIT, 0, hone_hash64(chat->text.data ? chat->text.data : "", item->size)) < p->options->held_out ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN;
+    return status;
+}
+
+static hone_status encode_chat(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
+{
+    hone_item *item = &lane->item[d];
+    int64_t before = job->ids.count;
+    hone_status status = hone_chat_encode(&p->options->rules, p->tokenizer, text_of(lane, job, item), item->size, job->span + item->span, item->n_spans, &job->ids, &job->trained, &item->fate);
+    if (status) hone_fail_context("%s:%" PRId64, name_of(p, &lane->batch.document[d]), lane->batch.document[d].line);
+    item->tokens = job->ids.count - before;
+    return status;
+}
+
 static hone_status take_out(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
 {
+    if (p->chat.jinja) return take_chat(p, lane, job, d);
     const hone_document *document = &lane->batch.document[d];
     hone_item *item = &lane->item[d];
     const char *text;
@@ -98,6 +130,7 @@ static hone_status encode(const hone_pipeline *p, const hone_lane *lane, hone_it
     hone_item *item = &lane->item[d];
     hone_status status = HONE_OK;
     if (item->size == 0) return HONE_OK;
+    if (p->chat.jinja) return encode_chat(p, lane, job, d);
     if (p->cleaning.any) {
         const hone_verdict *verdict = &lane->verdict[d];
         if (verdict->filter >= 0) return HONE_OK;
@@ -121,13 +154,14 @@ static hone_status encode(const hone_pipeline *p, const hone_lane *lane, hone_it
 static void take_out_all(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, failure *f)
 {
     job->room.size = job->masked.size = job->cut.size = job->marks.size = 0;
+    job->n_spans = 0;
     for (int64_t d = job->first; d < job->last; d++)
         if (take_out(p, lane, job, d)) { note_failure(f, d); return; }
 }
 
 static void encode_all(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, failure *f)
 {
-    job->ids.count = 0;
+    job->ids.count = job->trained.count = 0;
     for (int64_t d = job->first; d < job->last; d++)
         if (encode(p, lane, job, d)) { note_failure(f, d); return; }
 }
@@ -218,18 +252,22 @@ static hone_status write_lane(hone_pipeline *p, hone_lane *lane)
     hone_prepare_report *report = p->report;
     for (int64_t j = 0; j < lane->n_jobs; j++) {
         hone_item_job *job = &lane->job[j];
-        const int32_t *ids = job->ids.data;
+        const int32_t *ids = job->ids.data, *trained = p->chat.jinja ? job->trained.data : NULL;
         for (int64_t d = job->first; d < job->last; d++) {
             const hone_item *item = &lane->item[d];
             report->text_bytes += (int64_t)item->size;
             if (item->size == 0) { report->empty++; continue; }
+            report->fate[item->fate]++;
+            if (item->fate != HONE_CHAT_KEPT) continue;
             report->invalid += item->invalid > 0;
             report->long_lines += item->long_line;
             hone_status status = p->cleaning.any ? note_verdict(p, lane, job, d) : HONE_OK;
             if (!status && p->cleaning.any && lane->verdict[d].filter >= 0) continue;
-            if (!status) status = hone_dataset_writer_add(&p->writer, item->split, ids, item->tokens, (int64_t)item->size, lane->batch.document[d].file);
+            if (!status) status = hone_dataset_writer_add_trained(&p->writer, item->split, ids, trained, item->tokens, (int64_t)item->size, lane->batch.document[d].file);
             if (status) return status;
+            for (int64_t t = 0; trained && t < item->tokens; t++) report->trained_tokens += trained[t];
             ids += item->tokens;
+            if (trained) trained += item->tokens;
         }
         trim_job(job);
     }
@@ -301,6 +339,9 @@ void hone_pipeline_release(hone_pipeline *p)
             hone_buffer_release(&lane->job[j].cut);
             hone_buffer_release(&lane->job[j].marks);
             hone_free(lane->job[j].ids.data);
+            hone_free(lane->job[j].trained.data);
+            hone_free(lane->job[j].span);
+            hone_chat_text_release(&lane->job[j].chat);
         }
         hone_free(lane->job);
         hone_free(lane->item);
@@ -315,5 +356,6 @@ void hone_pipeline_release(hone_pipeline *p)
     if (p->reader.options) hone_document_reader_close(&p->reader);
     hone_template_release(&p->fields);
     hone_inputs_close(&p->inputs);
+    hone_chat_close(&p->chat);
     hone_tokenizer_free(p->tokenizer);
 }

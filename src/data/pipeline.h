@@ -6,6 +6,7 @@
 // Two lanes of a batch each: while all threads work on one, whoever is free first writes the other and reads the next batch
 // into it. The reading order is the writing order.
 #pragma once
+#include "data/chat_mark.h"
 #include "data/clean.h"
 #include "data/documents.h"
 #include "data/prepare.h"
@@ -18,6 +19,8 @@ typedef struct hone_item {      // a document on its way
     int64_t invalid;
     bool long_line;
     hone_split split;
+    int64_t span, n_spans;      // of conversations: trained bytes, in hone_item_job.span
+    hone_chat_fate fate;        // likewise: kept where there is no chat
 } hone_item;
 
 typedef struct hone_item_job {  // neighbouring documents, some 64 KiB: what a thread takes at a time
@@ -25,6 +28,9 @@ typedef struct hone_item_job {  // neighbouring documents, some 64 KiB: what a t
     hone_buffer room, masked, cut; // texts that do not lie in the batch: taken out of records, masked, cut
     hone_buffer marks;          // keys of filters that compare
     hone_ids ids;               // of all its documents, one behind another
+    hone_ids trained;           // of conversations: 1 or 0 for each of them
+    hone_chat_text chat;        // room for one conversation
+    hone_jinja_span *span; int64_t n_spans, span_capacity;
 } hone_item_job;
 
 typedef struct hone_lane {
@@ -42,6 +48,7 @@ typedef struct hone_pipeline {
     hone_template fields;
     hone_document_options document_options;
     hone_tokenizer *tokenizer;
+    hone_chat chat;             // the template, where records are conversations (options.chat)
     int32_t eos;
     uint64_t command;           // identity of options, inputs and tokenizer: what may be gone on with
     hone_document_reader reader;

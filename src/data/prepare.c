@@ -44,6 +44,9 @@ static hone_status describe_report(const hone_pipeline *p, json_t *more)
     if (p->cleaning.any) p->report->cleaning = json_incref(filters);
     json_t *row = json_pack("{s:I, s:I, s:I, s:I, s:o}", "empty", (json_int_t)r->empty, "invalid_utf8", (json_int_t)r->invalid, "long_lines", (json_int_t)r->long_lines,
                             "files_passed_over", (json_int_t)r->passed_over, "filters", filters);
+    for (int f = 0; p->options->chat && row && f < HONE_CHAT_FATES; f++)
+        if (json_object_set_new(row, hone_chat_fate_name[f], json_integer(r->fate[f]))) return hone_fail("out of memory");
+    if (p->options->chat && row && json_object_set_new(row, "trained_tokens", json_integer(r->trained_tokens))) return hone_fail("out of memory");
     return !row || json_object_set_new(more, "report", row) ? hone_fail("out of memory") : HONE_OK;
 }
 
@@ -53,6 +56,28 @@ static hone_status check_options(const hone_prepare_options *options)
     if (options->document_bytes < 0 || options->document_bytes > 1 << 30) return hone_fail("document size %" PRId64 " must be within 0 and 2^30 bytes", options->document_bytes);
     if (options->separator && !*options->separator) return hone_fail("the separator of documents is empty");
     return HONE_OK;
+}
+
+static hone_status open_chat(hone_pipeline *p)
+{
+    const hone_prepare_options *o = p->options;
+    if (!o->chat) return HONE_OK;
+    if (p->cleaning.any) return hone_fail("conversations are not cleaned by filters; clean the records before, or leave the filters out");
+    if (o->rules.cutoff_len < 0) return hone_fail("cutoff length %" PRId64 " must be positive", o->rules.cutoff_len);
+    for (int64_t i = 0; i < p->inputs.count; i++)
+        if (p->inputs.input[i].format != HONE_FORMAT_jsonl)
+            return hone_fail("%s: conversations are read from JSONL, one object a line; if that is what it holds, say --format jsonl", p->inputs.input[i].path);
+    return hone_chat_open(&p->chat, o->tokenizer, o->chat_template, p->tokenizer);
+}
+
+// 1 % of the conversations may be lost without a word beyond the report's.
+static hone_status check_dropped(const hone_pipeline *p)
+{
+    const int64_t *fate = p->report->fate;
+    int64_t dropped = fate[HONE_CHAT_MASKED] + fate[HONE_CHAT_LONG] + fate[HONE_CHAT_UNPLACED], all = dropped + fate[HONE_CHAT_KEPT];
+    if (!p->options->chat || p->options->allow_dropped || dropped * 100 <= all) return HONE_OK;
+    return hone_fail("%" PRId64 " of %" PRId64 " conversations would be left out: %" PRId64 " have no token to train, %" PRId64 " are longer than the cut-off, %" PRId64
+                     " cannot be placed; mend them, or say --allow-dropped", dropped, all, fate[HONE_CHAT_MASKED], fate[HONE_CHAT_LONG], fate[HONE_CHAT_UNPLACED]);
 }
 
 static hone_status open_pipeline(hone_pipeline *p)
@@ -66,6 +91,7 @@ static hone_status open_pipeline(hone_pipeline *p)
     if (!status && !(p->key_files = json_array())) status = hone_fail("out of memory");
     if (!status) status = hone_tokenizer_load(o->tokenizer, &p->tokenizer);
     if (!status) status = find_eos(p);
+    if (!status) status = open_chat(p);
     if (status) return status;
     p->cleaning.keep_fresh = !p->inputs.standard;
     p->report->vocab = hone_tokenizer_vocab(p->tokenizer);
@@ -83,6 +109,7 @@ static hone_status open_pipeline(hone_pipeline *p)
     else {
         status = hone_document_reader_open(&p->reader, &p->document_options, NULL);
         if (!status) status = hone_dataset_writer_open(&p->writer, o->output, p->report->vocab, hone_tokenizer_identity(p->tokenizer), p->eos, 0, NULL);
+        p->writer.with_trained = p->chat.jinja != NULL;
     }
     json_decref(state);
     return status;
@@ -102,7 +129,8 @@ static void count(hone_pipeline *p)
 static hone_status publish(hone_pipeline *p)
 {
     const hone_prepare_options *o = p->options;
-    hone_status status = HONE_OK;
+    hone_status status = check_dropped(p);
+    if (status) return status;
     if (p->writer.tokens[0] + p->writer.tokens[1] == 0)
         return hone_fail("%s: no text in it%s%s", p->inputs.input[0].path, p->inputs.count > 1 ? " nor in the other files" : "", p->cleaning.any ? " that the filters let pass" : "");
     if (p->keys_open) { // what is still to be remembered is of no use any more

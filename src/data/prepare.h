@@ -5,9 +5,13 @@
 // change with the order of files. Every document ends with the tokenizer's eos. The data set depends on input and options
 // alone: not on threads, nor on how often the work was stopped and gone on with.
 //
+// Conversations (chat_mark.h) carry a column of trained tokens, end as their template ends them (no eos is added), and are not cut. Their
+// sets are made in one go: a run that was stopped begins anew.
+//
 // Memory: two batches of at most 8 MiB of text (or one document, where that is longer) with their ids, the index of the open
 // shard (12 bytes a document), the tokenizer. It grows with the input by no more than what filters remember (clean.h).
 #pragma once
+#include "data/chat_mark.h"
 #include "data/dataset.h"
 #include "data/inputs.h"
 #include "recipe/recipe.h"
@@ -33,6 +37,10 @@ typedef struct hone_prepare_options {
     uint64_t seed;                  // of the split
     int64_t document_bytes;         // plain text is cut into documents of about this; 0: a file is a document
     int64_t shard_tokens;           // a shard is closed at the first batch that fills it; 0: the default, 2^28
+    bool chat;                      // records are conversations, rendered by the chat template of the tokenizer's folder
+    const char *chat_template;      // or by the one in this file; NULL: none
+    hone_chat_rules rules;          // of what is trained
+    bool allow_dropped;             // more than 1 % of the conversations may be left out
     const hone_recipe *recipe;      // its keys of cleaning (filters.def); NULL: none
     bool strict;                    // invalid UTF-8, empty documents, over-long lines are errors
     void (*progress)(void *context, const hone_prepare_progress *progress); // NULL: none
@@ -48,6 +56,8 @@ typedef struct hone_prepare_report {
     int64_t empty;                  // documents without a byte, left out
     int64_t invalid;                // documents with bytes that are not UTF-8
     int64_t long_lines;             // documents with a line of more than HONE_LONG_LINE_BYTES
+    int64_t fate[HONE_CHAT_FATES];  // of documents that have text: kept, or why not
+    int64_t trained_tokens;         // of conversations
     int64_t files, passed_over;     // inputs; files in folders of no known format
     char *passed_example;           // hone_prepare_report_release()
     json_t *cleaning;               // account of the filters (clean.h), in the order of their table; NULL: there are none

@@ -61,28 +61,47 @@ static hone_status close_shard(hone_dataset_writer *writer, hone_split split)
     hone_shard_writer *shard = &writer->shard[split];
     json_t *row = json_pack("{s:s, s:I, s:I, s:I}", "file", strrchr(shard->path, '/') + 1, "tokens", (json_int_t)shard->n_tokens,
                             "documents", (json_int_t)shard->n_documents, "bytes", (json_int_t)shard->n_bytes);
+    if (writer->with_trained && row && json_object_set_new(row, "trained", json_string(strrchr(writer->trained[split].path, '/') + 1))) {
+        json_decref(row);
+        row = NULL;
+    }
     writer->open[split] = false;
     hone_status status = hone_shard_writer_finish(shard);
+    if (writer->with_trained && status) hone_shard_writer_abort(&writer->trained[split]);
+    else if (writer->with_trained) status = hone_shard_writer_finish(&writer->trained[split]);
     if (json_array_append_new(writer->shards[split], row) && !status) status = hone_fail("out of memory");
+    return status;
+}
+
+static hone_status open_file(hone_dataset_writer *writer, hone_split split, const char *kind, int64_t vocab, hone_shard_writer *shard)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s-%05zu%s.bin", hone_split_name[split], json_array_size(writer->shards[split]), kind);
+    char *path = hone_path_join(writer->temporary, name);
+    hone_status status = path ? hone_shard_writer_open(shard, path, vocab, writer->tokenizer) : HONE_FAILED;
+    hone_free(path);
     return status;
 }
 
 static hone_status open_shard(hone_dataset_writer *writer, hone_split split)
 {
-    char name[64];
-    snprintf(name, sizeof name, "%s-%05zu.bin", hone_split_name[split], json_array_size(writer->shards[split]));
-    char *path = hone_path_join(writer->temporary, name);
-    if (!path) return HONE_FAILED;
-    hone_status status = hone_shard_writer_open(&writer->shard[split], path, writer->vocab, writer->tokenizer);
-    hone_free(path);
+    hone_status status = open_file(writer, split, "", writer->vocab, &writer->shard[split]);
+    if (!status && writer->with_trained && (status = open_file(writer, split, "-trained", HONE_TRAINED_VALUES, &writer->trained[split]))) hone_shard_writer_abort(&writer->shard[split]);
     writer->open[split] = status == HONE_OK;
     return status;
 }
 
 hone_status hone_dataset_writer_add(hone_dataset_writer *writer, hone_split split, const int32_t *ids, int64_t count, int64_t text_bytes, int64_t source)
 {
+    return hone_dataset_writer_add_trained(writer, split, ids, NULL, count, text_bytes, source);
+}
+
+hone_status hone_dataset_writer_add_trained(hone_dataset_writer *writer, hone_split split, const int32_t *ids, const int32_t *trained, int64_t count, int64_t text_bytes, int64_t source)
+{
+    HONE_ASSERT(writer->with_trained == (trained != NULL), "the column of trained tokens is of all documents or of none");
     hone_status status = writer->open[split] ? HONE_OK : open_shard(writer, split);
     if (!status) status = hone_shard_writer_add(&writer->shard[split], ids, count, text_bytes, source);
+    if (!status && trained) status = hone_shard_writer_add(&writer->trained[split], trained, count, text_bytes, source);
     if (status) return status;
     writer->documents[split]++;
     writer->bytes[split] += text_bytes;
@@ -140,7 +159,10 @@ static void stop_writing(hone_dataset_writer *writer, bool remove)
 {
     char *message = hone_strdup(hone_error()); // the clean-up must not hide why
     for (int s = 0; s < HONE_SPLIT_COUNT; s++)
-        if (writer->open[s]) hone_shard_writer_abort(&writer->shard[s]);
+        if (writer->open[s]) {
+            hone_shard_writer_abort(&writer->shard[s]);
+            if (writer->with_trained) hone_shard_writer_abort(&writer->trained[s]);
+        }
     if (remove && writer->temporary && hone_dir_exists(writer->temporary)) hone_dir_remove(writer->temporary);
     release(writer);
     if (message && *message) hone_fail("%s", message);

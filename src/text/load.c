@@ -270,6 +270,7 @@ void hone_tokenizer_free(hone_tokenizer *tokenizer)
     hone_buffer_release(&tokenizer->identity);
     hone_free(tokenizer->source);
     hone_free(tokenizer->config);
+    hone_free(tokenizer->template);
     pthread_mutex_destroy(&tokenizer->lock);
     hone_free(tokenizer);
 }
@@ -293,9 +294,11 @@ static hone_status save_config(const hone_tokenizer *tokenizer, const char *path
 
 hone_status hone_tokenizer_save(const hone_tokenizer *tokenizer, const char *folder)
 {
-    char *path = hone_path_join(folder, "tokenizer.json"), *config = hone_path_join(folder, "tokenizer_config.json");
-    hone_status status = path && config ? hone_file_write(path, tokenizer->source, tokenizer->source_size) : HONE_FAILED;
+    char *path = hone_path_join(folder, "tokenizer.json"), *config = hone_path_join(folder, "tokenizer_config.json"), *template = hone_path_join(folder, "chat_template.jinja");
+    hone_status status = path && config && template ? hone_file_write(path, tokenizer->source, tokenizer->source_size) : HONE_FAILED;
     if (!status) status = save_config(tokenizer, config);
+    if (!status && tokenizer->template) status = hone_file_write(template, tokenizer->template, tokenizer->template_size);
+    hone_free(template);
     hone_free(path);
     hone_free(config);
     return status;

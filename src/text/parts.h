@@ -164,6 +164,7 @@ struct hone_tokenizer {
     hone_special_ids special;
     char *source; size_t source_size;   // tokenizer.json
     char *config; size_t config_size;   // tokenizer_config.json, NULL none
+    char *template; size_t template_size; // chat_template.jinja, likewise: saved along, so that a model keeps its own
     hone_buffer identity; uint64_t identity_hash;
     pthread_mutex_t lock; hone_encoder *idle; // encoders for the next callers
 };

@@ -124,11 +124,12 @@ static hone_status parse_config(const hone_tokenizer *tokenizer, const char *pat
 hone_status hone_special_read(hone_tokenizer *tokenizer, const char *folder)
 {
     hone_special_ids *special = &tokenizer->special;
-    char *path = hone_path_join(folder, "tokenizer_config.json");
-    if (!path) return HONE_FAILED;
+    char *path = hone_path_join(folder, "tokenizer_config.json"), *template = hone_path_join(folder, "chat_template.jinja");
     json_t *config = NULL;
-    hone_status status = HONE_OK;
-    if (!tokenizer->config && hone_file_exists(path)) status = hone_file_read(path, &tokenizer->config, &tokenizer->config_size);
+    hone_status status = path && template ? HONE_OK : HONE_FAILED;
+    if (!status && hone_file_exists(template)) status = hone_file_read(template, &tokenizer->template, &tokenizer->template_size);
+    hone_free(template);
+    if (!status && !tokenizer->config && hone_file_exists(path)) status = hone_file_read(path, &tokenizer->config, &tokenizer->config_size);
     if (!status && tokenizer->config) status = parse_config(tokenizer, path, &config);
     *special = (hone_special_ids){ .bos = first_of(tokenizer, bos_names), .eos = first_of(tokenizer, eos_names),
                                    .pad = first_of(tokenizer, pad_names), .unk = tokenizer->unk };

@@ -21,7 +21,8 @@ typedef struct hone_tokenizer hone_tokenizer;
 // tokenizer_config.json, if there, names the special tokens (a GGUF file does so itself).
 hone_status hone_tokenizer_load(const char *path, hone_tokenizer **tokenizer);
 void hone_tokenizer_free(hone_tokenizer *tokenizer);
-// Writes tokenizer.json and tokenizer_config.json into a folder, as transformers' AutoTokenizer loads them.
+// Writes tokenizer.json and tokenizer_config.json, and chat_template.jinja where one came along, into a folder, as transformers'
+// AutoTokenizer loads them.
 hone_status hone_tokenizer_save(const hone_tokenizer *tokenizer, const char *folder);
 // Adds the vocabulary, special tokens and chat template (NULL: the one of tokenizer_config.json) to the head of a GGUF file, for
 // an embedding of `vocab` rows. Refused: what GGUF has no word for.
