@@ -11,7 +11,7 @@ static void *place(void *context, hone_tid id)
 {
     store *s = context;
     const hone_tensor *t = hone_at(s->graph, id);
-    if (t->base != HONE_NONE) return (char *)s->place[t->base] + t->offset_bytes;
+    if (t->base != HONE_NONE) return (char *)place(context, t->base) + t->offset_bytes;
     if (!s->place[id]) s->place[id] = calloc((size_t)hone_tensor_count(t) + 1, sizeof(float));
     FUZZ_HOLDS(s->place[id]);
     return s->place[id];
