@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""compare_gguf.py HONE [LLAMACPP]: what others make of the GGUF files that hone writes. Exits 0 if they agree.
+"""compare_gguf.py HONE LLAMACPP|- MODEL.gguf|- [TOKENIZER...]: what others make of GGUF files. Exits 0 if they agree.
 
 The `gguf` package reads every type of every golden model: its own names for the weights, its own decoding. transformers loads
 the f32 files and gives the golden logits. LLAMACPP (a folder with node_modules/node-llama-cpp, made by tools/setup_llamacpp.sh):
 llama.cpp loads every type of a model trained here for two steps, cuts texts into the same tokens, goes on greedily with the same ids,
-and gives log-probabilities within the type's error.
+and gives log-probabilities within the type's error; likewise the tokens of one-layer models with these tokenizers. MODEL.gguf: a real
+model, which transformers and hone score alike.
 """
 import json
 import os
@@ -29,6 +30,7 @@ ARCH = {"llama": gguf.MODEL_ARCH.LLAMA, "gpt2": gguf.MODEL_ARCH.GPT2, "qwen2": g
 # Relative error of a matrix: f16 and bf16 round by half a step; the others some times what normal weights lose.
 TYPES = {"f32": 0, "f16": 2 ** -11, "bf16": 2 ** -8, "q8_0": 0.02, "q4_k_m": 0.15}
 TEXTS = ["The people had 1234 reasons to be glad.", "int main(void) { return 0; }\n\n\tx = 3;", "caf\u00e9 \u4e2d\u6587 \U0001f600 don't WE'LL  ok ", "a"]
+MORE = [" leading  and   many spaces", "1234567890 3.14159 \u0661\u0662", "Stra\u00dfe \u0391\u03b8\u03ae\u03bd\u03b1 \u041c\u043e\u0441\u043a\u0432\u0430 \u65e5\u672c\u8a9e"]
 failures = []
 
 
@@ -97,24 +99,31 @@ def golden_models(hone, work):
         print(f"{name:13} read by the gguf package in {', '.join(TYPES)}{off}", flush=True)
 
 
-RECIPE = """model: {model_type: llama, hidden_size: 256, intermediate_size: 512, num_hidden_layers: 4, num_attention_heads: 4, num_key_value_heads: 2,
+RECIPE = """model: {model_type: llama, hidden_size: WIDTH, intermediate_size: 512, num_hidden_layers: LAYERS, num_attention_heads: 4, num_key_value_heads: 2,
         max_position_embeddings: 256}
 dataset: DATA
 output_dir: RUN
 cutoff_len: 128
-max_steps: 8
+max_steps: STEPS
 per_device_train_batch_size: 4
 learning_rate: 3.0e-3
 """
 
 
-def train(hone, work):
-    run(hone, "tokenizer", "train", "--vocab", "600", "--output", work / "tokenizer", *sorted((ROOT / "docs").glob("*.md")))
-    run(hone, "prepare", "--tokenizer", work / "tokenizer", "--output", work / "data", *sorted((ROOT / "docs").glob("*.md")))
-    recipe = work / "recipe.yaml"
-    recipe.write_text(RECIPE.replace("DATA", str(work / "data")).replace("RUN", str(work / "run")))
-    run(hone, "pretrain", recipe)
-    return work / "run" / "model"
+def train(hone, work, tokenizer, width, layers, steps):
+    texts = sorted((ROOT / "docs").glob("*.md"))
+    if not tokenizer:
+        tokenizer = work / "tokenizer"
+        run(hone, "tokenizer", "train", "--vocab", "600", "--output", tokenizer, *texts)
+    with tempfile.TemporaryDirectory(dir=work) as made:
+        made = pathlib.Path(made)
+        run(hone, "prepare", "--tokenizer", tokenizer, "--output", made / "data", *texts)
+        recipe = RECIPE
+        for name, value in dict(DATA=made / "data", RUN=made / "run", WIDTH=width, LAYERS=layers, STEPS=steps).items():
+            recipe = recipe.replace(name, str(value))
+        (made / "recipe.yaml").write_text(recipe)
+        run(hone, "pretrain", made / "recipe.yaml")
+        return (made / "run" / "model").rename(pathlib.Path(tempfile.mkdtemp(dir=work)) / "model")
 
 
 def lines(hone, verb, model, rows, work, *more):
@@ -146,13 +155,42 @@ def by_llamacpp(hone, folder, model, work):
         print(f"llama.cpp     {kind:7} the same tokens{', the same greedy ids' if kind in ('f32', 'f16') else ''}, log-probabilities within {worst:.1e}", flush=True)
 
 
+def tokens_by_llamacpp(hone, folder, tokenizer, work):
+    file = work / "tokens.gguf"
+    run(hone, "export", train(hone, work, tokenizer, 64, 1, 1), "--output", file, "--type", "f16")
+    theirs = [json.loads(line) for line in run("node", ROOT / "tools" / "llamacpp.mjs", folder, file, 1, *TEXTS, *MORE).splitlines()]
+    for text, they, ours in zip(TEXTS + MORE, theirs, lines(hone, "score", file, [{"text": t} for t in TEXTS + MORE], work)):
+        check(they["ids"] == ours["ids"], f"{tokenizer}: tokens of {text!r}: llama.cpp {they['ids']}, hone {ours['ids']}")
+    print(f"llama.cpp     the same tokens as {tokenizer}", flush=True)
+
+
+def real_model(hone, file, work):
+    """Sums in another order are 1e-5 apart at 30 layers; a row in the wrong place shows at 1."""
+    file = pathlib.Path(file)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
+    worst = 0.0
+    for text, score in zip(TEXTS[:3], lines(hone, "score", file, [{"text": t} for t in TEXTS[:3]], work)):
+        ids = tokenizer(text).input_ids
+        check(ids == score["ids"], f"{file}: tokens of {text!r}: transformers {ids}, hone {score['ids']}")
+        with torch.no_grad():
+            logprobs = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1)
+        worst = max([worst] + [abs(logprobs[i, ids[i + 1]].item() - score["logprobs"][i + 1]) for i in range(len(ids) - 1)])
+    check(worst < 1e-3, f"{file}: log-probabilities {worst} off transformers'")
+    print(f"{file.name}: transformers' tokens, log-probabilities within {worst:.1e}", flush=True)
+
+
 def main():
-    hone, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    hone, folder, model, *tokenizers = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
         golden_models(hone, work)
-        if folder:
-            by_llamacpp(hone, folder, train(hone, work), work)
+        if model != "-":
+            real_model(hone, model, work)
+        if folder != "-":
+            by_llamacpp(hone, folder, train(hone, work, None, 256, 4, 8), work)
+            for tokenizer in tokenizers:
+                tokens_by_llamacpp(hone, folder, tokenizer, work)
     sys.exit(1 if failures else 0)
 
 
