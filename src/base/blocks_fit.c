@@ -23,7 +23,11 @@ static void set_weights(const float *x, int count, float *w)
 static float nearest_within(float x, float low, float high) { return fmaxf(low, fminf(high, rintf(x))); }
 
 // Starts span the range with a little less than top steps to a little more.
-static float start_of(int k, float steps, float span) { return (steps + 0.25f * (float)(k - STARTS / 2)) / span; }
+static float start_of(int k, float steps, float span)
+{
+    int beside = k - STARTS / 2;
+    return (steps + 0.25f * (float)beside) / span;
+}
 
 void hone_blocks_fit_range(const float *x, int count, int top, float *scale, float *shift)
 {
