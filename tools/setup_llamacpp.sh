@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup_llamacpp.sh: prints a folder with llama.cpp as others run it (npm node-llama-cpp: prebuilt libraries), for HONE_LLAMACPP,
-# or fails and says why on stderr. Takes HONE_LLAMACPP if that has it, else makes build/llamacpp (about 100 MB, once).
+# or fails and says why on stderr. Takes HONE_LLAMACPP if that has it, else makes build/llamacpp (725 MB, once).
 set -eu
 cd "$(dirname "$0")/.."
 version=3.22.1
