@@ -213,6 +213,10 @@ uint64_t hone_mixture_hash(const hone_mixture *m)
         const hone_dataset *data = &m->source[i].loader.data;
         const uint64_t about[] = { (uint64_t)data->n_tokens, (uint64_t)data->n_documents, (uint64_t)data->n_bytes, data->tokenizer, (uint64_t)data->vocab, hash };
         hash = hone_hash64(about, i ? sizeof about : sizeof about - sizeof hash);
+        for (int64_t s = 0; data->trained && s < data->n_shards; s++) {
+            const uint64_t column[] = { hash, hone_shard_hash(&data->trained[s]) };
+            hash = hone_hash64(column, sizeof column);
+        }
     }
     return hash;
 }

@@ -184,6 +184,11 @@ hone_status hone_shard_read(hone_shard *shard, int64_t first, int64_t count, int
     return HONE_OK;
 }
 
+uint64_t hone_shard_hash(const hone_shard *shard)
+{
+    return hone_hash64(shard->sums, (size_t)count_blocks(shard->n_tokens * shard->id_bytes) * sizeof *shard->sums);
+}
+
 hone_status hone_shard_verify(hone_shard *shard)
 {
     int64_t blocks = count_blocks(shard->n_tokens * shard->id_bytes);

@@ -44,6 +44,7 @@ void hone_shard_close(hone_shard *shard);
 // out[i] = ids[first + i], count of them, after checking the blocks they lie in.
 hone_status hone_shard_read(hone_shard *shard, int64_t first, int64_t count, int32_t *out);
 hone_status hone_shard_verify(hone_shard *shard);   // checks every block
+uint64_t hone_shard_hash(const hone_shard *shard);  // of its ids, by their checksums; not of a raw file
 
 // Writing: ids of whole documents, one after another; then finish (publishes the file) or abort.
 typedef struct hone_shard_writer {

@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "data/chat_mark.h"
 #include "data/chat_record.h"
-#include "data/loader.h"
+#include "data/mixture.h"
 
 #define GOLDEN HONE_SOURCE_DIR "/tests/golden/chat"
 
@@ -191,10 +191,16 @@ static void test_prepared_conversations_weigh_answers_alone(void **state)
     }
     for (int i = 0; i < COUNT; i++) must(hone_buffer_print(&want, "A%d<|im_end|>\n", i));
     assert_string_equal(got.data, want.data);
-    hone_loader_close(&loader);
     hone_buffer_release(&got);
     hone_buffer_release(&want);
     hone_tokenizer_free(tokenizer);
+    verb_must("trained", (const char *const[]){ "prepare", "--chat", "--train-on-prompt", "--tokenizer", test_folder(), "--held-out", "0", "--output", test_path("prompts"), test_path("talks.jsonl"), NULL });
+    hone_mixture_source answers = { .loader = loader }, prompts = { 0 };
+    must(hone_loader_open(&prompts.loader, &(hone_loader_options){ .path = test_path("prompts"), .window = T, .vocab = 4096, .eos = -1 }));
+    assert_int_equal(prompts.loader.data.n_tokens, loader.data.n_tokens);
+    assert_true(hone_mixture_hash(&(hone_mixture){ .source = &answers, .n_sources = 1 }) != hone_mixture_hash(&(hone_mixture){ .source = &prompts, .n_sources = 1 })); // a run on one does not go on with the other
+    hone_loader_close(&prompts.loader);
+    hone_loader_close(&loader);
     char *kept = hone_format("%s/chat_template.jinja", test_path("talks")), *there = test_read(kept), *own = test_read(test_path("chat_template.jinja"));
     assert_string_equal(there, own); // data explain themselves, and a model that is saved keeps its template
     hone_free(kept);
