@@ -8,7 +8,7 @@
 // The form that input 1 of a node wants, or HONE_FORM_PLAIN. Programs whose forms live (decoding) stream weights past few rows.
 static hone_form wanted_form(const hone_node *node, hone_forms policy)
 {
-    if (node->op == HONE_OP_linear) return policy == HONE_FORMS_LIVING ? HONE_FORM_STREAMED : HONE_FORM_PACKED;
+    if (node->op == HONE_OP_linear || node->op == HONE_OP_lora_linear) return policy == HONE_FORMS_LIVING ? HONE_FORM_STREAMED : HONE_FORM_PACKED;
     return node->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : HONE_FORM_PLAIN;
 }
 

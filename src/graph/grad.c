@@ -78,6 +78,26 @@ static void grad_linear(context *c)
         c->of[x] = hone_graph_add(c->graph, HONE_OP_linear_dx, NULL, (hone_tid[]){ dy, w, c->of[x] }, NULL)->out[0];
 }
 
+// y = x W^T + s t B^T: dt = s dy B, dB += s dy^T t; t's own gradient goes on to A and x by the linear that made it.
+static void grad_lora_linear(context *c)
+{
+    hone_tid x = in(c, 0), w = in(c, 1), t = in(c, 2), b = in(c, 3), bias = in(c, 4), dy = dout(c, 0);
+    HONE_ASSERT(!wanted(c, bias) || wanted(c, w), "%s is trained but its weight is not", hone_at(c->graph, bias)->name);
+    if (wanted(c, w))
+        hone_graph_add(c->graph, HONE_OP_linear_dw, NULL, (hone_tid[]){ dy, x },
+                       (hone_tid[]){ gradient_of_param(c, w), gradient_if_trained(c, bias) });
+    if (wanted(c, b)) hone_graph_add(c->graph, HONE_OP_lora_dw, &c->node.attr, (hone_tid[]){ dy, t }, (hone_tid[]){ gradient_of_param(c, b) });
+    if (wanted(c, t)) contribute(c, t, hone_graph_add(c->graph, HONE_OP_lora_dt, &c->node.attr, (hone_tid[]){ dy, b }, NULL)->out[0]);
+    contribute(c, in(c, 5), dy);
+    if (wanted(c, x))
+        c->of[x] = hone_graph_add(c->graph, HONE_OP_linear_dx, NULL, (hone_tid[]){ dy, w, c->of[x] }, NULL)->out[0];
+}
+
+static void grad_dropout(context *c)
+{
+    contribute(c, in(c, 0), hone_graph_add(c->graph, HONE_OP_dropout, &c->node.attr, (hone_tid[]){ dout(c, 0), in(c, 1) }, NULL)->out[0]);
+}
+
 static void grad_rmsnorm(context *c)
 {
     hone_tid x = in(c, 0), g = in(c, 1);

@@ -99,8 +99,8 @@ hone_tid hone_graph_find(const hone_graph *graph, const char *name)
 static hone_status bind_attributes(const hone_node *node, hone_binding *binding)
 {
     const struct { const char *name; int64_t value; } known[] = {
-        { "H", node->attr.heads }, { "G", node->attr.kv_heads }, { "D", node->attr.head_dim } };
-    for (int i = 0; i < 3; i++)
+        { "H", node->attr.heads }, { "G", node->attr.kv_heads }, { "D", node->attr.head_dim }, { "U", node->attr.parts } };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (known[i].value > 0 && hone_binding_set(binding, known[i].name, known[i].value)) return HONE_FAILED;
     return HONE_OK;
 }

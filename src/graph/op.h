@@ -10,7 +10,7 @@ typedef enum {
     HONE_OP_COUNT
 } hone_op;
 
-enum { HONE_MAX_IN = 8, HONE_MAX_OUT = 5 };
+enum { HONE_MAX_IN = 8, HONE_MAX_OUT = 5, HONE_MAX_PARTS = 3 };
 
 // A node's constants. One flat struct: an op reads what its row in ops.def names and ignores the rest (zero).
 typedef struct hone_attr {
@@ -22,14 +22,17 @@ typedef struct hone_attr {
     int32_t inverse;                    // rope
     hone_form form; hone_dtype dtype;   // pack: what to make
     hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; int8 = quantised (quantize.h); else as they are
+    int32_t parts;                      // lora_*: matrices of the weight that have factors
+    int32_t part_col[HONE_MAX_PARTS], part_rows[HONE_MAX_PARTS];    // where each begins among the weight's rows, and how many it has
     float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap); 0 = as they are
-    float scale;                        // attention: of scores; muon: of the step
+    float scale;                        // attention: of scores; lora_*: of the change; muon: of the step
     float eps;                          // norms, adamw
     float base;                         // rmsnorm, layernorm: added to g (1 in families that keep g - 1)
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon
     float max_norm;                     // clip_factor: 0 = never
     float poly[3];                      // gram_poly
-    int32_t stream;                     // adamw, adamw8, momentum: which random numbers round its moments
+    float rate;                         // dropout: share that is dropped
+    int32_t stream;                     // adamw, adamw8, momentum: which random numbers round its moments; dropout: drop
 } hone_attr;
 
 #define HONE_INPLACE(k) (1 << 8 | (k))  // output 0 may take input k's place

@@ -8,7 +8,7 @@ bool hone_may_be_bf16(hone_op op, bool output, int k)
     if (output ? info->out[k].half : info->in[k].half) return true;
     if (op == HONE_OP_pack) return true;
     if (output) return k >= 2 && (op == HONE_OP_adamw || op == HONE_OP_momentum);
-    return k == 1 && (op == HONE_OP_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob);
+    return k == 1 && (op == HONE_OP_linear || op == HONE_OP_lora_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob);
 }
 
 // wide[id]: some operand that is this tensor is not one that may be narrow (`~` in ops.def).

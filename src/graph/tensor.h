@@ -50,6 +50,7 @@ typedef struct hone_tensor {
     bool trained;             // param: gets a gradient; any: lies on a path to one that does
     bool decayed;             // param: weight decay applies (matrices)
     bool parked;              // persistent: its home is the offload file (offload.h); programs reach it by staging tensors
+    bool fast;                // param: steps at hone_optim_options.fast_ratio times the rate (LoRA+)
     bool hidden;              // param: a matrix from features to features, no table of tokens or positions: Muon's
     int layer;                // transformer block it belongs to, -1 none: for the plan's table
 } hone_tensor;

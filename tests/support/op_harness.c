@@ -74,7 +74,7 @@ static void set_attributes(op_trial *t)
     t->args.attr = (hone_attr){
         .heads = H, .kv_heads = G, .head_dim = D, .k_col = H * D, .v_col = (H + G) * D, .form = HONE_FORM_PLAIN,
         .dtype = t->variant.real, .scale = D ? 1 / sqrtf((float)D) : 0, .eps = 1e-5f, .beta1 = 0.9f, .beta2 = 0.99f,
-        .decay = 0.1f, .max_norm = 1,
+        .decay = 0.1f, .max_norm = 1, .rate = 0.3f,
     };
 }
 
@@ -275,6 +275,22 @@ static bool multiply_in(op_trial *t, int kind)
 
 static bool fill_product(op_trial *t) { return multiply_in(t, t->variant.kind); }
 
+// Parts of uneven sizes, a gap between each two where the weight has rows to spare.
+static bool fill_lora(op_trial *t)
+{
+    hone_attr *attr = &t->args.attr;
+    const int32_t E = (int32_t)symbol(t, "E"), M = (int32_t)symbol(t, "M"), U = attr->parts = (int32_t)symbol(t, "U");
+    int32_t left = E, at = 0;
+    for (int32_t u = 0; u < U; u++) {
+        attr->part_rows[u] = u == U - 1 ? left : left / 2 + 1;
+        attr->part_col[u] = at;
+        left -= attr->part_rows[u];
+        at += attr->part_rows[u] + (U > 1 ? (M - E) / (U - 1) : 0);
+    }
+    attr->scale = 0.7f;
+    return fill_product(t);
+}
+
 // Logits of order 1, so that no probability is all or nothing; and, in the smaller cases, with a cap. Every third row's weight is 0.
 static bool fill_head(op_trial *t)
 {
@@ -387,6 +403,9 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_linear] = { 3, fill_product },
     [HONE_OP_linear_dx] = { 3, fill_product },
     [HONE_OP_linear_dw] = { 3, fill_product },
+    [HONE_OP_lora_linear] = { 3, fill_lora },
+    [HONE_OP_lora_dt] = { 3, fill_lora },
+    [HONE_OP_lora_dw] = { 3, fill_lora },
     [HONE_OP_linear_xent] = { 3, fill_head },
     [HONE_OP_linear_logprob] = { 3, fill_head },
     [HONE_OP_softcap] = { 1, fill_softcap },

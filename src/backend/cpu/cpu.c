@@ -87,7 +87,7 @@ static hone_dtype numbers(hone_dtype dtype) { return dtype == HONE_bf16 || dtype
 static bool takes_form(hone_op op, bool output, int k, hone_form form)
 {
     if (form == HONE_FORM_PLAIN || (op == HONE_OP_pack && output)) return true;
-    return !output && k == 1 && op == (form == HONE_FORM_PACKED_T ? HONE_OP_linear_dx : HONE_OP_linear);
+    return !output && k == 1 && (form == HONE_FORM_PACKED_T ? op == HONE_OP_linear_dx : op == HONE_OP_linear || op == HONE_OP_lora_linear);
 }
 
 static bool operand_fits(const hone_args *args, bool output, int k, const char **why_not)

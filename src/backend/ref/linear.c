@@ -78,6 +78,57 @@ void hone_ref_linear_dw(const hone_args *a)
     }
 }
 
+// The parts' factors side by side as one matrix (M, U*J), scaled, zeros between them: lora_linear is a product with it. In the
+// workspace, of b's numbers.
+//   b (E, J): rows of part 0, of part 1, ...
+static hone_operand spread_factors(const hone_args *a, const hone_operand *b, int64_t M)
+{
+    const int64_t J = b->dim[1], R = J * a->attr.parts;
+    const hone_operand f = { .data = a->workspace, .dtype = b->dtype, .rank = 2, .dim = { M, R }, .present = true };
+    for (int64_t i = 0; i < M * R; i++) put(&f, i, 0);
+    for (int64_t u = 0, row = 0; u < a->attr.parts; row += a->attr.part_rows[u++])
+        for (int64_t i = 0; i < a->attr.part_rows[u]; i++)
+            for (int64_t j = 0; j < J; j++)
+                put(&f, (a->attr.part_col[u] + i) * R + u * J + j, (double)a->attr.scale * get(b, (row + i) * J + j));
+    return f;
+}
+
+// y = x W^T + t F^T (+ bias) (+ residual)
+//   x (N, K)   w (M, K)   t (N, R)   F (M, R): spread_factors   bias (M,)   residual, y (N, M), which may be one
+void hone_ref_lora_linear(const hone_args *a)
+{
+    const hone_operand *x = &a->in[0], *w = &a->in[1], *t = &a->in[2], *bias = &a->in[4], *residual = &a->in[5], *y = &a->out[0];
+    const int64_t N = hone_rows(x), K = w->dim[1], M = w->dim[0], R = t->dim[1];
+    const hone_operand f = spread_factors(a, &a->in[3], M);
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t m = 0; m < M; m++)
+            put(y, n * M + m, get_or(bias, m, 0) + get_or(residual, n * M + m, 0) + dot(a, (line){ x, n * K, 1 }, (line){ w, m * K, 1 }, K)
+                              + dot(a, (line){ t, n * R, 1 }, (line){ &f, m * R, 1 }, R));
+}
+
+// dt = dy F
+void hone_ref_lora_dt(const hone_args *a)
+{
+    const hone_operand *dy = &a->in[0], *dt = &a->out[0];
+    const int64_t N = hone_rows(dy), M = dy->dim[1], R = dt->dim[1];
+    const hone_operand f = spread_factors(a, &a->in[1], M);
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t r = 0; r < R; r++) put(dt, n * R + r, dot(a, (line){ dy, n * M, 1 }, (line){ &f, r, R }, M));
+}
+
+// db += scale dy^T t: row i of part u is column part_col[u] + i of dy, its columns are u J .. of t
+void hone_ref_lora_dw(const hone_args *a)
+{
+    const hone_operand *dy = &a->in[0], *t = &a->in[1], *db = &a->out[0];
+    const int64_t N = hone_rows(dy), M = dy->dim[1], R = t->dim[1], J = db->dim[1];
+    for (int64_t u = 0, row = 0; u < a->attr.parts; row += a->attr.part_rows[u++])
+        for (int64_t i = 0; i < a->attr.part_rows[u]; i++)
+            for (int64_t j = 0; j < J; j++) {
+                const double sum = dot(a, (line){ dy, a->attr.part_col[u] + i, M }, (line){ t, u * J + j, R }, N);
+                put(db, (row + i) * J + j, get(db, (row + i) * J + j) + (double)a->attr.scale * sum);
+            }
+}
+
 // f = w in another dtype (this backend has no other arrangement)
 void hone_ref_pack(const hone_args *a)
 {

@@ -1,5 +1,6 @@
 // mlp.c: what happens element by element: activations of the MLP and sums.
 #include "backend/ref/ref.h"
+#include "graph/drop.h"
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
@@ -73,4 +74,16 @@ void hone_ref_add(const hone_args *args)
 {
     const hone_operand *a = &args->in[0], *b = &args->in[1], *y = &args->out[0];
     for (int64_t i = 0; i < count(a); i++) put(y, i, get(a, i) + get(b, i));
+}
+
+// y = x / (1 - p) where the element is kept
+void hone_ref_dropout(const hone_args *a)
+{
+    const hone_operand *x = &a->in[0], *y = &a->out[0];
+    const int64_t N = hone_rows(x), K = y->dim[1];
+    for (int64_t n = 0; n < N; n++) {
+        const uint32_t row = hone_drop_row(a->in[1].data, a->attr.stream, n);
+        for (int64_t k = 0; k < K; k++)
+            put(y, n * K + k, hone_drop_keeps(row, k, hone_drop_threshold(a->attr.rate)) ? get(x, n * K + k) / (1 - (double)a->attr.rate) : 0);
+    }
 }

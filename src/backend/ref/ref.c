@@ -87,6 +87,8 @@ static size_t ref_workspace_bytes(void *self, const hone_args *args)
     case HONE_OP_attention: doubles = in[1].dim[0] + in[5].dim[1] * args->attr.block; break; // scores of a row
     case HONE_OP_attention_back: doubles = 2 * args->attr.head_dim; break;                // one head's dk, dv
     case HONE_OP_linear_xent: doubles = in[1].dim[0] + in[0].dim[0] + in[0].dim[1]; break; // logits, lse, a row
+    case HONE_OP_lora_linear: doubles = in[1].dim[0] * in[2].dim[1]; break;               // factors, spread
+    case HONE_OP_lora_dt: doubles = in[0].dim[1] * in[1].dim[1] * args->attr.parts; break; // likewise
     case HONE_OP_linear_logprob: doubles = in[1].dim[0]; break;                           // logits
     default: break;
     }

@@ -1,5 +1,6 @@
-// act.c: swiglu, gelu, relu2 and their gradients. Element by element; a gradient may lie where its input lies.
+// act.c: swiglu, gelu, relu2, their gradients and dropout. Element by element; a gradient may lie where its input lies.
 #include "backend/cpu/isa/kernel.h"
+#include "graph/drop.h"
 
 // h = g sigmoid(g) u
 static void swiglu_row(reals h, reals g, reals u, int64_t F)
@@ -103,6 +104,23 @@ void ISA(hone_cpu_relu2_back)(const hone_args *args, int threads)
             const int64_t n = at_most(VW, s.to - i);
             const vf v = v_max(reals_load(x, i, n), v_zero());
             reals_store(dx, i, (v + v) * reals_load(dy, i, n), n);
+        }
+    }
+}
+
+void ISA(hone_cpu_dropout)(const hone_args *args, int threads)
+{
+    const reals x = reals_of(&args->in[0]), y = reals_of(&args->out[0]);
+    const int64_t N = hone_rows(&args->out[0]), K = args->out[0].dim[1];
+    const uint32_t threshold = hone_drop_threshold(args->attr.rate);
+    const float kept = 1 / (1 - args->attr.rate);
+#pragma omp parallel for schedule(static) num_threads(worth(threads, N * K * 16))
+    for (int64_t n = 0; n < N; n++) {
+        const uint32_t row = hone_drop_row(i32_in(args, 1), args->attr.stream, n);
+        for (int64_t k = 0; k < K; k += VW) {
+            float factor[VW];
+            for (int64_t i = 0; i < VW; i++) factor[i] = hone_drop_keeps(row, k + i, threshold) ? kept : 0;
+            reals_store(y, n * K + k, reals_load(x, n * K + k, at_most(VW, K - k)) * v_load(factor), at_most(VW, K - k));
         }
     }
 }

@@ -1,4 +1,4 @@
-// linear.c: linear, linear_dx, linear_dw and pack on the matrix cores (gemm.h).
+// linear.c: linear, linear_dx, linear_dw, their low-rank kin (lora_*) and pack on the matrix cores (gemm.h).
 //
 //     op         C           A                      B panels
 //     linear     y  (N, M)   x  (N, K)              rows of w      form packed, streamed
@@ -15,6 +15,7 @@
 // The best core multiplies, but for the streamed form: it is of the core whose panels have the least bytes, because with few rows
 // a weight's way from memory is all that counts. Where many rows meet it (a prompt), a better core makes panels of its own from it.
 #include "backend/cpu/isa/gemm.h"
+#include <string.h>
 
 enum { TASK_ROWS = 128, TASK_PANELS = 512 / NR, COLS_A_ROW = 4, PANEL_BLOCK_BYTES = 4 << 20, MANY_ROWS = 64 };
 
@@ -39,8 +40,9 @@ static cut cut_tasks(const gemm_core *core, int64_t rows, int64_t panels, bool m
     if (most_cols == 1) t.row_parts = at_most(t.tiles, round_up(t.row_parts, threads)); // equal cores end together
     return t;
 }
-// half: where C is rounded to, g->c being the thread's room; or NULL.
-static void run_task(const gemm_core *core, const gemm *whole, const cut *t, int64_t task, int64_t first_panel, const reals *half)
+// half: where C is rounded to, g->c being the thread's room; or NULL. low: a product of the same rows and columns that is added
+// while C is in the cache; or NULL.
+static void run_task(const gemm_core *core, const gemm *whole, const gemm *low, const cut *t, int64_t task, int64_t first_panel, const reals *half)
 {
     gemm g = *whole;
     span tile = share(t->tiles, 1, (int)(task / t->col_parts), (int)t->row_parts);
@@ -49,6 +51,11 @@ static void run_task(const gemm_core *core, const gemm *whole, const cut *t, int
     const int64_t from = gemm_tile_row(core, g.rows, tile.from), to = gemm_tile_row(core, g.rows, tile.to);
     if (half) g.c -= from * g.ldc;
     core->block(&g, tile, panel);
+    if (low) {
+        gemm l = *low;
+        l.c = g.c, l.addend = g.c, l.make = g.make;
+        core->block(&l, tile, panel);
+    }
     for (int64_t row = half ? from : to; row < to; row++) {
         const int64_t at = row * g.ldc + panel.from * NR;
         reals_copy(reals_at(*half, at), (reals){ (char *)(g.c + at), false }, at_most(g.cols, panel.to * NR) - panel.from * NR);
@@ -116,6 +123,7 @@ typedef struct product_plan {
 
 // Tiles pay where at least two of them for each thread share many columns; a core that reads nothing else has no choice.
 enum { TILES_PAY_COLS = 256 };
+static bool any_half_rows(const hone_args *args) { return args->in[0].dtype == HONE_bf16 || (args->op == HONE_OP_lora_linear && args->in[2].dtype == HONE_bf16); }
 static product_plan plan_product(const hone_args *args, int64_t rows, int64_t cols, int64_t depth, int threads)
 {
     const hone_operand *w = &args->in[1];
@@ -123,7 +131,7 @@ static product_plan plan_product(const hone_args *args, int64_t rows, int64_t co
     const bool streamed = w->form == HONE_FORM_STREAMED;
     product_plan p = { .core = streamed && rows < MANY_ROWS ? gemm_stream_core_of(product) : gemm_core_of(product) };
     p.panels = w->form == HONE_FORM_PLAIN || (streamed && p.core != gemm_stream_core_of(product));
-    p.tiles = !p.core->in_place || args->in[0].dtype == HONE_bf16 || (rows >= 4 * p.core->rows * threads && cols >= TILES_PAY_COLS);
+    p.tiles = !p.core->in_place || any_half_rows(args) || (rows >= 4 * p.core->rows * threads && cols >= TILES_PAY_COLS);
     p.panel_bytes = gemm_panel_bytes(p.core, depth);
     p.at_once = p.panels ? at_least(1, at_most(gemm_panels(cols), PANEL_BLOCK_BYTES / p.panel_bytes)) : gemm_panels(cols);
     p.panel_room = p.panels ? round_up(p.at_once * p.panel_bytes, 64) : 0;
@@ -138,7 +146,8 @@ static size_t multiply_workspace(const hone_args *args, int64_t cols, int64_t de
     return (size_t)(at_least(m, l) + threads * most.half_room);
 }
 
-static void multiply(gemm g, const hone_args *args, hone_form form, int threads)
+// low: lora_linear's second product, whose panels `factors` are made from first, in `low->b`; NULL: none.
+static void multiply(gemm g, const gemm *low, const hone_operand *factors, const hone_args *args, hone_form form, int threads)
 {
     const hone_operand *w = &args->in[1];
     const product_plan p = plan_product(args, g.rows, g.cols, g.depth, threads);
@@ -148,6 +157,7 @@ static void multiply(gemm g, const hone_args *args, hone_form form, int threads)
     if (!g.rows) return;
     threads = product_threads(threads, (double)g.rows * (double)g.cols * (double)g.depth);
     g.b_panel = p.panel_bytes;
+    for (int64_t j = 0; low && j < panels; j++) weight_panel(p.core, (char *)(uintptr_t)low->b + j * low->b_panel, factors, HONE_FORM_PACKED, j);
 #pragma omp parallel num_threads(threads) firstprivate(g)
     for (int64_t first = 0; first < panels; first += p.at_once) {
         const int64_t many = at_most(p.at_once, panels - first);
@@ -165,7 +175,7 @@ static void multiply(gemm g, const hone_args *args, hone_form form, int threads)
             }
         }
 #pragma omp for schedule(dynamic) // its barrier keeps the panels until all have used them
-        for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(p.core, &g, &t, task, first, c.half ? &c : NULL);
+        for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(p.core, &g, low, &t, task, first, c.half ? &c : NULL);
     }
 }
 
@@ -179,7 +189,7 @@ void ISA(hone_cpu_linear)(const hone_args *args, int threads)
     const int64_t M = w->dim[0], K = w->dim[1];
     const gemm g = { .rows = hone_rows(x), .cols = M, .depth = K, .a = x->data, .lda = K, .dtype = x->dtype, .ldc = M,
                      .bias = f32_in(args, 2), .addend = f32_in(args, 3) };
-    multiply(g, args, HONE_FORM_PACKED, threads);
+    multiply(g, NULL, NULL, args, HONE_FORM_PACKED, threads);
 }
 
 size_t ISA(hone_cpu_linear_dx_workspace)(const hone_args *args, int threads)
@@ -192,7 +202,77 @@ void ISA(hone_cpu_linear_dx)(const hone_args *args, int threads)
     const int64_t M = w->dim[0], K = w->dim[1];
     const gemm g = { .rows = hone_rows(dy), .cols = K, .depth = M, .a = dy->data, .lda = M, .dtype = dy->dtype, .ldc = K,
                      .addend = f32_in(args, 2) };
-    multiply(g, args, HONE_FORM_PACKED_T, threads);
+    multiply(g, NULL, NULL, args, HONE_FORM_PACKED_T, threads);
+}
+
+// y = x w^T + t f^T --------------------------------------------------------------------------------------------------------
+//
+// f (M, R) holds the parts' factors b side by side, scaled, zeros between them: a second product of depth R on the same block of
+// C while it is in the cache. It and its panels are made anew at each run: a hundredth of the work at 2048 rows.
+
+static int64_t spread_bytes(int64_t M, int64_t R) { return round_up(M * R * (int64_t)sizeof(float), 64); }
+static hone_operand spread_factors(const hone_args *args, const hone_operand *b, int64_t M)
+{
+    const int64_t J = b->dim[1], R = J * args->attr.parts;
+    const hone_operand f = { .data = args->workspace, .dtype = HONE_f32, .rank = 2, .dim = { M, R }, .present = true };
+    const float *from = b->data;
+    memset(f.data, 0, (size_t)(M * R) * sizeof(float));
+    for (int64_t u = 0; u < args->attr.parts; u++) {
+        float *to = (float *)f.data + args->attr.part_col[u] * R + u * J;
+        for (int64_t i = 0; i < args->attr.part_rows[u]; i++, to += R, from += J)
+            for (int64_t j = 0; j < J; j++) to[j] = args->attr.scale * from[j];
+    }
+    return f;
+}
+// The operands of a plain product with f: what is left of the workspace is its own.
+static hone_args product_with(const hone_args *args, const hone_operand *x, const hone_operand *f)
+{
+    hone_args a = *args;
+    a.in[0] = *x, a.in[1] = *f;
+    a.workspace = (char *)args->workspace + spread_bytes(f->dim[0], f->dim[1]);
+    return a;
+}
+
+static int64_t low_room(const hone_args *args, int64_t M, int64_t R)
+{
+    const gemm_core *few = gemm_stream_core_of(args->attr.product), *many = gemm_core_of(args->attr.product);
+    return round_up(gemm_panels(M) * at_least(gemm_panel_bytes(few, R), gemm_panel_bytes(many, R)), 64);
+}
+size_t ISA(hone_cpu_lora_linear_workspace)(const hone_args *args, int threads)
+{
+    const int64_t M = args->in[1].dim[0], R = args->in[2].dim[1];
+    return (size_t)(spread_bytes(M, R) + low_room(args, M, R)) + multiply_workspace(args, M, args->in[1].dim[1], threads);
+}
+void ISA(hone_cpu_lora_linear)(const hone_args *args, int threads)
+{
+    const hone_operand *x = &args->in[0], *w = &args->in[1], *t = &args->in[2];
+    const int64_t M = w->dim[0], K = w->dim[1], R = t->dim[1];
+    const hone_operand f = spread_factors(args, &args->in[3], M);
+    const gemm g = { .rows = hone_rows(x), .cols = M, .depth = K, .a = x->data, .lda = K, .dtype = x->dtype, .ldc = M,
+                     .bias = f32_in(args, 4), .addend = f32_in(args, 5) };
+    hone_args rest = product_with(args, x, w);
+    rest.workspace = (char *)args->workspace + spread_bytes(M, R) + low_room(args, M, R);
+    const product_plan p = plan_product(&rest, g.rows, M, K, threads);
+    const gemm low = { .rows = g.rows, .cols = M, .depth = R, .a = t->data, .lda = R, .dtype = t->dtype, .ldc = M,
+                       .b = (char *)args->workspace + spread_bytes(M, R), .b_panel = gemm_panel_bytes(p.core, R) };
+    multiply(g, &low, &f, &rest, HONE_FORM_PACKED, threads);
+}
+
+size_t ISA(hone_cpu_lora_dt_workspace)(const hone_args *args, int threads)
+{
+    const int64_t M = args->in[0].dim[1], R = args->out[0].dim[1];
+    const hone_operand f = { .dtype = HONE_f32, .rank = 2, .dim = { M, R }, .present = true };
+    const hone_args rest = product_with(args, &args->in[0], &f);
+    return (size_t)spread_bytes(M, R) + multiply_workspace(&rest, R, M, threads);
+}
+void ISA(hone_cpu_lora_dt)(const hone_args *args, int threads)
+{
+    const hone_operand *dy = &args->in[0];
+    const int64_t M = dy->dim[1], R = args->out[0].dim[1];
+    const hone_operand f = spread_factors(args, &args->in[1], M);
+    const hone_args rest = product_with(args, dy, &f);
+    const gemm g = { .rows = hone_rows(dy), .cols = R, .depth = M, .a = dy->data, .lda = M, .dtype = dy->dtype, .ldc = R };
+    multiply(g, NULL, NULL, &rest, HONE_FORM_PACKED_T, threads);
 }
 
 // dw += dy^T x, db += column sums of dy ------------------------------------------------------------------------------------
@@ -200,21 +280,17 @@ void ISA(hone_cpu_linear_dx)(const hone_args *args, int threads)
 // Depth is the token rows. For KC of them at a time: dy into tiles (which sums db on the way), x into panels, then all of dw
 // is updated from the two; dw passes through the caches once per KC rows, hidden behind 2 KC operations an element.
 
+// Columns of dy and x, ldy and ldx apart from row to row.
+typedef struct dw_product { int64_t N, M, K, ldy, ldx; reals dy, x; float *dw, *db; } dw_product;
+
 static int64_t dw_tile_room(const gemm_core *core, int64_t M) { return round_up(gemm_tiles(core, M) * gemm_tile_bytes(core, KC), 64); }
-size_t ISA(hone_cpu_linear_dw_workspace)(const hone_args *args, int threads)
-{
-    (void)threads;
-    const gemm_core *core = gemm_core_of(args->attr.product);
-    return (size_t)(dw_tile_room(core, args->in[0].dim[1]) + gemm_panels(args->in[1].dim[1]) * gemm_panel_bytes(core, KC));
-}
-void ISA(hone_cpu_linear_dw)(const hone_args *args, int threads)
+static size_t dw_workspace(const gemm_core *core, int64_t M, int64_t K) { return (size_t)(dw_tile_room(core, M) + gemm_panels(K) * gemm_panel_bytes(core, KC)); }
+static hone_dtype dtype_of(reals r) { return r.half ? HONE_bf16 : HONE_f32; }
+static void multiply_dw(const gemm_core *core, const dw_product *p, void *workspace, int threads)
 {
     enum { TILES_TOGETHER = 8 };
-    const gemm_core *core = gemm_core_of(args->attr.product);
-    const int64_t N = hone_rows(&args->in[0]), M = args->in[0].dim[1], K = args->in[1].dim[1];
-    const reals dy = reals_of(&args->in[0]), x = reals_of(&args->in[1]);
-    float *dw = args->out[0].data, *db = f32_out(args, 1);
-    char *tiles = args->workspace, *panels = tiles + dw_tile_room(core, M);
+    const int64_t N = p->N, M = p->M, K = p->K;
+    char *tiles = workspace, *panels = tiles + dw_tile_room(core, M);
     const int64_t n_panel = gemm_panels(K), n_tile = gemm_tiles(core, M);
     if (!N) return;
     threads = product_threads(threads, (double)N * (double)M * (double)K);
@@ -222,19 +298,62 @@ void ISA(hone_cpu_linear_dw)(const hone_args *args, int threads)
     for (int64_t n = 0; n < N; n += KC) {
         const int64_t depth = at_most(KC, N - n), groups = divide_up(n_tile, TILES_TOGETHER), panel_bytes = gemm_panel_bytes(core, depth);
         const gemm g = { .rows = M, .cols = K, .depth = depth, .a = tiles, .tiles = true, .b = panels, .b_panel = panel_bytes,
-                         .c = dw, .ldc = K, .addend = dw };
+                         .c = p->dw, .ldc = K, .addend = p->dw };
         const cut t = cut_tasks(core, M, n_panel, false, threads);
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < groups + n_panel; i++) {
             if (i < groups) {
                 const span some = { i * TILES_TOGETHER, at_most(n_tile, (i + 1) * TILES_TOGETHER) };
-                core->tiles_of_columns(tiles, reals_at(dy, n * M).data, args->in[0].dtype, M, M, some, depth, db);
+                core->tiles_of_columns(tiles, reals_at(p->dy, n * p->ldy).data, dtype_of(p->dy), p->ldy, M, some, depth, p->db);
             } else {
                 const int64_t j = i - groups;
-                core->panel_of_columns(panels + j * panel_bytes, reals_at(x, n * K + j * NR).data, args->in[1].dtype, K, NULL, at_most(NR, K - j * NR), depth);
+                core->panel_of_columns(panels + j * panel_bytes, reals_at(p->x, n * p->ldx + j * NR).data, dtype_of(p->x), p->ldx, NULL, at_most(NR, K - j * NR), depth);
             }
         }
 #pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(core, &g, &t, task, 0, NULL);
+        for (int64_t task = 0; task < t.row_parts * t.col_parts; task++) run_task(core, &g, NULL, &t, task, 0, NULL);
+    }
+}
+
+size_t ISA(hone_cpu_linear_dw_workspace)(const hone_args *args, int threads)
+{
+    (void)threads;
+    return dw_workspace(gemm_core_of(args->attr.product), args->in[0].dim[1], args->in[1].dim[1]);
+}
+void ISA(hone_cpu_linear_dw)(const hone_args *args, int threads)
+{
+    const int64_t M = args->in[0].dim[1], K = args->in[1].dim[1];
+    const dw_product p = { .N = hone_rows(&args->in[0]), .M = M, .K = K, .ldy = M, .ldx = K, .dy = reals_of(&args->in[0]), .x = reals_of(&args->in[1]),
+                           .dw = args->out[0].data, .db = f32_out(args, 1) };
+    multiply_dw(gemm_core_of(args->attr.product), &p, args->workspace, threads);
+}
+
+// db += scale dy^T t: a part's product is summed in the workspace, then scaled.
+static int64_t part_rows_most(const hone_attr *attr)
+{
+    int64_t most = 0;
+    for (int u = 0; u < attr->parts; u++) most = at_least(most, attr->part_rows[u]);
+    return most;
+}
+size_t ISA(hone_cpu_lora_dw_workspace)(const hone_args *args, int threads)
+{
+    (void)threads;
+    const int64_t M = part_rows_most(&args->attr), J = args->out[0].dim[1];
+    return (size_t)spread_bytes(M, J) + dw_workspace(gemm_core_of(args->attr.product), M, J);
+}
+void ISA(hone_cpu_lora_dw)(const hone_args *args, int threads)
+{
+    const int64_t M = args->in[0].dim[1], R = args->in[1].dim[1], J = args->out[0].dim[1];
+    const reals dy = reals_of(&args->in[0]), t = reals_of(&args->in[1]);
+    float *sum = args->workspace, *db = args->out[0].data;
+    char *rest = (char *)args->workspace + spread_bytes(part_rows_most(&args->attr), J);
+    for (int64_t u = 0; u < args->attr.parts; u++) {
+        const int64_t rows = args->attr.part_rows[u];
+        const dw_product p = { .N = hone_rows(&args->in[0]), .M = rows, .K = J, .ldy = M, .ldx = R, .dy = reals_at(dy, args->attr.part_col[u]),
+                               .x = reals_at(t, u * J), .dw = sum };
+        memset(sum, 0, (size_t)(rows * J) * sizeof *sum);
+        multiply_dw(gemm_core_of(args->attr.product), &p, rest, threads);
+        for (int64_t i = 0; i < rows * J; i++) db[i] += args->attr.scale * sum[i];
+        db += rows * J;
     }
 }
