@@ -123,7 +123,7 @@ static void make_output(builder *b, hone_tid id, const char *name)
 static void train_inputs(builder *b, int64_t rows, int64_t T, bool scored, hone_train_io *io)
 {
     int64_t N = rows * T;
-    *io = (hone_train_io){ .N = N, .T = T, .count = HONE_NONE, .weight = HONE_NONE };
+    *io = (hone_train_io){ .N = N, .T = T, .count = HONE_NONE, .weight = HONE_NONE, .drop = HONE_NONE };
     if (scored) io->count = input(b, HONE_i32, HONE_NONE, 1, 0, "count");
     io->ids = input(b, HONE_i32, io->count, N, 0, "ids");
     io->pos = b->pos = input(b, HONE_i32, io->count, N, 0, "pos");
@@ -131,6 +131,7 @@ static void train_inputs(builder *b, int64_t rows, int64_t T, bool scored, hone_
     io->hi = b->hi = input(b, HONE_i32, io->count, N, 0, "hi");
     io->target = input(b, HONE_i32, io->count, N, scored ? 1 : 0, "target");
     if (!scored) io->weight = input(b, HONE_f32, HONE_NONE, N, 0, "weight");
+    if (!scored && b->model->lora.dropout > 0) io->drop = input(b, HONE_i32, HONE_NONE, 3, 0, "drop");
     b->T = T;
 }
 
@@ -144,6 +145,7 @@ void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_t
     // dW: none here, hone_pass_grad puts it in where the head is trained.
     io->logprob = hone_graph_add(b.graph, HONE_OP_linear_xent, &(hone_attr){ .cap = (float)model->config.softcap }, in, (hone_tid[]){ HONE_NONE })->out[0];
     make_output(&b, io->logprob, "logprob");
+    hone_pass_lora(&model->lora, b.graph, b.graph->now, io->drop);
 }
 
 // Products and storage of the program just built. Few rows are decoded at a time: only programs of many rows store them in bf16.
@@ -179,6 +181,7 @@ hone_status hone_model_build_score(hone_model *model, int64_t rows, int64_t T, h
     hone_tid h = build_body(&b, io->ids);
     io->logprob = node1(&b, HONE_OP_linear_logprob, &(hone_attr){ .cap = (float)model->config.softcap }, h, model->head, io->target);
     make_output(&b, io->logprob, "logprob");
+    hone_pass_lora(&model->lora, b.graph, b.graph->now, HONE_NONE);
     return narrow_and_form(model);
 }
 
@@ -208,6 +211,7 @@ hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R
     if (model->config.softcap > 0)
         io->logits = node1(&b, HONE_OP_softcap, &(hone_attr){ .cap = (float)model->config.softcap }, io->logits, HONE_NONE, HONE_NONE);
     make_output(&b, io->logits, "logits");
+    hone_pass_lora(&model->lora, b.graph, b.graph->now, HONE_NONE);
     hone_pass_precision(b.graph->now, model->product);
     return hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_LIVING);
 }

@@ -15,6 +15,7 @@
 #pragma once
 #include "model/config.h"
 #include "graph/pass.h"
+#include "model/lora.h"
 
 // The storages of one block; HONE_NONE where the family has none.
 typedef struct hone_block {
@@ -33,6 +34,7 @@ typedef struct hone_model {
     hone_tid rope_freq;                        // (D/2) state, HONE_NONE without RoPE: hone_model_fill_constants writes it
     hone_tid score_count; int64_t score_rows;  // see hone_train_io.count
     hone_block *block;                         // (layers,)
+    hone_lora lora;                            // low-rank changes of frozen matrices; rank 0 none
 } hone_model;
 
 // Declares all parameters. The graph and the model live together.
@@ -45,6 +47,7 @@ void hone_model_release(hone_model *model);
 typedef struct hone_train_io {
     hone_tid ids, pos, lo, hi, target, weight;  // i32[N] x 5, f32[N]; lo, hi: global rows, see op attention
     hone_tid logprob;                           // f32[N] output
+    hone_tid drop;                              // i32[3] of micro where factors drop inputs (graph/drop.h), else HONE_NONE
     hone_tid count;                             // score: i32[1] rows in use, N unless written; micro: HONE_NONE
     int64_t N, T;
 } hone_train_io;
@@ -91,3 +94,5 @@ void hone_config_rope_frequencies(const hone_config *config, float *freq); // (D
 
 int64_t hone_model_count(const hone_model *model);       // parameters
 double hone_model_flops_per_token(const hone_config *config, int64_t T); // DESIGN: 6 x matmul parameters + 6 L H D T
+// The same of a model whose frozen matrices are counted 4 x, with adapters' factors.
+double hone_model_trained_flops_per_token(const hone_model *model, int64_t T);

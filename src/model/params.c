@@ -106,6 +106,7 @@ void hone_model_release(hone_model *model)
 {
     hone_free(model->param);
     hone_free(model->block);
+    hone_lora_release(&model->lora);
     *model = (hone_model){ 0 };
 }
 
@@ -119,15 +120,26 @@ int64_t hone_model_count(const hone_model *model)
 // Forward and backward of a matrix product cost 6 FLOPs a weight and token. Causal attention: scores and sums cost
 // 4 H D FLOPs a visible key forward, three times that with the backward; a row sees T/2 keys on average, or, with a
 // window w < T, w - w^2 / (2 T).
-double hone_model_flops_per_token(const hone_config *config, int64_t T)
+static double matmul_weights(const hone_config *config)
 {
     double C = (double)config->width, HD = (double)(config->heads * config->head_dim);
     double GD = (double)(config->kv_heads * config->head_dim), F = (double)config->mlp_width;
     double block = C * (HD + 2 * GD) + HD * C + (config->mlp == HONE_MLP_SWIGLU ? 3 : 2) * C * F;
-    double attention = 0;
+    return (double)config->layers * block + (double)config->vocab * C;
+}
+
+double hone_model_flops_per_token(const hone_config *config, int64_t T)
+{
+    double attention = 0, HD = (double)(config->heads * config->head_dim);
     for (int64_t l = 0; l < config->layers; l++) {
         double w = (double)hone_config_window(config, l), keys = w > 0 && w < (double)T ? w - w * w / (2 * (double)T) : (double)T / 2;
         attention += 12 * HD * keys;
     }
-    return 6 * ((double)config->layers * block + (double)config->vocab * C) + attention;
+    return 6 * matmul_weights(config) + attention;
+}
+
+double hone_model_trained_flops_per_token(const hone_model *model, int64_t T)
+{
+    const double all = hone_model_flops_per_token(&model->config, T);
+    return model->lora.rank ? all - 2 * matmul_weights(&model->config) + 6 * (double)hone_lora_count(model) : all;
 }

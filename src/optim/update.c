@@ -47,7 +47,8 @@ static void step_by_adamw(hone_graph *graph, const hone_optim_options *options, 
     hone_tid out[] = { storage, hone_grad_of_param(graph, storage), moment1, moment2, HONE_NONE };
     if (codes)
         out[4] = declare_moment(graph, storage, "moments.scale", HONE_f32, (param.dim[1] + HONE_MOMENT_BLOCK - 1) / HONE_MOMENT_BLOCK * 2);
-    hone_graph_add(graph, codes ? HONE_OP_adamw8 : HONE_OP_adamw, &attr, (hone_tid[]){ io->hyper, io->norm }, out);
+    const hone_tid hyper = param.fast && io->fast_hyper != HONE_NONE ? io->fast_hyper : io->hyper;
+    hone_graph_add(graph, codes ? HONE_OP_adamw8 : HONE_OP_adamw, &attr, (hone_tid[]){ hyper, io->norm }, out);
 }
 
 // Each logical matrix of a storage: its views, or the storage itself where it has none.
@@ -90,9 +91,16 @@ void hone_optim_mix(double share, float mix[6])
     for (int i = 0; i < 6; i++) mix[i] = i == 3 ? (float)share : i == 5;
 }
 
+static bool any_fast(const hone_graph *graph, const hone_tid *storage, int64_t count)
+{
+    bool any = false;
+    for (int64_t i = 0; i < count; i++) any |= hone_at(graph, storage[i])->fast;
+    return any;
+}
+
 hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options *options, hone_update_io *io)
 {
-    *io = (hone_update_io){ .mix = HONE_NONE };
+    *io = (hone_update_io){ .fast_hyper = HONE_NONE, .mix = HONE_NONE };
     hone_tid n = (hone_tid)graph->n_tensor;
     hone_tid *storage = hone_alloc((size_t)n, sizeof *storage);
     if (!storage) return HONE_FAILED;
@@ -104,6 +112,8 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options 
     graph->phase = HONE_PHASE_UPDATE;
     graph->layer = -1;
     io->hyper = hone_graph_tensor(graph, HONE_CLASS_input, HONE_f32, HONE_DIMS(5), "update.hyper");
+    if (any_fast(graph, storage, io->n_storage) && options->fast_ratio > 0 && options->fast_ratio != 1)
+        io->fast_hyper = hone_graph_tensor(graph, HONE_CLASS_input, HONE_f32, HONE_DIMS(5), "update.fast_hyper");
     hone_tid parts = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(io->n_storage), "update.parts");
     for (int64_t i = 0; i < io->n_storage; i++) {
         hone_tid part = hone_graph_view(graph, parts, i, 1, "update.part.%lld", (long long)i);

@@ -23,11 +23,13 @@ typedef struct hone_optim_options {
     double momentum;           // Muon's
     hone_moments moments;
     bool average;              // a mean of the weights, tensors "average.<name>", is kept beside them
+    double fast_ratio;         // rate of parameters marked .fast, in units of the others'; 0 or 1: no difference
 } hone_optim_options;
 
 typedef struct hone_update_io {
     hone_tid hyper;            // f32[5] input: rate, 1 - beta1^t, 1 - beta2^t, Muon's rate, t
     hone_tid mix;              // f32[6] input of `average` (hone_optim_mix); HONE_NONE without it
+    hone_tid fast_hyper;       // the same at fast_ratio times the rate; HONE_NONE: nothing is fast
     hone_tid norm;             // f32[2] output: global norm of the gradients, clip factor
     int64_t n_storage;         // trained storages
     int64_t n_norm;            // nodes of "update" up to the norm: they change no weight
