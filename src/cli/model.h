@@ -4,12 +4,13 @@
 #include "gen/runner.h"
 
 typedef struct hone_cli_model {
-    const char *backend, *precision;    // NULL: the default
+    const char *backend, *precision, *adapter;  // NULL: the default
     int64_t slots;                      // for precision auto: sequences continued side by side; 0: texts are scored
 } hone_cli_model;
 
 // Rows of an option table.
 #define HONE_CLI_MODEL_OPTIONS(how)                                                                                             \
+    { "adapter", HONE_CLI_TEXT, &(how).adapter, "DIR", "a PEFT folder that was trained on this model: its changes apply" },     \
     { "backend", HONE_CLI_TEXT, &(how).backend, "NAME", "cpu (default), ref, or the path of a shared object" },                 \
     { "precision", HONE_CLI_TEXT, &(how).precision, "f32|bf16|int8|auto", "numbers that matrix products multiply (default f32); weights are then\n" \
       "                               read in a half or a quarter of their bytes; auto: what is fastest\n" \

@@ -28,6 +28,20 @@ hone_status hone_runner_open(hone_runner *runner, const char *folder)
     return status;
 }
 
+hone_status hone_runner_add_adapter(hone_runner *r, const char *folder)
+{
+    hone_peft *peft = hone_alloc(1, sizeof *peft);
+    if (!peft) return HONE_FAILED;
+    hone_status status = hone_peft_open(peft, folder);
+    if (status) {
+        hone_free(peft);
+        return status;
+    }
+    r->adapter = peft;
+    if (!hone_lora_declare(&r->model, &peft->options)) return HONE_OK;
+    return hone_fail_context("%s does not fit %s; it belongs to another base model", folder, r->folder), HONE_FAILED;
+}
+
 static void *place(void *session, hone_tid id) { return hone_session_data(session, id); }
 
 static bool has_program(const hone_graph *graph, const char *name)
@@ -47,6 +61,7 @@ hone_status hone_runner_start(hone_runner *r)
     if (hone_session_allocate(&r->session)) return HONE_FAILED;
     if (hone_hf_load(&r->model, r->folder, place, &r->session)) return HONE_FAILED;
     hone_model_fill_constants(&r->model, place, &r->session);
+    if (r->adapter && (hone_peft_note_base(&r->model, r->folder, place, &r->session) || hone_peft_load(r->adapter, &r->model, place, &r->session))) return HONE_FAILED;
     if (has_program(r->graph, "refresh")) hone_session_run(&r->session, "refresh");
     r->load_s += hone_clock_s() - start;
     return HONE_OK;
@@ -58,6 +73,8 @@ void hone_runner_close(hone_runner *r)
     if (r->graph) hone_model_release(&r->model);
     hone_graph_free(r->graph);
     hone_tokenizer_free(r->tokenizer);
+    if (r->adapter) hone_peft_close(r->adapter);
+    hone_free(r->adapter);
     hone_free(r->folder);
     *r = (hone_runner){ 0 };
 }

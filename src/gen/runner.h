@@ -5,6 +5,7 @@
 //     hone_runner_start     plan, memory check, arena, weights, constants, living forms
 #pragma once
 #include "graph/session.h"
+#include "io/peft.h"
 #include "model/decoder.h"
 #include "text/tokenizer.h"
 
@@ -14,11 +15,14 @@ typedef struct hone_runner {
     hone_model model;
     hone_session session;
     hone_tokenizer *tokenizer;      // NULL: the folder has none
+    hone_peft *adapter;             // NULL: none
     const char *backend;            // name or path, borrowed; NULL: cpu. Set between open and start
     double load_s;                  // open + start
 } hone_runner;
 
 hone_status hone_runner_open(hone_runner *runner, const char *folder);
+// Between the first two: the low-rank changes of a PEFT folder (io/peft.h). Those of another base are refused, by start at the latest.
+hone_status hone_runner_add_adapter(hone_runner *runner, const char *folder);
 // Refuses with both figures where the plan needs more memory than there is.
 hone_status hone_runner_start(hone_runner *runner);
 void hone_runner_close(hone_runner *runner);     // may be called after a failure of either

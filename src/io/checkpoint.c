@@ -3,6 +3,7 @@
 // state.json holds size and hash of each other file, and "self", the hash of its own content without that key. So a
 // checkpoint is valid as a whole or not at all; no byte of it can change unnoticed.
 #include "io/checkpoint.h"
+#include "io/peft.h"
 #include "base/memory.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -210,7 +211,8 @@ hone_status hone_checkpoint_verify(const char *path)
     hone_status status = load_state_json(path, &json);
     if (status) return status;
     json_t *files = json_object_get(json, "files");
-    if (!json_object_get(files, "model.safetensors") || !json_object_get(files, "config.json"))
+    const bool model = json_object_get(files, "model.safetensors") && json_object_get(files, "config.json");
+    if (!model && !(json_object_get(files, "adapter_model.safetensors") && json_object_get(files, "adapter_config.json")))
         status = hone_fail("%s/state.json: lists no model", path);
     if (!status) json_object_foreach(files, name, about)
         if ((status = verify_file(path, name, about))) break;
@@ -222,15 +224,16 @@ hone_status hone_checkpoint_verify(const char *path)
 
 hone_status hone_checkpoint_list_moments(const hone_model *model, hone_checkpoint_moment **moment, int64_t *count)
 {
+    const int64_t n_param = hone_model_n_logical(model);
     *count = 0;
     static const char *const prefix[] = { "moment1", "moment2", "moments.scale", "average" };   // as optim/ names them
     enum { KINDS = sizeof prefix / sizeof *prefix };
-    *moment = hone_alloc((size_t)model->n_param * KINDS + 1, sizeof **moment);
+    *moment = hone_alloc((size_t)n_param * KINDS + 1, sizeof **moment);
     if (!*moment) return HONE_FAILED;
-    for (int64_t i = 0; i < model->n_param; i++)
+    for (int64_t i = 0; i < n_param; i++)
         for (int which = 0; which < KINDS; which++) {
             char name[sizeof ((hone_tensor *)0)->name];
-            snprintf(name, sizeof name, "%s.%.60s", prefix[which], hone_at(model->graph, model->param[i])->name);
+            snprintf(name, sizeof name, "%s.%.60s", prefix[which], hone_at(model->graph, hone_model_logical(model, i))->name);
             hone_tid id = hone_graph_find(model->graph, name);
             if (id == HONE_NONE) continue;
             (*moment)[*count] = (hone_checkpoint_moment){ id, hone_strdup(name) };
@@ -306,13 +309,24 @@ static hone_status load_moments(const char *path, const hone_model *model, hone_
     return status;
 }
 
+static hone_status load_factors(const char *path, const hone_model *model, hone_place_fn data, void *context)
+{
+    hone_peft peft;
+    hone_status status = hone_peft_open(&peft, path);
+    if (status) return status;
+    status = hone_peft_load(&peft, model, data, context);
+    hone_peft_close(&peft);
+    return status;
+}
+
 hone_status hone_checkpoint_load(const char *path, const hone_model *model, hone_place_fn data, hone_carry_fn carry, void *context,
                                  hone_checkpoint_state *state)
 {
     hone_checkpoint_state read;
     hone_status status = hone_checkpoint_read_state(path, &read);
     if (status) return status;
-    if (!(status = hone_hf_load(model, path, data, context))) status = load_moments(path, model, data, carry, context);
+    status = model->lora.rank ? load_factors(path, model, data, context) : hone_hf_load(model, path, data, context);
+    if (!status) status = load_moments(path, model, data, carry, context);
     if (status || !state) hone_checkpoint_state_release(&read);
     if (state) *state = read;
     return status;

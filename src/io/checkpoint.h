@@ -1,6 +1,6 @@
 // checkpoint.h: the whole state of a training at a step boundary, as a folder that appears whole or not at all.
 //
-//     RUN/step-200/   a Hugging Face folder (hf.h): the model is usable as it stands
+//     RUN/step-200/   a Hugging Face folder (hf.h), or of a model with adapters a PEFT folder (peft.h): usable as it stands
 //                     optimizer.safetensors   moment1.<parameter>, moment2.<parameter>, moments.scale.<parameter>
 //                     state.json              step, data position, counts, seed, recipe, hashes, size and XXH3 of every file
 //     RUN/step-300.tmp/   being written; never read, removed by the next run (checkpoint_folder.c has the other names)
@@ -42,7 +42,8 @@ void hone_checkpoint_state_release(hone_checkpoint_state *state);
 hone_status hone_checkpoint_find_last(const char *folder, char **path);
 hone_status hone_checkpoint_verify(const char *path);            // every checksum; the message names the damaged file
 hone_status hone_checkpoint_read_state(const char *path, hone_checkpoint_state *state);
-// Weights and moments to where data(context, tid) says, bit by bit as they were saved; moments without a place by `carry` (NULL: all
+// Weights (of a model with adapters: their factors alone, what is frozen is loaded before) and moments to where data(context, tid)
+// says, bit by bit as they were saved; moments without a place by `carry` (NULL: all
 // have one). state may be NULL.
 hone_status hone_checkpoint_load(const char *path, const hone_model *model, hone_place_fn data, hone_carry_fn carry, void *context,
                                  hone_checkpoint_state *state);

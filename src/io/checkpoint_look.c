@@ -8,18 +8,18 @@
 #include <string.h>
 
 enum { PIECE = 1 << 16 };
-static const char *const FILES[] = { "model.safetensors", "optimizer.safetensors" };
+static const char *const FILES[] = { "model.safetensors", "optimizer.safetensors" }, ADAPTER[] = "adapter_model.safetensors";
 
 // The tensors of a folder's file; the weights may be spread over several. *there false: it has no such file.
 static hone_status open_set(hone_safetensors *set, const char *folder, int which, bool *there)
 {
     *set = (hone_safetensors){ 0 };
     *there = true;
-    if (which == 0) return hone_safetensors_open_folder(set, folder);
-    char *path = hone_path_join(folder, FILES[which]);
+    char *path = hone_path_join(folder, which ? FILES[which] : ADAPTER);
     if (!path) return HONE_FAILED;
-    *there = hone_file_exists(path);
-    hone_status status = *there ? hone_safetensors_open(set, path) : HONE_OK;
+    const bool has = hone_file_exists(path);
+    *there = has || which == 0;
+    hone_status status = has ? hone_safetensors_open(set, path) : which == 0 ? hone_safetensors_open_folder(set, folder) : HONE_OK;
     hone_free(path);
     return status;
 }

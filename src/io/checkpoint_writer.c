@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "io/peft.h"
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -75,7 +76,9 @@ static hone_status write_state_of_model(hone_checkpoint_writer *w, const char *f
     hone_writer weights, moments;
     bool weights_open = false, moments_open = false;
     hone_status status = HONE_FAILED;
-    char *weights_path = hone_path_join(folder, "model.safetensors"), *moments_path = hone_path_join(folder, "optimizer.safetensors");
+    const hone_model *model = w->options.model;
+    const char *name = model->lora.rank ? "adapter_model.safetensors" : "model.safetensors";
+    char *weights_path = hone_path_join(folder, name), *moments_path = hone_path_join(folder, "optimizer.safetensors");
     if (!weights_path || !moments_path) goto out;
     if ((status = hone_writer_open_direct(&weights, weights_path, w->direct, DIRECT_BYTES, &w->hurry))) goto out;
     weights_open = true;
@@ -83,14 +86,16 @@ static hone_status write_state_of_model(hone_checkpoint_writer *w, const char *f
         if ((status = hone_writer_open_direct(&moments, moments_path, w->direct, DIRECT_BYTES, &w->hurry))) goto out;
         moments_open = true;
     }
-    if ((status = hone_hf_write_weights(&w->map, &weights, w->options.data, w->options.context, w->scratch, SCRATCH_BYTES))) goto out;
+    status = model->lora.rank ? hone_peft_write_factors(model, &weights, w->options.data, w->options.context)
+                              : hone_hf_write_weights(&w->map, &weights, w->options.data, w->options.context, w->scratch, SCRATCH_BYTES);
+    if (status) goto out;
     if ((status = hone_writer_flush(&weights))) goto out;   // the two take turns with the buffer
     if (moments_open && (status = hone_safetensors_write(&moments, w->spec, w->n_moment, moment_source, w, w->scratch, SCRATCH_BYTES))) goto out;
     if (moments_open && (status = hone_writer_flush(&moments))) goto out;
     w->report.read_s = hone_clock_s() - w->began_s;
     set_phase(w, FLUSHING);
     weights_open = false;
-    if ((status = hone_writer_commit(&weights)) || (status = note_file(files, "model.safetensors", weights.written_bytes, weights.hash))) goto out;
+    if ((status = hone_writer_commit(&weights)) || (status = note_file(files, name, weights.written_bytes, weights.hash))) goto out;
     if (!moments_open) goto out;
     moments_open = false;
     if (!(status = hone_writer_commit(&moments))) status = note_file(files, "optimizer.safetensors", moments.written_bytes, moments.hash);
@@ -147,7 +152,8 @@ static hone_status save(hone_checkpoint_writer *w, const char *temporary, const 
     hone_status status = files ? hone_dir_remove(temporary) : hone_fail("out of memory");
     if (!status) status = hone_dir_create(temporary);
     if (!status) status = write_state_of_model(w, temporary, files);
-    if (!status) status = hone_hf_save_about(w->options.model, temporary, &w->options.tokenizer);
+    if (!status) status = w->options.model->lora.rank ? hone_peft_save_about(w->options.model, temporary)
+                                                      : hone_hf_save_about(w->options.model, temporary, &w->options.tokenizer);
     if (!status) status = note_small_files(temporary, files);
     if (!status) status = hone_checkpoint_write_state(temporary, &w->state, files);
     if (!status) status = hone_checkpoint_publish(temporary, final_path);

@@ -93,6 +93,9 @@ void hone_model_fill_constants(const hone_model *model, hone_place_fn data, void
 void hone_config_rope_frequencies(const hone_config *config, float *freq); // (D/2,) as transformers computes them
 
 int64_t hone_model_count(const hone_model *model);       // parameters
+// Logical parameters one by one: the model's, then the factors of its adapters.
+int64_t hone_model_n_logical(const hone_model *model);
+hone_tid hone_model_logical(const hone_model *model, int64_t i);
 double hone_model_flops_per_token(const hone_config *config, int64_t T); // DESIGN: 6 x matmul parameters + 6 L H D T
 // The same of a model whose frozen matrices are counted 4 x, with adapters' factors.
 double hone_model_trained_flops_per_token(const hone_model *model, int64_t T);

@@ -206,6 +206,15 @@ int64_t hone_lora_count(const hone_model *model)
     return count;
 }
 
+int64_t hone_model_n_logical(const hone_model *model) { return model->n_param + 2 * model->lora.n_module; }
+
+hone_tid hone_model_logical(const hone_model *model, int64_t i)
+{
+    if (i < model->n_param) return model->param[i];
+    const hone_lora_module *m = &model->lora.module[(i - model->n_param) / 2];
+    return (i - model->n_param) % 2 ? m->b : m->a;
+}
+
 static void init_factor(float *w, int64_t count, double bound, uint64_t seed, uint32_t stream)
 {
 #pragma omp parallel for schedule(static)

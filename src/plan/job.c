@@ -284,6 +284,21 @@ static hone_status build_decode(hone_job *job)
     return hone_model_build_decode(&job->model, SAMPLE_CHUNK, 1, 1, longest + job->recipe->sample_tokens, &job->decode);
 }
 
+static hone_status declare_factors(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    const hone_lora_options options = { .rank = r->lora_rank, .alpha = r->lora_alpha > 0 ? r->lora_alpha : 2.0 * (double)r->lora_rank, .rslora = r->use_rslora,
+                                        .dropout = r->lora_dropout, .target = (const char *const *)r->lora_target.item, .n_target = r->lora_target.count };
+    if (!r->model_name_or_path[0])
+        return hone_recipe_fail(r, HONE_KEY_finetuning_type, NULL, "lora changes a model that exists; give model_name_or_path");
+    if (r->optimizer == HONE_optimizer_muon)
+        return hone_recipe_fail(r, HONE_KEY_optimizer, NULL, "muon orthogonalises steps of whole matrices; factors of lora are stepped by adamw");
+    if (!hone_lora_declare(&job->model, &options)) return HONE_OK;
+    char message[1024];
+    snprintf(message, sizeof message, "%s", hone_error());
+    return hone_recipe_fail(r, HONE_KEY_lora_target, NULL, "%s", message);
+}
+
 static hone_status build_programs(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
@@ -291,11 +306,13 @@ static hone_status build_programs(hone_job *job)
     hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
     job->model.product = hone_job_product(r);
     job->model.zero_outputs = r->zero_init_outputs;
+    if (!status && r->finetuning_type != HONE_finetuning_type_full) status = declare_factors(job);
     if (!status) status = hone_model_build_stored(&job->model, job->rows, job->T, &job->micro);
     job->optim = (hone_optim_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
                                        .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm,
                                        .muon = r->optimizer == HONE_optimizer_muon, .muon_rate = r->muon_learning_rate / r->learning_rate,
-                                       .momentum = r->muon_momentum, .moments = moments_of(r), .average = r->average_ratio > 0 };
+                                       .momentum = r->muon_momentum, .moments = moments_of(r), .average = r->average_ratio > 0,
+                                       .fast_ratio = r->loraplus_lr_ratio };
     if (!status) status = hone_optim_build_update(job->graph, &job->optim, &job->update);
     if (!status && job->has_held) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
     if (!status && job->n_prompt > 0) status = build_decode(job);

@@ -73,7 +73,7 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
     *plan = (hone_plan){ .arena_bytes = (int64_t)layout->arena_bytes, .base_bytes = job->base_bytes, .late_bytes = hone_plan_late_bytes(job),
                          .workspace_bytes = (int64_t)layout->workspace_peak_bytes, .peak_node = layout->peak_node,
                          .peak_program = job->graph->program[layout->peak_program].name,
-                         .flops_per_token = hone_model_flops_per_token(&job->config, job->T) };
+                         .flops_per_token = hone_model_trained_flops_per_token(&job->model, job->T) };
     for (int64_t i = 0; i < job->model.n_param; i++) {
         const hone_tensor *t = hone_at(job->graph, job->model.param[i]);
         plan->group[group_of(t->name)] += hone_tensor_count(t);

@@ -58,6 +58,10 @@ hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained)
     const hone_train_io *io = &job->micro;
     hone_batch batch = { .ids = data(loop, io->ids), .target = data(loop, io->target), .pos = data(loop, io->pos),
                          .lo = data(loop, io->lo), .hi = data(loop, io->hi), .weight = loop->weight };
+    if (io->drop != HONE_NONE) {
+        const uint64_t seed = (uint64_t)job->recipe->seed, token = (uint64_t)(job->train.now.row * job->T);
+        memcpy(data(loop, io->drop), (int32_t[]){ (int32_t)(uint32_t)seed, (int32_t)(uint32_t)(seed >> 32), (int32_t)(uint32_t)token }, 3 * sizeof(int32_t));
+    }
     hone_status status = hone_mixture_next(&job->train, job->rows, &batch);
     if (!status) cut_rows(io, hone_schedule_length(job->recipe, loop->step), &batch);
     float share = (float)(1.0 / (double)trained);
@@ -124,6 +128,8 @@ static hone_status update(hone_loop *loop, double total, hone_step *out)
     out->rate = hone_schedule_rate(&loop->schedule, loop->step, total);
     if (job->update.mix != HONE_NONE) hone_optim_mix(hone_optim_share(job->recipe->average_ratio, loop->step, total), data(loop, job->update.mix));
     hone_optim_hyper(&job->optim, out->rate, loop->step + 1 - loop->skipped, data(loop, job->update.hyper));
+    if (job->update.fast_hyper != HONE_NONE)
+        hone_optim_hyper(&job->optim, out->rate * job->optim.fast_ratio, loop->step + 1 - loop->skipped, data(loop, job->update.fast_hyper));
     return run_nodes(loop, "update", job->update.n_norm, -1);
 }
 

@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/units.h"
+#include "io/peft.h"
 #include "run/stop.h"
 #include "train/run.h"
 #include <inttypes.h>
@@ -20,7 +21,8 @@ static const double LEAST_SLOW_S = 1;   // a shorter step is never told as slow
 // A row is a function of these: with other values "the next row" would mean another text.
 static hone_status check_resumed(const hone_run *run, const hone_checkpoint_state *state, const char *path)
 {
-    static const hone_key_id fixed[] = { HONE_KEY_seed, HONE_KEY_cutoff_len, HONE_KEY_order, HONE_KEY_neat_packing, HONE_KEY_datasets };
+    static const hone_key_id fixed[] = { HONE_KEY_seed, HONE_KEY_cutoff_len, HONE_KEY_order, HONE_KEY_neat_packing, HONE_KEY_datasets,
+                                           HONE_KEY_finetuning_type, HONE_KEY_lora_rank, HONE_KEY_lora_alpha, HONE_KEY_use_rslora };
     const hone_recipe *r = run->recipe;
     json_t *now = NULL, *then = NULL;
     hone_status status = hone_json_parse(path, state->recipe, strlen(state->recipe), &then);
@@ -54,12 +56,23 @@ static hone_status check_sources(const hone_run *run, const hone_checkpoint_stat
     return HONE_OK;
 }
 
+// The model that the run starts from; of one with adapters, all that is frozen.
+static hone_status load_base(hone_run *run)
+{
+    hone_model *model = &run->job.model;
+    const char *path = run->recipe->model_name_or_path;
+    hone_status status = hone_hf_load(model, path, hone_job_place, &run->job);
+    return status || !model->lora.rank ? status : hone_peft_note_base(model, path, hone_job_place, &run->job);
+}
+
 hone_status hone_run_resume(hone_run *run, const char *path)
 {
     hone_checkpoint_state state;
     hone_status status = hone_checkpoint_read_state(path, &state);
     if (status) return status;
-    if (!(status = check_resumed(run, &state, path))) status = hone_checkpoint_load(path, &run->job.model, hone_job_place, hone_job_carry, &run->job, NULL);
+    status = check_resumed(run, &state, path);
+    if (!status && run->job.model.lora.rank) status = load_base(run);
+    if (!status) status = hone_checkpoint_load(path, &run->job.model, hone_job_place, hone_job_carry, &run->job, NULL);
     hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
     run->loop.step = run->first_step = state.step;
     if (strcmp(run->recipe->resume, "auto") == 0) run->saved_step = run->good_step = state.step;   // else it lies elsewhere
@@ -167,9 +180,11 @@ static hone_status load_weights(hone_run *run, const char *from)
         hone_model_init(&run->job.model, (uint64_t)r->seed, hone_job_place, &run->job);
         return HONE_OK;
     }
-    hone_status status = hone_hf_load(&run->job.model, r->model_name_or_path, hone_job_place, &run->job);
-    if (!status) hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
-    return status;
+    hone_status status = load_base(run);
+    if (status) return status;
+    hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
+    hone_lora_init(&run->job.model, (uint64_t)r->seed, hone_job_place, &run->job);
+    return HONE_OK;
 }
 
 static hone_status wait_for_writer(void *context)
@@ -321,8 +336,8 @@ static hone_status adopt_average(hone_run *run)
 {
     hone_job *job = &run->job;
     hone_status status = HONE_OK;
-    for (int64_t i = 0; i < job->model.n_param && !status; i++) {
-        hone_tid id = job->model.param[i];
+    for (int64_t i = 0; i < hone_model_n_logical(&job->model) && !status; i++) {
+        hone_tid id = hone_model_logical(&job->model, i);
         char name[sizeof ((hone_tensor *)0)->name];
         snprintf(name, sizeof name, "average.%.60s", hone_at(job->graph, id)->name);
         hone_tid mean = hone_graph_find(job->graph, name);
@@ -336,12 +351,14 @@ static hone_status adopt_average(hone_run *run)
 
 static hone_status end(hone_run *run)
 {
-    const bool average = run->recipe->average_ratio > 0;
+    const bool average = run->recipe->average_ratio > 0, adapter = run->job.model.lora.rank > 0;
     hone_status status = average ? HONE_OK : evaluate(run);
     if (!status) status = hone_run_save_last(run);
     if (!status && average && !(status = adopt_average(run))) status = evaluate(run);
-    char *model = hone_path_join(run->recipe->output_dir, "model");
-    if (!status) status = model ? hone_hf_save(&run->job.model, model, &(hone_hf_tokenizer){ run->job.tokenizer_path, run->job.tokenizer }, hone_job_place, &run->job) : HONE_FAILED;
+    char *model = hone_path_join(run->recipe->output_dir, adapter ? "adapter" : "model");
+    if (!model) status = HONE_FAILED;
+    if (!status && adapter) status = hone_peft_save(&run->job.model, model, hone_job_place, &run->job);
+    if (!status && !adapter) status = hone_hf_save(&run->job.model, model, &(hone_hf_tokenizer){ run->job.tokenizer_path, run->job.tokenizer }, hone_job_place, &run->job);
     if (!status) {
         int64_t peak = hone_memory_peak_bytes();
         json_t *row = json_pack("{s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:s}", "step", (json_int_t)run->loop.step, "elapsed_seconds", hone_run_elapsed_s(run),
@@ -356,6 +373,13 @@ static hone_status end(hone_run *run)
 }
 
 hone_status hone_pretrain(const hone_recipe *recipe, FILE *out)
+{
+    if (recipe->finetuning_type != HONE_finetuning_type_full)
+        return hone_recipe_fail(recipe, HONE_KEY_finetuning_type, NULL, "adapters are trained by `hone tune`; pretrain trains every weight");
+    return hone_run_recipe(recipe, out);
+}
+
+hone_status hone_run_recipe(const hone_recipe *recipe, FILE *out)
 {
     hone_recipe own = *recipe; // shallow: with the precision that is taken
     hone_run run = { .recipe = &own, .out = out, .held_step = -1, .saved_step = -1, .good_step = -1 };

@@ -2,7 +2,7 @@
 //
 //     output_dir/log.jsonl         what happened, one JSON object a line (run/log.h)
 //     output_dir/step-N/           checkpoints, each a Hugging Face folder with the optimizer's state beside the weights
-//     output_dir/model/            the final model: a Hugging Face folder
+//     output_dir/model/            the final model: a Hugging Face folder (adapter/ where adapters were trained: tune.h)
 #pragma once
 #include "recipe/recipe.h"
 #include <stdio.h>
