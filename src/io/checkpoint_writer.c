@@ -278,7 +278,8 @@ static bool has_room(const hone_checkpoint_writer *w)
 {
     int64_t bytes = 0;
     const hone_model *model = w->options.model;
-    for (int64_t i = 0; i < model->n_param; i++) bytes += hone_tensor_count(hone_at(model->graph, model->param[i])) * (int64_t)sizeof(float);
+    if (model->lora.rank) bytes = hone_lora_count(model) * (int64_t)sizeof(float);
+    else for (int64_t i = 0; i < model->n_param; i++) bytes += hone_tensor_count(hone_at(model->graph, model->param[i])) * (int64_t)sizeof(float);
     for (int64_t i = 0; i < w->n_moment; i++) bytes += hone_tensor_bytes(hone_at(model->graph, w->moment[i].id));
     return bytes < hone_memory_available_bytes();
 }

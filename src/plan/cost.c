@@ -39,9 +39,10 @@ static void find_disk(const hone_job *job, const hone_plan *plan, hone_cost *cos
     const hone_recipe *r = job->recipe;
     double saves = r->save_steps > 0 ? times(r->save_steps, (double)cost->steps) : 1;
     int64_t kept = (int64_t)fmin(saves, (double)r->save_total_limit), writing = saves > (double)kept;
-    cost->checkpoint_bytes = plan->class_bytes[HONE_CLASS_param] + plan->class_bytes[HONE_CLASS_moment];
+    const int64_t weights = plan->factors ? plan->factors * (int64_t)sizeof(float) : plan->class_bytes[HONE_CLASS_param];   // what is frozen is not saved
+    cost->checkpoint_bytes = weights + plan->class_bytes[HONE_CLASS_moment];
     cost->checkpoints = kept + (r->keep_best && saves > (double)kept);
-    cost->disk_bytes = (cost->checkpoints + writing) * cost->checkpoint_bytes + plan->class_bytes[HONE_CLASS_param];
+    cost->disk_bytes = (cost->checkpoints + writing) * cost->checkpoint_bytes + weights;
 }
 
 // Where a mixture stands at the end: its choices replayed, then back to where it stood.

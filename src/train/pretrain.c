@@ -219,7 +219,7 @@ static hone_status open_run(hone_run *run)
     if (!status) status = hone_plan_check(&run->forecast.plan, run->recipe);
     run->peak_flops = run->forecast.peak_flops;
     if (!status) status = hone_dir_create(run->recipe->output_dir);
-    if (!status) status = hone_lock_take(&run->lock, run->recipe->output_dir, "hone pretrain");
+    if (!status) status = hone_lock_take(&run->lock, run->recipe->output_dir, run->verb);
     if (!status) status = find_start(run, &from);
     if (!status && run->recipe->keep_best) status = find_best(run);
     if (!status) status = open_folder(run, from);
@@ -376,13 +376,13 @@ hone_status hone_pretrain(const hone_recipe *recipe, FILE *out)
 {
     if (recipe->finetuning_type != HONE_finetuning_type_full)
         return hone_recipe_fail(recipe, HONE_KEY_finetuning_type, NULL, "adapters are trained by `hone tune`; pretrain trains every weight");
-    return hone_run_recipe(recipe, out);
+    return hone_run_recipe(recipe, "hone pretrain", out);
 }
 
-hone_status hone_run_recipe(const hone_recipe *recipe, FILE *out)
+hone_status hone_run_recipe(const hone_recipe *recipe, const char *verb, FILE *out)
 {
     hone_recipe own = *recipe; // shallow: with the precision that is taken
-    hone_run run = { .recipe = &own, .out = out, .held_step = -1, .saved_step = -1, .good_step = -1 };
+    hone_run run = { .verb = verb, .recipe = &own, .out = out, .held_step = -1, .saved_step = -1, .good_step = -1 };
     hone_status status = choose_precision(&own, &run.precision);
     if (!status) status = hone_job_open(&run.job, &own);
     if (status) return status;

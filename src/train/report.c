@@ -40,7 +40,7 @@ void hone_report_header(const hone_run *run)
 {
     const hone_job *job = &run->job;
     int64_t step_tokens = hone_job_step_tokens(job);
-    fprintf(run->out, "hone pretrain  %s %s  %s  %s %s tokens", job->config.family->model_type, hone_units_count((double)run->forecast.plan.params).s,
+    fprintf(run->out, "%s  %s %s  %s  %s %s tokens", run->verb, job->config.family->model_type, hone_units_count((double)run->forecast.plan.params).s,
             hone_dtype_name(hone_job_product(run->recipe)),
             job->train.n_sources == 1 ? job->train.source[0].name : "mixture of", hone_units_count((double)hone_mixture_all_tokens(&job->train)).s);
     double held = 0;

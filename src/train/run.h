@@ -12,6 +12,7 @@
 #include "train/loop.h"
 
 typedef struct hone_run {
+    const char *verb;                // "hone pretrain", "hone tune"
     const hone_recipe *recipe;
     hone_precision_choice precision;
     hone_job job;
@@ -55,7 +56,7 @@ static inline double hone_run_bits_per_byte(const hone_run *run, double loss)
 double hone_run_elapsed_s(const hone_run *run);      // over all resumes
 double hone_run_done(const hone_run *run);           // 0..1, by the limit that is nearest
 
-hone_status hone_run_recipe(const hone_recipe *recipe, FILE *out);   // pretrain.c: what pretrain and tune both do
+hone_status hone_run_recipe(const hone_recipe *recipe, const char *verb, FILE *out);   // pretrain.c: what pretrain and tune both do
 
 // report.c
 void hone_report_header(const hone_run *run);
