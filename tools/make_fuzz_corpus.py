@@ -146,6 +146,9 @@ write("fuzz_gguf", "q8_0", gguf({**llama, **byte_bpe}, small_gguf(8, struct.pack
 write("fuzz_gguf", "q4_1", gguf({**llama, **piece_bpe}, small_gguf(3, struct.pack("<ee", 0.01, -0.1) + bytes(range(16)))))
 write("fuzz_gguf", "vocabulary", gguf(byte_bpe, {}))
 
+factors, size = tensors({f"base_model.model.model.layers.{l}.self_attn.q_proj.lora_{n}.weight": s for l in (0, 1) for n, s in (("A", [2, 8]), ("B", [8, 2]))})
+write("fuzz_peft", "own", json.dumps(dict(peft_type="LORA", r=2, lora_alpha=4, use_rslora=True, bias="none", rank_pattern={})).encode()
+      + b"\0" + json.dumps(dict(path="m", xxh3="0123456789abcdef")).encode() + b"\0" + factors + b"\0" + bytes(size))
 sizes = dict(vocab_size=131, hidden_size=48, intermediate_size=50, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
 write("fuzz_config", "gpt2", dict(model_type="gpt2", vocab_size=131, n_positions=64, n_embd=48, n_layer=2, n_head=4, n_inner=None, activation_function="gelu_new", bos_token_id=1, eos_token_id=[1, 2]))
 write("fuzz_config", "llama", dict(sizes, model_type="llama", attention_bias=True, mlp_bias=True, rope_theta=5e5, rope_scaling=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,

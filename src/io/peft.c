@@ -111,7 +111,11 @@ static hone_status list_modules(hone_peft *peft)
             return hone_fail("%s/%s: %.200s is not a factor of a matrix (%s...%s); hone reads adapters of the blocks' matrices", peft->folder, WEIGHTS,
                              set->tensor[i].name, PREFIX, FACTOR[0]);
         char *module = module_of(set->tensor[i].name, 0);
-        if (module) peft->module[peft->options.n_target++] = module;
+        if (!module) continue;
+        peft->module[peft->options.n_target++] = module;
+        const hone_safetensor *a = &set->tensor[i];
+        if (a->rank != 2 || a->dim[0] != peft->options.rank)
+            return hone_fail("%s/%s: %.200s does not have the %" PRId64 " rows that r of %s says", peft->folder, WEIGHTS, a->name, peft->options.rank, CONFIG);
     }
     peft->options.target = (const char *const *)peft->module;
     if (!peft->options.n_target) return hone_fail("%s/%s: holds no adapter", peft->folder, WEIGHTS);

@@ -262,7 +262,8 @@ size_t ISA(hone_cpu_lora_dt_workspace)(const hone_args *args, int threads)
 {
     const int64_t M = args->in[0].dim[1], R = args->out[0].dim[1];
     const hone_operand f = { .dtype = HONE_f32, .rank = 2, .dim = { M, R }, .present = true };
-    const hone_args rest = product_with(args, &args->in[0], &f);
+    hone_args rest = *args;
+    rest.in[1] = f;
     return (size_t)spread_bytes(M, R) + multiply_workspace(&rest, R, M, threads);
 }
 void ISA(hone_cpu_lora_dt)(const hone_args *args, int threads)
