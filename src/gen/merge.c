@@ -25,7 +25,8 @@ static hone_status read_shards(const hone_runner *r, const char *data, hone_ids 
     float *weight = hone_alloc((size_t)ids->count, sizeof *weight);
     hone_batch batch = { .ids = ids->data, .target = other, .weight = weight };
     if (other) batch.pos = other + ids->count, batch.lo = other + 2 * ids->count, batch.hi = other + 3 * ids->count;
-    status = other && weight ? hone_loader_read(&loader, 0, 1, &batch) : HONE_FAILED;
+    status = other && weight ? hone_loader_read(&loader, 0, 0, &batch) : HONE_FAILED;
+    while (!status && ids->count > 1 && weight[ids->count - 1] == 0) ids->count--;   // a text shorter than the window
     hone_free(other);
     hone_free(weight);
     hone_loader_close(&loader);

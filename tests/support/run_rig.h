@@ -7,7 +7,7 @@
 enum { RUN_RIG_VOCAB = 120, RUN_RIG_EOS = 7 };
 char *run_rig_folder(void);                              // hone_free() it; timings are cached there too, not in the user's cache
 void run_rig_remove(char *folder);                       // with all in it; frees the name
-// A two-layer llama on that data; more is appended to the YAML. Fails the test where the recipe is wrong.
+// A two-layer llama on that data; more is appended to the YAML, and may name a model that exists in its place. Fails the test where the recipe is wrong.
 void run_rig_recipe(hone_recipe *recipe, const char *folder, const char *more);
 // The same as a file: its path; hone_free() it.
 char *run_rig_recipe_file(const char *folder, const char *more);
