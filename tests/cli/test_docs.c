@@ -48,7 +48,7 @@ static void run_line(const char *folder, const char *line)
 {
     char *shorter = shorten(line);
     bool board = strncmp(line, "hone board", 10) == 0; // goes on until Ctrl-C
-    char *command = hone_format("cd '%s' && PATH='%s':$PATH && export OMP_WAIT_POLICY=passive && %s %s %s > output 2>&1 < /dev/null", folder, HONE_BINARY_DIR,
+    char *command = hone_format("cd '%s' && PATH='%s':$PATH && export OMP_WAIT_POLICY=passive && { %s %s %s; } > output 2>&1 < /dev/null", folder, HONE_BINARY_DIR,
                                 board ? "timeout --foreground --preserve-status -s INT 2" : "", shorter, board ? "--port 0" : ""); // the usual port may be taken
     int status = system(command);
     if (!WIFEXITED(status) || WEXITSTATUS(status)) {
