@@ -157,6 +157,11 @@ static void grad_relu2(context *c)
     contribute(c, in(c, 0), hone_graph_add(c->graph, HONE_OP_relu2_back, NULL, (hone_tid[]){ dout(c, 0), in(c, 0) }, NULL)->out[0]);
 }
 
+static void grad_scale(context *c)
+{
+    contribute(c, in(c, 0), hone_graph_add(c->graph, HONE_OP_scale, &c->node.attr, (hone_tid[]){ dout(c, 0) }, NULL)->out[0]);
+}
+
 static void grad_add(context *c)
 {
     contribute(c, in(c, 0), dout(c, 0));

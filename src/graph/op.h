@@ -25,7 +25,7 @@ typedef struct hone_attr {
     int32_t parts;                      // lora_*: matrices of the weight that have factors
     int32_t part_col[HONE_MAX_PARTS], part_rows[HONE_MAX_PARTS];    // where each begins among the weight's rows, and how many it has
     float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap); 0 = as they are
-    float scale;                        // attention: of scores; lora_*: of the change; muon: of the step
+    float scale;                        // attention: of scores; lora_*: of the change; scale; muon: of the step
     float eps;                          // norms, adamw
     float base;                         // rmsnorm, layernorm: added to g (1 in families that keep g - 1)
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon

@@ -42,8 +42,10 @@ static hone_status check_sizes(const hone_config *c, const char *where)
                          where, heads, c->heads, c->kv_heads);
     if (c->heads_divide_width && c->width % c->heads != 0)
         return hone_fail("%s: %s %" PRId64 " is not a multiple of %s %" PRId64, where, width, c->width, heads, c->heads);
-    if (c->rope != HONE_ROPE_NONE && c->head_dim % 2 != 0)
+    if (c->rope != HONE_ROPE_NONE && c->rope_part == 0 && c->head_dim % 2 != 0)
         return hone_fail("%s: head size %" PRId64 " is odd; rotary embedding turns pairs, choose an even one", where, c->head_dim);
+    if (!(c->rope_part >= 0 && c->rope_part < 1) || (c->rope_part > 0 && (hone_config_rotated(c) < 2 || hone_config_rotated(c) % 2 != 0)))
+        return hone_fail("%s: partial_rotary_factor %g of head size %" PRId64 " is not an even number of columns from 2 on", where, c->rope_part, c->head_dim);
     return HONE_OK;
 }
 
@@ -53,6 +55,12 @@ static hone_status check_numbers(const hone_config *c, const char *where)
     if (!(c->init_std >= 0 && c->init_std <= 1)) return hone_fail("%s: %s is %g; it must be from 0 to 1", where, HONE_KEY_OF(c, init_std), c->init_std);
     if (!(c->softcap >= 0 && isfinite(c->softcap)))
         return hone_fail("%s: %s is %g; it must be above 0, or 0 for logits as they are", where, HONE_KEY_OF(c, softcap), c->softcap);
+    const size_t scales[] = { offsetof(hone_config, embed_scale), offsetof(hone_config, residual_scale), offsetof(hone_config, logit_scale), offsetof(hone_config, attention_scale) };
+    for (int i = 0; i < 4; i++) {
+        const char *key = hone_config_key_of(c, scales[i]);
+        const double value = *(const double *)((const char *)c + scales[i]);
+        if (key ? !(value > 0 && value < 1e6) : value != 0) return hone_fail("%s: %s is %g; it must be above 0 and below 1e6", where, key ? key : "a multiplier", value);
+    }
     if (c->rope != HONE_ROPE_NONE && !(c->rope_theta > 0 && isfinite(c->rope_theta)))
         return hone_fail("%s: rope_theta is %g; it must be above 0", where, c->rope_theta);
     if ((c->rope == HONE_ROPE_LINEAR || c->rope == HONE_ROPE_LLAMA3) && !(c->rope_factor >= 1 && isfinite(c->rope_factor)))
@@ -131,7 +139,8 @@ static const char *first_difference(const hone_config *a, const hone_config *b)
     DIFFERS(max_positions); DIFFERS(norm); DIFFERS(mlp); DIFFERS(rope); DIFFERS(norm_eps); DIFFERS(rope_theta); DIFFERS(init_std);
     DIFFERS(rope_factor); DIFFERS(rope_low); DIFFERS(rope_high); DIFFERS(rope_original); DIFFERS(window); DIFFERS(window_from);
     DIFFERS(tied); DIFFERS(qkv_bias); DIFFERS(out_bias); DIFFERS(mlp_bias); DIFFERS(qk_norm); DIFFERS(init_scaled);
-    DIFFERS(softcap); DIFFERS(norm_base); DIFFERS(own); DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
+    DIFFERS(softcap); DIFFERS(rope_part); DIFFERS(embed_scale); DIFFERS(residual_scale); DIFFERS(logit_scale); DIFFERS(attention_scale);
+    DIFFERS(norm_base); DIFFERS(own); DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
     for (int64_t i = 0; i < a->n_eos; i++) DIFFERS(eos[i]);
 #undef DIFFERS
     return NULL;

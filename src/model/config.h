@@ -19,7 +19,10 @@ typedef struct hone_config {
     hone_norm norm; hone_mlp mlp; hone_rope rope;
     double norm_eps, rope_theta, init_std;
     double softcap;                 // logits z become softcap tanh(z / softcap); 0: as they are
+    double embed_scale, residual_scale, logit_scale; // of embeddings; of what is added to the residual stream; of logits: 1 / it. 0: 1
+    double attention_scale;         // of scores; 0: 1 / sqrt(head_dim)
     double norm_base;               // what is added to a norm's gain: 1 in families that keep the gain less 1
+    double rope_part;               // share of a head that turns, 0: all of it
     double rope_factor, rope_low, rope_high; int64_t rope_original;   // linear and llama3 scaling
     int64_t window, window_from;    // sliding window in tokens (0 none) of layers >= window_from; see hone_config_window
     bool tied, qkv_bias, out_bias, mlp_bias, qk_norm;
@@ -29,6 +32,12 @@ typedef struct hone_config {
     int64_t bos, eos[HONE_MAX_EOS], n_eos;     // -1 / 0: none
     int64_t pad;
 } hone_config;
+
+// Columns of a head that rotary embedding turns.
+static inline int64_t hone_config_rotated(const hone_config *config)
+{
+    return config->rope_part > 0 ? (int64_t)((double)config->head_dim * config->rope_part) : config->head_dim;
+}
 
 // Tokens that a query of this layer sees, itself included; 0: all before it.
 static inline int64_t hone_config_window(const hone_config *config, int64_t layer)

@@ -134,8 +134,8 @@ static hone_status read_rope(hone_config *config, const hone_key_row *row, const
                    (status = hone_json_real(values, "partial_rotary_factor", inside, false, &partial)) ||
                    (status = hone_json_text(values, "type", inside, false, &type)) ||
                    (status = hone_json_text(values, "rope_type", inside, false, &type)))) return status;
-    if (partial != 1.0) return hone_fail("%s: partial_rotary_factor is %g%s; hone turns whole heads only (1.0)", where, partial,
-                                     partial == row->fallback ? " where rope_parameters does not say it" : "");
+    if (!(partial > 0 && partial <= 1)) return hone_fail("%s: partial_rotary_factor is %g; it must be above 0 and at most 1", where, partial);
+    config->rope_part = partial < 1 ? partial : 0;
 
     config->rope = HONE_ROPE_NONE;
     for (size_t i = 0; i < sizeof rope_types / sizeof rope_types[0]; i++)
@@ -251,7 +251,11 @@ static int write_rope(const hone_config *config, const hone_key_row *row, json_t
         bad |= json_object_set_new(values, "high_freq_factor", json_real(config->rope_high));
         bad |= json_object_set_new(values, "original_max_position_embeddings", json_integer(config->rope_original));
     }
-    if (row->fallback != 1) bad |= json_object_set_new(values, "partial_rotary_factor", json_real(1));
+    const double part = config->rope_part > 0 ? config->rope_part : 1;
+    if (row->fallback != 1 || part != 1) {
+        bad |= json_object_set_new(values, "partial_rotary_factor", json_real(part));
+        bad |= json_object_set_new(json, "partial_rotary_factor", json_real(part));
+    }
     if (config->rope != HONE_ROPE_PLAIN) bad |= json_object_set_new(json, "rope_scaling", json_deep_copy(values));
     bad |= json_object_set_new(values, "rope_theta", json_real(config->rope_theta));
     bad |= json_object_set_new(json, "rope_parameters", values);

@@ -25,6 +25,12 @@ static hone_tid node1(builder *b, hone_op op, const hone_attr *attr, hone_tid x,
     return hone_graph_add(b->graph, op, attr, in, NULL)->out[0];
 }
 
+// s x; x itself where there is no factor.
+static hone_tid scale(builder *b, hone_tid x, double s)
+{
+    return s == 0 || s == 1 ? x : node1(b, HONE_OP_scale, &(hone_attr){ .scale = (float)s }, x, HONE_NONE, HONE_NONE);
+}
+
 static hone_tid norm(builder *b, hone_tid x, hone_tid g, hone_tid bias)
 {
     const hone_config *c = &b->model->config;
@@ -37,7 +43,7 @@ static hone_tid build_embedding(builder *b, hone_tid ids)
 {
     hone_model *m = b->model;
     hone_tid addend = m->positions == HONE_NONE ? HONE_NONE : hone_embed(b->graph, b->pos, m->positions, HONE_NONE);
-    hone_tid h = hone_embed(b->graph, ids, m->embed, addend);
+    hone_tid h = scale(b, hone_embed(b->graph, ids, m->embed, addend), m->config.embed_scale);
     b->cs = m->rope_freq == HONE_NONE ? HONE_NONE
           : node1(b, HONE_OP_rope_table, &(hone_attr){ 0 }, b->pos, m->rope_freq, HONE_NONE);
     return h;
@@ -49,7 +55,7 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
     const hone_config *c = &b->model->config;
     int32_t H = (int32_t)c->heads, G = (int32_t)c->kv_heads, D = (int32_t)c->head_dim;
     hone_attr attr = { .heads = H, .kv_heads = G, .head_dim = D, .q_col = 0, .k_col = H * D, .v_col = (H + G) * D,
-                       .window = (int32_t)hone_config_window(c, layer), .scale = (float)(1.0 / sqrt((double)D)), .eps = (float)c->norm_eps,
+                       .window = (int32_t)hone_config_window(c, layer), .scale = (float)(c->attention_scale > 0 ? c->attention_scale : 1.0 / sqrt((double)D)), .eps = (float)c->norm_eps,
                        .group_rows = (int32_t)b->T };
     hone_block *w = &b->model->block[layer];
     if (c->qk_norm) qkv = node1(b, HONE_OP_qk_norm, &attr, qkv, w->q_norm, w->k_norm);
@@ -82,9 +88,10 @@ static hone_tid build_block(builder *b, int layer, hone_tid h)
         seen = node1(b, HONE_OP_gather_rows, &(hone_attr){ 0 }, seen, b->decode->wanted, HONE_NONE);
         h = node1(b, HONE_OP_gather_rows, &(hone_attr){ 0 }, h, b->decode->wanted, HONE_NONE);
     }
-    h = hone_linear(g, seen, w->o, w->o_b, h);
+    h = hone_linear(g, scale(b, seen, c->residual_scale), w->o, w->o_b, h);
     hone_tid up = hone_linear(g, norm(b, h, w->norm2_g, w->norm2_b), w->up, w->up_b, HONE_NONE);
-    return hone_linear(g, node1(b, activation[c->mlp], &(hone_attr){ 0 }, up, HONE_NONE, HONE_NONE), w->down, w->down_b, h);
+    hone_tid act = node1(b, activation[c->mlp], &(hone_attr){ 0 }, up, HONE_NONE, HONE_NONE);
+    return hone_linear(g, scale(b, act, c->residual_scale), w->down, w->down_b, h);
 }
 
 // The normalised hidden rows that the head reads.
@@ -93,7 +100,8 @@ static hone_tid build_body(builder *b, hone_tid ids)
     hone_tid h = build_embedding(b, ids);
     for (int layer = 0; layer < b->model->config.layers; layer++) h = build_block(b, layer, h);
     b->graph->layer = -1;
-    return norm(b, h, b->model->final_g, b->model->final_b);
+    const double divisor = b->model->config.logit_scale;
+    return scale(b, norm(b, h, b->model->final_g, b->model->final_b), divisor > 0 ? 1 / divisor : 0);
 }
 
 static void start_program(builder *b, hone_model *model, const char *name)

@@ -31,7 +31,7 @@ typedef struct hone_model {
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
     hone_tid final_g, final_b;
-    hone_tid rope_freq;                        // (D/2) state, HONE_NONE without RoPE: hone_model_fill_constants writes it
+    hone_tid rope_freq;                        // (R/2) state, R columns of a head turn; HONE_NONE without RoPE: hone_model_fill_constants writes it
     hone_tid score_count; int64_t score_rows;  // see hone_train_io.count
     hone_block *block;                         // (layers,)
     hone_lora lora;                            // low-rank changes of frozen matrices; rank 0 none
@@ -90,7 +90,7 @@ typedef hone_status (*hone_carry_fn)(void *context, hone_tid id, size_t first, s
 void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data, void *context);
 // What is neither learned nor an input of each run: RoPE frequencies, score's count. Needed after loading weights, too.
 void hone_model_fill_constants(const hone_model *model, hone_place_fn data, void *context);
-void hone_config_rope_frequencies(const hone_config *config, float *freq); // (D/2,) as transformers computes them
+void hone_config_rope_frequencies(const hone_config *config, float *freq); // (hone_config_rotated() / 2,) as transformers computes them
 
 int64_t hone_model_count(const hone_model *model);       // parameters
 // Logical parameters one by one: the model's, then the factors of its adapters.

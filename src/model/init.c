@@ -73,7 +73,7 @@ void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data,
 // ones (wavelength beyond original/low), keeps the fast ones (below original/high) and blends between.
 void hone_config_rope_frequencies(const hone_config *config, float *freq)
 {
-    int64_t D = config->head_dim;
+    int64_t D = hone_config_rotated(config);
     for (int64_t j = 0; j < D / 2; j++) {
         float exponent = (float)(2 * j) / (float)D;
         float f = 1.0f / (float)pow(config->rope_theta, exponent);

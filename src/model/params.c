@@ -98,7 +98,7 @@ hone_status hone_model_declare(hone_model *model, hone_graph *graph, const hone_
     if (config->norm == HONE_NORM_LAYER) model->final_b = declare_one(&d, "", "norm.b", C, 0);
     model->head = config->tied ? model->embed : declare_one(&d, "", "head", V, C);
     if (config->rope != HONE_ROPE_NONE)
-        model->rope_freq = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(config->head_dim / 2), "rope.freq");
+        model->rope_freq = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(hone_config_rotated(config) / 2), "rope.freq");
     return d.failed || graph->failed ? hone_fail("out of memory while the model was declared") : HONE_OK;
 }
 

@@ -44,7 +44,7 @@ static void assert_refused(const char *model_type, const char *key, const char *
     if (!strstr(hone_error(), words) || !strstr(hone_error(), path)) fail_msg("%s = %s: the message lacks \"%s\" or the path: %s", key, value ? value : "(absent)", words, hone_error());
 }
 
-static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone" };
+static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "granite", "stablelm", "phi3", "hone" };
 
 static void test_every_family_survives_saving_and_loading(void **state)
 {
@@ -178,8 +178,13 @@ static void test_each_bad_value_is_named_with_its_key(void **state)
     assert_refused("llama", "eos_token_id", "[1,2,3,4,5,6,7,8,9]", "eos_token_id");
     assert_refused("llama", "eos_token_id", "[1,[2]]", "eos_token_id");
     assert_refused("llama", "quantization_config", "{\"bits\": 4}", "quantization_config");
-    assert_refused("llama", "partial_rotary_factor", "0.5", "partial_rotary_factor");
-    assert_refused("nemotron", "partial_rotary_factor", NULL, "partial_rotary_factor is 0.5 where");
+    assert_refused("llama", "partial_rotary_factor", "0.2", "partial_rotary_factor 0.2 of head size 24 is not an even number of columns");
+    assert_refused("llama", "partial_rotary_factor", "1.5", "partial_rotary_factor is 1.5; it must be above 0 and at most 1");
+    assert_refused("stablelm", "partial_rotary_factor", "0.05", "partial_rotary_factor");
+    assert_refused("stablelm", "qk_layernorm", "true", "qk_layernorm");
+    assert_refused("granite", "residual_multiplier", "0", "residual_multiplier is 0; it must be above 0");
+    assert_refused("granite", "attention_bias", "true", "attention_bias");
+    assert_refused("phi3", "rope_scaling", "{\"type\": \"longrope\"}", "longrope");
     assert_refused("hone", "final_logit_softcapping", "-1", "final_logit_softcapping");
     assert_refused("hone", "hidden_act", "\"relu\"", "relu2");
     assert_refused("hone", "norm", "\"group\"", "layer");

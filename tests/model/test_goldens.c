@@ -346,6 +346,11 @@ static void wrong_window(hone_config *c, hone_optim_options *a) { (void)a; c->wi
 static void wrong_layer(hone_config *c, hone_optim_options *a) { (void)a; c->window_from = 0; }
 static void wrong_cap(hone_config *c, hone_optim_options *a) { (void)a; c->softcap *= 1.01; }
 static void wrong_base(hone_config *c, hone_optim_options *a) { (void)a; c->norm_base = 0.99; }
+static void wrong_embed_scale(hone_config *c, hone_optim_options *a) { (void)a; c->embed_scale *= 1.01; }
+static void wrong_attention_scale(hone_config *c, hone_optim_options *a) { (void)a; c->attention_scale *= 1.01; }
+static void wrong_residual_scale(hone_config *c, hone_optim_options *a) { (void)a; c->residual_scale *= 1.01; }
+static void wrong_logit_scale(hone_config *c, hone_optim_options *a) { (void)a; c->logit_scale *= 1.01; }
+static void wrong_part(hone_config *c, hone_optim_options *a) { (void)a; c->rope_part = 0; }
 static void wrong_decay(hone_config *c, hone_optim_options *a) { (void)c; a->weight_decay *= 1.01; }
 static void wrong_beta1(hone_config *c, hone_optim_options *a) { (void)c; a->beta1 = 0.905; }
 static void wrong_beta2(hone_config *c, hone_optim_options *a) { (void)c; a->beta2 = 0.9; }
@@ -360,6 +365,8 @@ static void test_a_wrong_constant_is_noticed(void **state)
         { "llama3", wrong_original }, { "mistral", wrong_window }, { "qwen2_window", wrong_layer }, { "gpt2", wrong_eps },
         { "qwen3", wrong_decay }, { "qwen3", wrong_beta1 }, { "qwen3", wrong_beta2 }, { "qwen3", wrong_epsilon }, { "qwen3", wrong_clip },
         { "capped", wrong_cap }, { "nemotron", wrong_base },
+        { "granite", wrong_embed_scale }, { "granite", wrong_attention_scale }, { "granite", wrong_residual_scale }, { "granite", wrong_logit_scale },
+        { "stablelm", wrong_part }, { "phi3", wrong_window },
     };
     quiet = true;
     for (size_t i = 0; i < sizeof control / sizeof *control; i++) {

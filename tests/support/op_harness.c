@@ -258,6 +258,12 @@ static bool fill_rope_table(op_trial *t)
     return true;
 }
 
+static bool fill_scale(op_trial *t)
+{
+    t->args.attr.scale = t->variant.kind ? -0.375f : 12;
+    return true;
+}
+
 static bool fill_rope(op_trial *t)
 {
     t->args.attr.inverse = t->variant.kind;
@@ -400,6 +406,7 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_kv_write] = { 1, fill_kv_write },
     [HONE_OP_rope_table] = { 1, fill_rope_table },
     [HONE_OP_rope] = { 2, fill_rope },
+    [HONE_OP_scale] = { 2, fill_scale },
     [HONE_OP_linear] = { 3, fill_product },
     [HONE_OP_linear_dx] = { 3, fill_product },
     [HONE_OP_linear_dw] = { 3, fill_product },

@@ -69,6 +69,12 @@ void hone_ref_relu2_back(const hone_args *a)
     for (int64_t i = 0; i < count(dy); i++) put(dx, i, get(x, i) > 0 ? 2 * get(x, i) * get(dy, i) : 0);
 }
 
+// y = s x;  x and y may be one
+void hone_ref_scale(const hone_args *a)
+{
+    for (int64_t i = 0; i < count(&a->out[0]); i++) put(&a->out[0], i, (double)a->attr.scale * get(&a->in[0], i));
+}
+
 // y = a + b;  a and y may be one
 void hone_ref_add(const hone_args *args)
 {

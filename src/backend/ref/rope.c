@@ -17,23 +17,25 @@ void hone_ref_rope_table(const hone_args *a)
         }
 }
 
-// (x_j, x_{j+D/2}) -> (x_j c - x_{j+D/2} s, x_{j+D/2} c + x_j s) in each q and k head; v unchanged.
+// (x_j, x_{j+J}) -> (x_j c - x_{j+J} s, x_{j+J} c + x_j s), J = R/2, in each q and k head; columns from R on, and v, unchanged.
 // A rotation's inverse is its transpose, so rotating dy back (s -> -s) is the gradient.
-//   qkv, y (N, P), which may be one   cs (N, D)
+//   qkv, y (N, P), which may be one   cs (N, R)
 void hone_ref_rope(const hone_args *a)
 {
     const hone_operand *qkv = &a->in[0], *cs = &a->in[1], *y = &a->out[0];
-    int64_t N = hone_rows(qkv), P = qkv->dim[1], D = a->attr.head_dim, J = D / 2;
+    int64_t N = hone_rows(qkv), P = qkv->dim[1], D = a->attr.head_dim, R = cs->dim[1], J = R / 2;
     int64_t heads = a->attr.heads + a->attr.kv_heads;
     for (int64_t n = 0; n < N; n++) {
-        for (int64_t h = 0; h < heads; h++)
+        for (int64_t h = 0; h < heads; h++) {
+            for (int64_t i = n * P + h * D + R; i < n * P + (h + 1) * D; i++) put(y, i, get(qkv, i));
             for (int64_t j = 0; j < J; j++) {
                 int64_t first = n * P + h * D + j, second = first + J;
-                double c = get(cs, n * D + j), s = get(cs, n * D + J + j) * (a->attr.inverse ? -1 : 1);
+                double c = get(cs, n * R + j), s = get(cs, n * R + J + j) * (a->attr.inverse ? -1 : 1);
                 double x1 = get(qkv, first), x2 = get(qkv, second);
                 put(y, first, x1 * c - x2 * s);
                 put(y, second, x2 * c + x1 * s);
             }
+        }
         for (int64_t i = n * P + heads * D; i < (n + 1) * P; i++) put(y, i, get(qkv, i));
     }
 }

@@ -1,4 +1,4 @@
-// act.c: swiglu, gelu, relu2, their gradients and dropout. Element by element; a gradient may lie where its input lies.
+// act.c: swiglu, gelu, relu2, their gradients, dropout and scale. Element by element; a gradient may lie where its input lies.
 #include "backend/cpu/isa/kernel.h"
 #include "graph/drop.h"
 
@@ -122,5 +122,16 @@ void ISA(hone_cpu_dropout)(const hone_args *args, int threads)
             for (int64_t i = 0; i < VW; i++) factor[i] = hone_drop_keeps(row, k + i, threshold) ? kept : 0;
             reals_store(y, n * K + k, reals_load(x, n * K + k, at_most(VW, K - k)) * v_load(factor), at_most(VW, K - k));
         }
+    }
+}
+
+void ISA(hone_cpu_scale)(const hone_args *args, int threads)
+{
+    const reals x = reals_of(&args->in[0]), y = reals_of(&args->out[0]);
+    const int64_t count = hone_rows(&args->out[0]) * args->out[0].dim[1];
+#pragma omp parallel num_threads(worth(threads, count * 2))
+    {
+        const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
+        for (int64_t i = s.from; i < s.to; i += VW) reals_store(y, i, reals_load(x, i, at_most(VW, s.to - i)) * v_set(args->attr.scale), at_most(VW, s.to - i));
     }
 }

@@ -104,12 +104,12 @@ void ISA(hone_cpu_rope)(const hone_args *args, int threads)
     const reals qkv = reals_of(&args->in[0]), Y = reals_of(&args->out[0]);
     const float *cs = f32_in(args, 1);
     const int64_t N = hone_rows(&args->out[0]), P = args->out[0].dim[1];
-    const int64_t H = args->attr.heads, G = args->attr.kv_heads, D = args->attr.head_dim, J = D / 2;
+    const int64_t H = args->attr.heads, G = args->attr.kv_heads, D = args->attr.head_dim, R = args->in[1].dim[1], J = R / 2;
     const vf sign = v_set(args->attr.inverse ? -1.0f : 1.0f);
 #pragma omp parallel for schedule(static) num_threads(worth(threads, N * P * 8))
     for (int64_t n = 0; n < N; n++) {
         const reals x = reals_at(qkv, n * P), y = reals_at(Y, n * P);
-        const float *cosine = cs + n * D, *sine = cosine + J;
+        const float *cosine = cs + n * R, *sine = cosine + J;
         for (int64_t j = 0; j < J; j += VW) {
             const int64_t m = at_most(VW, J - j);
             const vf c = v_load_n(cosine + j, m), s = v_load_n(sine + j, m) * sign;
@@ -119,6 +119,7 @@ void ISA(hone_cpu_rope)(const hone_args *args, int threads)
                 reals_store(y, h * D + J + j, v_fma(a, s, b * c), m);
             }
         }
+        for (int64_t h = 0; R < D && h < H + G; h++) reals_copy(reals_at(y, h * D + R), reals_at(x, h * D + R), D - R);
         reals_copy(reals_at(y, (H + G) * D), reals_at(x, (H + G) * D), G * D);
     }
 }
