@@ -156,6 +156,9 @@ write("fuzz_config", "llama", dict(sizes, model_type="llama", attention_bias=Tru
 write("fuzz_config", "mistral", dict(sizes, model_type="mistral", head_dim=24, sliding_window=16, rope_parameters=dict(rope_type="linear", factor=2.0, rope_theta=1e4)))
 write("fuzz_config", "qwen2", dict(sizes, model_type="qwen2", use_sliding_window=True, sliding_window=16, max_window_layers=2, layer_types=["full_attention"] * 2 + ["sliding_attention"]))
 write("fuzz_config", "qwen3", dict(sizes, model_type="qwen3", head_dim=24, quantization_config=None, rms_norm_eps=1e-5, pad_token_id=0, bos_token_id=None))
+write("fuzz_config", "granite", dict(sizes, model_type="granite", embedding_multiplier=12.0, attention_multiplier=0.015625, residual_multiplier=0.22, logits_scaling=8.0, rope_theta=1e4))
+write("fuzz_config", "stablelm", dict(sizes, model_type="stablelm", use_qkv_bias=True, partial_rotary_factor=0.5, layer_norm_eps=1e-5))
+write("fuzz_config", "phi3", dict(sizes, model_type="phi3", sliding_window=16, rope_scaling=None, original_max_position_embeddings=64))
 state = dict(version=1, hone="0", step=3, row=21, tokens=3000, tokens_by_source=dict(novels=2000, medical=1000), seconds=3.5, seed=-7, data_hash="8000000000000001", program_hash="0" * 16, skipped=1,
              held_out_loss=2.5, recent_losses=[3.0, 2.75], recipe="{}", files={"model.safetensors": dict(size=1, xxh3=""), "config.json": dict(size=1, xxh3=""), "optimizer.safetensors": dict(size=1, xxh3="")}, self="")
 names = {"model.embed_tokens.weight": [7, 4], "model.layers.0.input_layernorm.weight": [4], "model.layers.0.self_attn.q_proj.weight": [4, 4], "model.layers.0.self_attn.k_proj.weight": [4, 4],

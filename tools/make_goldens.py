@@ -68,7 +68,7 @@ MODELS = {
                                                  attention_multiplier=0.11, residual_multiplier=0.4, logits_scaling=1.7)),
     "stablelm": (transformers.StableLmConfig, dict({k: v for k, v in SIZES.items() if k != "head_dim"}, hidden_size=48,
                                                    **rope(partial_rotary_factor=0.5), tie_word_embeddings=False, use_qkv_bias=True)),
-    "phi3": (transformers.Phi3Config, dict(**SIZES, **rope(), tie_word_embeddings=False, sliding_window=16, pad_token_id=0)),
+    "phi3": (transformers.Phi3Config, dict(**SIZES, **rope(), tie_word_embeddings=False, sliding_window=16, pad_token_id=None)),
 }
 
 

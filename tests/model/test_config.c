@@ -44,7 +44,7 @@ static void assert_refused(const char *model_type, const char *key, const char *
     if (!strstr(hone_error(), words) || !strstr(hone_error(), path)) fail_msg("%s = %s: the message lacks \"%s\" or the path: %s", key, value ? value : "(absent)", words, hone_error());
 }
 
-static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "granite", "stablelm", "phi3", "hone" };
+static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone", "granite", "stablelm", "phi3" };
 
 static void test_every_family_survives_saving_and_loading(void **state)
 {
@@ -178,7 +178,7 @@ static void test_each_bad_value_is_named_with_its_key(void **state)
     assert_refused("llama", "eos_token_id", "[1,2,3,4,5,6,7,8,9]", "eos_token_id");
     assert_refused("llama", "eos_token_id", "[1,[2]]", "eos_token_id");
     assert_refused("llama", "quantization_config", "{\"bits\": 4}", "quantization_config");
-    assert_refused("llama", "partial_rotary_factor", "0.2", "partial_rotary_factor 0.2 of head size 24 is not an even number of columns");
+    assert_refused("llama", "partial_rotary_factor", "0.3", "partial_rotary_factor 0.3 of head size 24 is not an even number of columns");
     assert_refused("llama", "partial_rotary_factor", "1.5", "partial_rotary_factor is 1.5; it must be above 0 and at most 1");
     assert_refused("stablelm", "partial_rotary_factor", "0.05", "partial_rotary_factor");
     assert_refused("stablelm", "qk_layernorm", "true", "qk_layernorm");

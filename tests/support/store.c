@@ -78,6 +78,8 @@ hone_config test_family_config(const char *model_type, bool tied)
     json_object_set_new(json, "model_type", json_string(model_type));
     json_object_set_new(json, "tie_word_embeddings", json_boolean(tied));
     if (!strcmp(model_type, "nemotron")) json_object_set_new(json, "partial_rotary_factor", json_real(1));
+    if (!strcmp(model_type, "stablelm")) json_object_set_new(json, "partial_rotary_factor", json_real(0.5));
+    for (int i = 0; i < 2 && !strcmp(model_type, "granite"); i++) json_object_set_new(json, i ? "attention_bias" : "mlp_bias", json_false());
     if (hone_config_read(&c, json, "family")) fail_msg("%s", hone_error());
     json_decref(json);
     return c;
