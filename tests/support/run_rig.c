@@ -37,7 +37,8 @@ void run_rig_remove(char *folder)
 
 void run_rig_recipe(hone_recipe *recipe, const char *folder, const char *more)
 {
-    char *model = strstr(more, "model_name_or_path") ? hone_strdup("")
+    const char *named = strstr(more, "model_name_or_path: ");
+    char *model = named && strncmp(named + strlen("model_name_or_path: "), "''", 2) != 0 ? hone_strdup("")
                 : hone_format("model: {model_type: llama, vocab_size: %d, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2,\n"
                               "        num_attention_heads: 4, num_key_value_heads: 2, tie_word_embeddings: true, pad_token_id: null}\n", RUN_RIG_VOCAB);
     char *text = hone_format("%sdataset: %s/train.u16\neval_dataset: %s/held.u16\noutput_dir: %s/out\ncutoff_len: 37\nlearning_rate: 1e-2\n%s",

@@ -216,21 +216,22 @@ HONE_KERNEL(rope_table, 256)
     }
 }
 
-// Each thread turns one pair, or copies one element behind q and k.
-//   in: qkv (N, P), cs (N, D)   out: y (N, P), which may be qkv
+// Each thread turns one pair, or copies one element that is not turned: of a head behind its first R, or behind q and k.
+//   in: qkv (N, P), cs (N, R)   out: y (N, P), which may be qkv
 HONE_KERNEL(rope, 256)
 {
     const int64_t n = blockIdx.x, P = c.in[0].cols;
-    const int D = c.head_dim, J = D / 2, pairs = (c.heads + c.kv_heads) * J;
-    for (int i = (int)threadIdx.x; i < pairs; i += 256) {
+    const int D = c.head_dim, R = (int)c.in[1].cols, J = R / 2, heads = c.heads + c.kv_heads;
+    for (int i = (int)threadIdx.x; i < heads * J; i += 256) {
         const int j = i % J;
         const int64_t a = n * P + i / J * D + j, b = a + J;
-        const float cosine = get(&c.in[1], n * D + j), sine = get(&c.in[1], n * D + J + j) * (c.inverse ? -1.0f : 1.0f);
+        const float cosine = get(&c.in[1], n * R + j), sine = get(&c.in[1], n * R + J + j) * (c.inverse ? -1.0f : 1.0f);
         const float x = get(&c.in[0], a), y = get(&c.in[0], b);
         put(&c.out[0], a, x * cosine - y * sine);
         put(&c.out[0], b, y * cosine + x * sine);
     }
-    for (int64_t i = 2 * pairs + threadIdx.x; i < P; i += 256) put(&c.out[0], n * P + i, get(&c.in[0], n * P + i));
+    for (int64_t i = threadIdx.x; i < P; i += 256)
+        if (i >= heads * D || i % D >= R) put(&c.out[0], n * P + i, get(&c.in[0], n * P + i));
 }
 
 // --- element by element ---------------------------------------------------------------------------------------------------
