@@ -3,7 +3,7 @@
 # says why on stderr. Takes HONE_PYTHON if that has them, else makes build/venv (about 1 GB, once).
 set -eu
 cd "$(dirname "$0")/.."
-packages=(torch==2.13.0 transformers==5.23.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 tiktoken==0.14.0 sentencepiece==0.2.3 wandb==0.29.0 gguf==0.19.0)
+packages=(torch==2.13.0 transformers==5.23.0 tokenizers==0.23.3 safetensors==0.8.0 numpy==2.4.6 tiktoken==0.14.0 sentencepiece==0.2.3 wandb==0.29.0 gguf==0.19.0 accelerate==1.15.0 peft==0.21.2)
 
 complete() { # the interpreter $1 has every package in the version asked for ("2.13.0+cpu" is 2.13.0)
     [ -x "$1" ] && "$1" - "${packages[@]}" > /dev/null 2>&1 << 'PYTHON'

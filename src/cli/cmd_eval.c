@@ -54,6 +54,7 @@ static hone_status foretell(const char *folder, hone_evaluate_options *how, cons
     hone_status status = hone_cli_open_model(&runner, folder, model);
     if (!status) status = hone_evaluate(&runner, how, &e);
     if (terminal && shown_s > 0) fprintf(stderr, "\r\033[K");
+    how->progress_context = NULL; // it ends here
     if (!status) status = print(folder, how->data, &e, json);
     hone_evaluation_release(&e);
     hone_runner_close(&runner);

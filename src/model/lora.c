@@ -162,7 +162,8 @@ static void declare_site(hone_model *model, int64_t first, int64_t count)
         rows += m[i].rows;
     }
     graph->layer = m->layer;
-    for (char which = 'A'; which <= 'B'; which++) {
+    for (int b = 0; b < 2; b++) {
+        const char which = b ? 'B' : 'A';
         factor_name(m, which, name);
         if (count > 1) snprintf(name, sizeof name, "%.60s.lora_%c", weight.name, which);
         const hone_tid storage = which == 'A' ? declare_factor(graph, count * lora->rank, weight.dim[1], name) : declare_factor(graph, rows, lora->rank, name);

@@ -15,7 +15,7 @@ static char *folder;
 static int make_folder(void **state)
 {
     (void)state;
-    folder = run_rig_folder();
+    folder = run_rig_folder_on_disk();
     return 0;
 }
 

@@ -2,10 +2,11 @@
 #pragma once
 #include "train/loop.h"
 
-// A folder under /tmp with train.u16 and held.u16: ids below 120 that a model can learn to foretell a little; id 7 closes
+// A folder under /dev/shm or /tmp with train.u16 and held.u16: ids below 120 that a model can learn to foretell a little; id 7 closes
 // documents of mixed lengths.
 enum { RUN_RIG_VOCAB = 120, RUN_RIG_EOS = 7 };
 char *run_rig_folder(void);                              // hone_free() it; timings are cached there too, not in the user's cache
+char *run_rig_folder_on_disk(void);                      // surely under /tmp: for offloading, which refuses files that lie in memory
 void run_rig_remove(char *folder);                       // with all in it; frees the name
 // A two-layer llama on that data; more is appended to the YAML, and may name a model that exists in its place. Fails the test where the recipe is wrong.
 void run_rig_recipe(hone_recipe *recipe, const char *folder, const char *more);

@@ -33,14 +33,10 @@ static int64_t steps_logged(const char *out)
     return steps;
 }
 
-// name: of the two folders; key: what this training has that others have not
-static void check_stopped_three_times(const char *name, const char *key)
+// Interrupts three processes of one run. False: one came to its end before its signal did, as happens on a busy machine.
+static bool stop_three_times(const char *recipe, const char *key, const char *parts)
 {
     static const int64_t stop_after[] = { 4, 5, 9 }; // steps in each process before it is interrupted
-    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/%s-whole", folder, name), *output;
-    char *parts = hone_format("output_dir=%s/%s-parts", folder, name);
-    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, key, whole, NULL }), 0);
-    hone_free(output);
     for (int i = 0; i < 3; i++) {
         verb_run run;
         int64_t before = steps_logged(parts + 11);
@@ -48,9 +44,28 @@ static void check_stopped_three_times(const char *name, const char *key)
         double began = hone_clock_s();
         while (steps_logged(parts + 11) < before + stop_after[i] && hone_clock_s() - began < 100) usleep(500);
         kill(run.pid, i == 1 ? SIGTERM : SIGINT);
-        assert_int_equal(verb_finish(&run), i == 1 ? 128 + SIGTERM : 128 + SIGINT);
-        assert_non_null(strstr(run.output, "the same command goes on from there"));
+        int status = verb_finish(&run);
+        bool finished = status == 0;
+        if (!finished) {
+            assert_int_equal(status, i == 1 ? 128 + SIGTERM : 128 + SIGINT);
+            assert_non_null(strstr(run.output, "the same command goes on from there"));
+        }
         hone_free(run.output);
+        if (finished) return false;
+    }
+    return true;
+}
+
+// name: of the two folders; key: what this training has that others have not
+static void check_stopped_three_times(const char *name, const char *key)
+{
+    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/%s-whole", folder, name), *output;
+    char *parts = hone_format("output_dir=%s/%s-parts", folder, name);
+    assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, key, whole, NULL }), 0);
+    hone_free(output);
+    for (int tries = 1; !stop_three_times(recipe, key, parts); tries++) {
+        assert_true(tries < 5);
+        assert_int_equal(hone_dir_remove(parts + 11), HONE_OK);
     }
     assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, key, parts, NULL }), 0);
     assert_non_null(strstr(output, "resume from step"));
