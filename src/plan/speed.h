@@ -40,6 +40,7 @@ typedef enum { HONE_SPEED_QUICK, HONE_SPEED_FULL, HONE_SPEED_ANEW } hone_speed_e
 // From the cache, else measured in the job's own arena, which is allocated for that and given back: the caller has seen
 // that it fits. With QUICK the seconds may stay unknown.
 hone_status hone_speed_find(hone_speed *speed, hone_speed_effort effort);
+hone_status hone_speed_find_step(hone_job *job, hone_speed_effort effort, double *seconds);   // all in one: of a step
 
 // Times every kind; the session is allocated and holds nothing. quick: for a third of a second, not two seconds.
 hone_status hone_speed_measure(hone_speed *speed, bool quick);

@@ -270,3 +270,13 @@ hone_status hone_speed_find(hone_speed *speed, hone_speed_effort effort)
     hone_session_release_arena(session);
     return status;
 }
+
+hone_status hone_speed_find_step(hone_job *job, hone_speed_effort effort, double *seconds)
+{
+    hone_speed speed;
+    hone_status status = hone_speed_open(&speed, job);
+    if (status) return status;
+    if (!(status = hone_speed_find(&speed, effort))) *seconds = hone_speed_step_s(&speed);
+    hone_speed_close(&speed);
+    return status;
+}

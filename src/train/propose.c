@@ -84,16 +84,6 @@ static hone_status load(const search *s, const shape *m, int64_t T, int64_t rows
     return status;
 }
 
-static hone_status find_step_s(hone_job *job, double *seconds)
-{
-    hone_speed speed;
-    hone_status status = hone_speed_open(&speed, job);
-    if (status) return status;
-    if (!(status = hone_speed_find(&speed, HONE_SPEED_FULL))) *seconds = hone_speed_step_s(&speed);
-    hone_speed_close(&speed);
-    return status;
-}
-
 // Plans a size with as many rows as fit, at most `most`; *rows 0: not even one does. With seconds: measures it too.
 static hone_status examine(search *s, const shape *m, int64_t most, int64_t *rows, double *seconds)
 {
@@ -110,7 +100,7 @@ static hone_status examine(search *s, const shape *m, int64_t most, int64_t *row
                 s->now.process_bytes = plan.process_bytes;
                 s->now.params = plan.params;
                 hone_plan_release(&plan);
-                if (fits && seconds) status = find_step_s(&job, seconds);
+                if (fits && seconds) status = hone_speed_find_step(&job, HONE_SPEED_FULL, seconds);
                 hone_job_close(&job);
                 hone_recipe_release(&recipe);
                 if (fits || status) return status;
