@@ -1,5 +1,6 @@
 // Every recipe of recipes/ is read and planned as it stands, with a token file in place of its data and, where it goes on from a
-// model, with that model's config.json (recipes/configs) alone; and its shape has as many parameters as the published model.
+// model, with that model's config.json (recipes/configs) alone; and its shape has as many parameters as the published model,
+// its factors (NAME-lora.yaml) as many as PEFT counts at rank 16 on all of the blocks' matrices.
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -8,18 +9,18 @@
 #include "support/verb.h"
 #include <string.h>
 
-// Parameters as the model's page on the hub has them.
-static const struct { const char *recipe, *config; int64_t parameters; } published[] = {
-    { "smollm2-135m", "SmolLM2-135M", 134515008 }, { "smollm2-360m", "SmolLM2-360M", 361821120 },
-    { "llama-3.2-1b", "Llama-3.2-1B", 1235814400 }, { "llama-3.1-8b", "Llama-3.1-8B", 8030261248 },
-    { "mistral-7b", "Mistral-7B-v0.3", 7248023552 }, { "qwen2.5-0.5b", "Qwen2.5-0.5B", 494032768 },
-    { "qwen2.5-1.5b", "Qwen2.5-1.5B", 1543714304 }, { "qwen2.5-7b", "Qwen2.5-7B", 7615616512 },
-    { "qwen3-0.6b", "Qwen3-0.6B", 596049920 }, { "qwen3-4b", "Qwen3-4B", 4022468096 },
-    { "gpt2-124m", NULL, 124439808 }, { "llama-15m", NULL, 13767552 },
+// Parameters as the model's page on the hub has them; of the factors; how many recipes begin with the name.
+static const struct { const char *recipe, *config; int64_t parameters, factors; int recipes; } published[] = {
+    { "smollm2-135m", "SmolLM2-135M", 134515008, 4884480, 2 }, { "smollm2-360m", "SmolLM2-360M", 361821120, 8683520, 2 },
+    { "llama-3.2-1b", "Llama-3.2-1B", 1235814400, 11272192, 2 }, { "llama-3.1-8b", "Llama-3.1-8B", 8030261248, 41943040, 2 },
+    { "mistral-7b", "Mistral-7B-v0.3", 7248023552, 41943040, 2 }, { "qwen2.5-0.5b", "Qwen2.5-0.5B", 494032768, 8798208, 2 },
+    { "qwen2.5-1.5b", "Qwen2.5-1.5B", 1543714304, 18464768, 2 }, { "qwen2.5-7b", "Qwen2.5-7B", 7615616512, 40370176, 2 },
+    { "qwen3-0.6b", "Qwen3-0.6B", 596049920, 10092544, 2 }, { "qwen3-4b", "Qwen3-4B", 4022468096, 33030144, 2 },
+    { "gpt2-124m", NULL, 124439808, 0, 1 }, { "llama-15m", NULL, 13767552, 0, 1 },
 };
 enum { PUBLISHED = sizeof published / sizeof *published };
 
-static void plan(const char *recipe, const char *config, int64_t parameters)
+static void plan(const char *recipe, const char *config, int64_t parameters, int64_t trained)
 {
     char path[512], model[512], data[512], *output;
     static uint16_t ids[50000];
@@ -34,6 +35,8 @@ static void plan(const char *recipe, const char *config, int64_t parameters)
     if (hone_json_parse(recipe, output, strlen(output), &report)) fail_msg("%s: %s", hone_error(), output);
     json_int_t count = json_integer_value(json_object_get(report, "parameters"));
     if (count != parameters) fail_msg("%s: %lld parameters, the published model has %lld", recipe, (long long)count, (long long)parameters);
+    count = json_integer_value(json_object_get(report, "trained_parameters"));
+    if (count != trained) fail_msg("%s: %lld numbers are trained, not %lld", recipe, (long long)count, (long long)trained);
     json_decref(report);
     hone_free(output);
     hone_free(dataset);
@@ -43,22 +46,26 @@ static void test_every_recipe_plans_at_its_published_size(void **state)
 {
     (void)state;
     char **names;
-    int64_t count, seen = 0;
+    int64_t count;
+    int seen[PUBLISHED] = { 0 };
     if (hone_dir_list(HONE_SOURCE_DIR "/recipes", &names, &count)) fail_msg("%s", hone_error());
     for (int64_t i = 0; i < count; i++) {
         char *end = strstr(names[i], ".yaml");
         if (end && strcmp(names[i], "demo.yaml")) { // the demo has its own test, make demo
             int k = 0;
             *end = 0;
-            while (k < PUBLISHED && strcmp(published[k].recipe, names[i])) k++;
+            const char *lora = strstr(names[i], "-lora");
+            const size_t length = lora ? (size_t)(lora - names[i]) : strlen(names[i]);
+            while (k < PUBLISHED && (strlen(published[k].recipe) != length || strncmp(published[k].recipe, names[i], length))) k++;
             if (k == PUBLISHED) fail_msg("recipes/%s.yaml is not in this test's table", names[i]);
-            plan(names[i], published[k].config, published[k].parameters);
-            seen++;
+            plan(names[i], published[k].config, published[k].parameters, lora ? published[k].factors : published[k].parameters);
+            seen[k]++;
         }
         hone_free(names[i]);
     }
     hone_free(names);
-    assert_int_equal(seen, PUBLISHED);
+    for (int k = 0; k < PUBLISHED; k++)
+        if (seen[k] != published[k].recipes) fail_msg("%d recipes of %s, not %d", seen[k], published[k].recipe, published[k].recipes);
 }
 
 int main(void)
