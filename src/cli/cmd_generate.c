@@ -4,8 +4,10 @@
 #include "cli/model.h"
 #include "gen/lines.h"
 #include "cli/verbs.h"
+#include "data/chat_record.h"
 #include "gen/generate.h"
 #include "gen/stream.h"
+#include "gen/turn_end.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,13 +16,11 @@
 enum { DEFAULT_NEW = 256, DEFAULT_BATCH = 16, PREFILL_ROWS = 256 };
 
 typedef struct {
-    const char *prompt, *input;
+    const char *prompt, *input, *template;
     hone_cli_model model;
-    hone_cli_texts stop;
-    hone_sampling how;
+    hone_cli_sampling sampling;
     int64_t max_new, batch;      // 0: not given
-    int64_t seed;
-    bool json, ignore_eos, logprobs;
+    bool chat, json, ignore_eos, logprobs;
 } settings;
 
 typedef struct {                 // one answer on its way out
@@ -32,6 +32,7 @@ typedef struct {                 // one answer on its way out
 typedef struct {
     const settings *set;
     hone_runner runner;
+    hone_chat chat;              // where prompts are messages
     hone_ids *prompt;            // (count,)
     hone_request *request;       // (count,)
     answer *answer;              // (count,)
@@ -49,42 +50,86 @@ static hone_status add_prompt(job *j, const hone_ids *ids)
     return HONE_OK;
 }
 
-// The text's ids; an empty text begins at the model's first token, where it has one.
-static hone_status encode_prompt(job *j, const char *text, size_t size, const char *where)
+// What an empty text begins with: the model's first token, where it has one.
+static hone_status begin_text(const job *j, hone_ids *ids, const char *where)
+{
+    const hone_config *c = &j->runner.model.config;
+    int64_t first = c->bos >= 0 ? c->bos : c->n_eos > 0 ? c->eos[0] : -1;
+    if (first < 0) return hone_fail("%s: empty prompt, and the model has no token to begin a text with; give some text", where);
+    return hone_ids_append(ids, (int32_t)first);
+}
+
+static hone_status encode_prompt(job *j, const char *text, size_t size, int flags, const char *where)
 {
     hone_ids ids = { 0 };
-    if (hone_runner_need_tokenizer(&j->runner)) return HONE_FAILED;
-    if (hone_tokenizer_encode(j->runner.tokenizer, text, size, HONE_ENCODE_SPECIAL, &ids)) return HONE_FAILED;
-    if (ids.count == 0) {
-        const hone_config *c = &j->runner.model.config;
-        int64_t first = c->bos >= 0 ? c->bos : c->n_eos > 0 ? c->eos[0] : -1;
-        if (first < 0) return hone_fail("%s: empty prompt, and the model has no token to begin a text with; give some text", where);
-        if (!(ids.data = hone_alloc(1, sizeof *ids.data))) return HONE_FAILED;
-        ids.data[0] = (int32_t)first;
-        ids.count = 1;
+    hone_status status = hone_runner_need_tokenizer(&j->runner);
+    if (!status) status = hone_tokenizer_encode(j->runner.tokenizer, text, size, flags, &ids);
+    if (!status && ids.count == 0) status = begin_text(j, &ids, where);
+    if (!status) status = add_prompt(j, &ids);
+    if (status) hone_free(ids.data);
+    return status;
+}
+
+// A conversation up to where its next answer begins.
+static hone_status encode_conversation(job *j, const json_t *conversation, const char *where)
+{
+    hone_buffer text = { 0 };
+    hone_status status = hone_chat_render(&j->chat, conversation, true, NULL, &text);
+    if (status) hone_fail_context("%s", where);
+    else status = encode_prompt(j, text.size ? text.data : "", text.size, 0, where);
+    hone_buffer_release(&text);
+    return status;
+}
+
+static hone_status encode_text(job *j, const char *text, const char *where)
+{
+    if (!j->set->chat) return encode_prompt(j, text, strlen(text), HONE_ENCODE_SPECIAL, where);
+    json_t *conversation = json_pack("{s:[{s:s, s:s}]}", "messages", "role", "user", "content", text);
+    hone_status status = conversation ? encode_conversation(j, conversation, where) : hone_fail("%s: the prompt is not UTF-8", where);
+    json_decref(conversation);
+    return status;
+}
+
+static hone_status encode_line(job *j, const hone_line *line)
+{
+    static const char *const keys[] = { "prompt", "text", NULL };
+    const char *text;
+    hone_ids ids = { 0 };
+    if (j->set->chat && json_object_get(line->json, "messages")) {
+        json_t *conversation;
+        const json_t *plain;
+        hone_status status = hone_chat_record(line->json, line->where, &conversation, &plain);
+        if (!status) status = encode_conversation(j, conversation, line->where);
+        json_decref(conversation);
+        return status;
     }
-    if (!add_prompt(j, &ids)) return HONE_OK;
-    hone_free(ids.data);
-    return HONE_FAILED;
+    hone_status status = hone_line_content(line, keys, &text, &ids);
+    if (status) return status;
+    return text ? encode_text(j, text, line->where) : add_prompt(j, &ids);
 }
 
 static hone_status read_prompts(job *j)
 {
-    if (j->set->prompt) return encode_prompt(j, j->set->prompt, strlen(j->set->prompt), "--prompt");
+    if (j->set->prompt) return encode_text(j, j->set->prompt, "--prompt");
     hone_lines lines;
     if (hone_lines_open(&lines, j->set->input)) return HONE_FAILED;
     hone_status status = HONE_OK;
     for (hone_line line; !status && hone_lines_next(&lines, &line, &status);) {
-        static const char *const keys[] = { "prompt", "text", NULL };
-        const char *text;
-        hone_ids ids = { 0 };
-        status = hone_line_content(&line, keys, &text, &ids);
-        if (!status) status = text ? encode_prompt(j, text, strlen(text), line.where) : add_prompt(j, &ids);
+        status = encode_line(j, &line);
         hone_line_release(&line);
     }
     if (!status && j->count == 0) status = hone_fail("%s: no lines; give one JSON object with \"prompt\" or \"ids\" a line", j->set->input);
     hone_lines_close(&lines);
     return status;
+}
+
+// The template by which prompts become conversations, and the tokens that end an answer.
+static hone_status open_chat(job *j)
+{
+    if (!j->set->chat) return HONE_OK;
+    hone_status status = hone_runner_need_tokenizer(&j->runner);
+    if (!status) status = hone_chat_open(&j->chat, j->runner.folder, j->set->template, j->runner.tokenizer);
+    return status ? status : hone_turn_end_add(&j->runner, &j->chat);
 }
 
 // --- answers ---
@@ -161,6 +206,19 @@ static void print_speed(const job *j, const hone_generator_stats *s, double star
 
 // --- the run ---
 
+// A text that is continued is decoded as one text, so that the blank before its next word is not taken for one at its beginning.
+static hone_status read_through(job *j, int64_t index)
+{
+    const hone_ids *prompt = &j->prompt[index];
+    hone_status status = HONE_OK;
+    for (int64_t i = 0; j->runner.tokenizer && i < prompt->count && !status; i++) {
+        if (prompt->data[i] < 0 || prompt->data[i] >= hone_tokenizer_vocab(j->runner.tokenizer)) return HONE_OK; // refused later, with its place
+        j->piece.size = 0;
+        status = hone_tokenizer_decode_next(j->runner.tokenizer, &j->answer[index].decoder, prompt->data[i], true, &j->piece);
+    }
+    return status;
+}
+
 static hone_status make_requests(job *j)
 {
     int64_t positions = j->runner.model.config.max_positions;
@@ -171,12 +229,13 @@ static hone_status make_requests(job *j)
         int64_t room = positions - j->prompt[i].count, wanted = j->set->max_new ? j->set->max_new : DEFAULT_NEW;
         if (!j->set->max_new && room < wanted && room > 0) wanted = room;
         j->request[i] = (hone_request){ .prompt = j->prompt[i].data, .n_prompt = j->prompt[i].count, .max_new = wanted,
-                                        .sampling = j->set->how, .key = (uint64_t)i, .ignore_eos = j->set->ignore_eos,
+                                        .sampling = j->set->sampling.how, .key = (uint64_t)i, .ignore_eos = j->set->ignore_eos,
                                         .want_logprobs = j->set->logprobs };
-        j->answer[i].text = (hone_text_stream){ .stop = j->set->stop.text, .n_stop = j->set->stop.count };
+        j->answer[i].text = (hone_text_stream){ .stop = j->set->sampling.stop.text, .n_stop = j->set->sampling.stop.count };
         if (wanted > room)
             return hone_fail("request %" PRId64 ": prompt of %" PRId64 " tokens and %" PRId64 " new ones exceed the model's %" PRId64
                              " positions; shorten the prompt or give a smaller --max-new-tokens", i, j->prompt[i].count, wanted, positions);
+        if (!j->set->chat && read_through(j, i)) return HONE_FAILED;
     }
     return HONE_OK;
 }
@@ -203,12 +262,12 @@ static hone_status run(job *j, const char *folder)
     how.slots = j->set->prompt ? 1 : j->set->batch;
     hone_status status = hone_cli_open_model(&j->runner, folder, &how);
     if (status) return status;
-    if (j->set->stop.count && hone_runner_need_tokenizer(&j->runner)) return HONE_FAILED;
-    if (read_prompts(j) || make_requests(j) || build(j, &io)) return HONE_FAILED;
+    if (j->set->sampling.stop.count && hone_runner_need_tokenizer(&j->runner)) return HONE_FAILED;
+    if (open_chat(j) || read_prompts(j) || make_requests(j) || build(j, &io)) return HONE_FAILED;
     if (hone_runner_start(&j->runner)) return HONE_FAILED;
     if (hone_generator_open(&generator, &j->runner.session, &j->runner.model, &io)) return HONE_FAILED;
     double ready = hone_clock_s() - start;
-    if (j->set->prompt) print_text(j, j->set->prompt, strlen(j->set->prompt));
+    if (j->set->prompt && !j->set->chat) print_text(j, j->set->prompt, strlen(j->set->prompt));
     status = hone_generator_run(&generator, j->request, j->count,
                                             &(hone_generate_hooks){ .token = on_token, .finish = on_finish, .context = j });
     if (!status) status = j->status;
@@ -217,33 +276,29 @@ static hone_status run(job *j, const char *folder)
     return status;
 }
 
-static hone_status check(const settings *s, int operands, char **operand)
+static hone_status check(settings *s, int operands, char **operand)
 {
     if (operands != 1) return hone_fail_usage("generate: give one model folder%s%s", operands > 1 ? ", not also " : "", operands > 1 ? operand[1] : "");
     if (!s->prompt == !s->input) return hone_fail_usage("generate: give either --prompt TEXT or --input F.jsonl");
+    if (s->template && !s->chat) return hone_fail_usage("generate: --chat-template is of conversations; say --chat too");
     if (s->max_new < 0) return hone_fail_usage("generate: --max-new-tokens %" PRId64 ": must be 1 or more", s->max_new);
     if (s->batch < 1) return hone_fail_usage("generate: --batch %" PRId64 ": must be 1 or more", s->batch);
-    for (int i = 0; i < s->stop.count; i++)
-        if (!*s->stop.text[i]) return hone_fail_usage("generate: --stop: an empty string would stop everything");
-    return hone_sampling_check(&s->how, "generate") ? HONE_USAGE : HONE_OK;
+    return hone_cli_check_sampling(&s->sampling, "generate");
 }
 
 hone_status hone_cmd_generate(int argc, char **argv)
 {
-    settings s = { .how = HONE_SAMPLING_GREEDY, .batch = DEFAULT_BATCH };
+    settings s = { .sampling.how = HONE_SAMPLING_GREEDY, .batch = DEFAULT_BATCH };
     bool done;
     const hone_cli_option options[] = {
-        { "prompt", HONE_CLI_TEXT, &s.prompt, "TEXT", "what the text begins with; it is printed too" },
+        { "prompt", HONE_CLI_TEXT, &s.prompt, "TEXT", "what the text begins with; it is printed too (not with --chat)" },
         { "input", HONE_CLI_TEXT, &s.input, "FILE", "one JSON object a line, {\"prompt\"} or {\"ids\"}; prints one a line,\n"
           "                               {\"text\", \"ids\", \"finish\", \"prompt_tokens\"}, in the same order" },
+        { "chat", HONE_CLI_FLAG, &s.chat, NULL, "a prompt is a user's message, by the model's chat template, or {\"messages\": [...]} in FILE;\n"
+          "                               the answer alone is printed, up to the end of its turn" },
+        { "chat-template", HONE_CLI_TEXT, &s.template, "FILE", "by this template (Jinja) instead of the model's" },
         { "max-new-tokens", HONE_CLI_INT, &s.max_new, "N", "(default 256, or what the model's positions leave)" },
-        { "temperature", HONE_CLI_REAL, &s.how.temperature, "T", "0: always the likeliest token (default)" },
-        { "top-k", HONE_CLI_INT, &s.how.top_k, "K", "only the K likeliest tokens (default 0: all)" },
-        { "top-p", HONE_CLI_REAL, &s.how.top_p, "P", "only the fewest likeliest that together reach P (default 1: all)" },
-        { "min-p", HONE_CLI_REAL, &s.how.min_p, "P", "only tokens at least P times as likely as the likeliest (default 0: all)" },
-        { "repetition-penalty", HONE_CLI_REAL, &s.how.repetition_penalty, "R", "makes tokens that occurred less likely (default 1: does not)" },
-        { "seed", HONE_CLI_INT, &s.seed, "N", "of the random numbers; a request's tokens do not depend on the batch (default 0)" },
-        { "stop", HONE_CLI_TEXTS, &s.stop, "TEXT", "ends the text before this string; may be given several times" },
+        HONE_CLI_SAMPLING_OPTIONS(s.sampling),
         { "batch", HONE_CLI_INT, &s.batch, "N", "how many requests of --input run side by side (default 16)" },
         { "ignore-eos", HONE_CLI_FLAG, &s.ignore_eos, NULL, "goes on behind the end-of-text token" },
         { "logprobs", HONE_CLI_FLAG, &s.logprobs, NULL, "adds each new token's log-probability (JSON output)" },
@@ -255,7 +310,6 @@ hone_status hone_cmd_generate(int argc, char **argv)
         "hone generate out/step-700 --prompt \"Once upon a time\" --temperature 0.8 --top-p 0.95 --max-new-tokens 100", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;
-    s.how.seed = (uint64_t)s.seed;
     if ((status = check(&s, argc, argv))) return status;
     job j = { .set = &s };
     status = run(&j, argv[0]);
@@ -268,6 +322,7 @@ hone_status hone_cmd_generate(int argc, char **argv)
     hone_free(j.request);
     hone_free(j.answer);
     hone_buffer_release(&j.piece);
+    hone_chat_close(&j.chat);
     hone_runner_close(&j.runner);
     return status;
 }

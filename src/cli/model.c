@@ -49,3 +49,11 @@ hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const h
     runner->model.product = known[product < KNOWN ? product : 0];
     return status || !how->adapter ? status : hone_runner_add_adapter(runner, how->adapter);
 }
+
+hone_status hone_cli_check_sampling(hone_cli_sampling *s, const char *verb)
+{
+    s->how.seed = (uint64_t)s->seed;
+    for (int i = 0; i < s->stop.count; i++)
+        if (!*s->stop.text[i]) return hone_fail_usage("%s: --stop: an empty string would stop everything", verb);
+    return hone_sampling_check(&s->how, verb) ? HONE_USAGE : HONE_OK;
+}

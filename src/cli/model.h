@@ -2,6 +2,7 @@
 #pragma once
 #include "cli/args.h"
 #include "gen/runner.h"
+#include "gen/sample.h"
 
 typedef struct hone_cli_model {
     const char *backend, *precision, *adapter;  // NULL: the default
@@ -15,6 +16,25 @@ typedef struct hone_cli_model {
     { "precision", HONE_CLI_TEXT, &(how).precision, "f32|bf16|int8|auto", "numbers that matrix products multiply (default f32); weights are then\n" \
       "                               read in a half or a quarter of their bytes; auto: what is fastest\n" \
       "                               here, by a short measurement" }
+
+// How ids are drawn, and what ends a text.
+typedef struct hone_cli_sampling {
+    hone_sampling how;                  // starts as HONE_SAMPLING_GREEDY
+    int64_t seed;
+    hone_cli_texts stop;
+} hone_cli_sampling;
+
+#define HONE_CLI_SAMPLING_OPTIONS(s)                                                                                            \
+    { "temperature", HONE_CLI_REAL, &(s).how.temperature, "T", "0: always the likeliest token (default)" },                     \
+    { "top-k", HONE_CLI_INT, &(s).how.top_k, "K", "only the K likeliest tokens (default 0: all)" },                             \
+    { "top-p", HONE_CLI_REAL, &(s).how.top_p, "P", "only the fewest likeliest that together reach P (default 1: all)" },        \
+    { "min-p", HONE_CLI_REAL, &(s).how.min_p, "P", "only tokens at least P times as likely as the likeliest (default 0: all)" }, \
+    { "repetition-penalty", HONE_CLI_REAL, &(s).how.repetition_penalty, "R", "makes tokens that occurred less likely (default 1: does not)" }, \
+    { "seed", HONE_CLI_INT, &(s).seed, "N", "of the random numbers; a request's tokens do not depend on the batch (default 0)" }, \
+    { "stop", HONE_CLI_TEXTS, &(s).stop, "TEXT", "ends the text before this string; may be given several times" }
+
+// After parsing: puts the seed into `how` and refuses what is out of range, HONE_USAGE.
+hone_status hone_cli_check_sampling(hone_cli_sampling *sampling, const char *verb);
 
 // hone_runner_open() as they say; programs are built after it. HONE_USAGE for a precision that there is not.
 hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const hone_cli_model *how);

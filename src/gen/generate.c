@@ -43,8 +43,9 @@ hone_status hone_generator_open(hone_generator *g, hone_session *session, const 
     int64_t n_block = io->cache_rows / io->block;
     g->slot = hone_alloc((size_t)io->S, sizeof *g->slot);
     g->free_block = hone_alloc((size_t)n_block, sizeof *g->free_block);
+    g->held = hone_alloc((size_t)(io->blocks * io->block), sizeof *g->held);
     g->sampler = hone_alloc((size_t)g->n_sampler, sizeof *g->sampler);
-    bool ok = g->slot && g->free_block && g->sampler;
+    bool ok = g->slot && g->free_block && g->held && g->sampler;
     for (int i = 0; ok && i < g->n_sampler; i++) ok = !hone_sampler_init(&g->sampler[i], model->config.vocab);
     if (!ok) { hone_generator_close(g); return HONE_FAILED; }
     for (int64_t i = 0; i < n_block; i++) g->free_block[g->n_free++] = (int32_t)(n_block - 1 - i);
@@ -55,6 +56,7 @@ void hone_generator_close(hone_generator *g)
 {
     for (int i = 0; g->sampler && i < g->n_sampler; i++) hone_sampler_release(&g->sampler[i]);
     hone_free(g->sampler);
+    hone_free(g->held);
     hone_free(g->free_block);
     hone_free(g->slot);
     *g = (hone_generator){ 0 };
@@ -78,6 +80,22 @@ static slot *younger(hone_generator *g, const slot *than)
     for (slot *s = g->slot; s < g->slot + g->io.S; s++)
         if (s->request && s->order > than->order && (!youngest || s->order > youngest->order)) youngest = s;
     return youngest;
+}
+
+// The slot's request is answered: its blocks are free, or stay for what begins alike.
+static void leave_blocks(hone_generator *g, slot *s)
+{
+    if (g->keep) memcpy(g->held, s->request->ids, (size_t)(g->n_held = s->cached) * sizeof *g->held);
+    else release_blocks(g, s);
+}
+
+// Takes over the keys that the last request left. One id at least is computed: its logits are wanted.
+static void take_held(hone_generator *g, slot *s)
+{
+    int64_t most = g->n_held < s->request->n_ids - 1 ? g->n_held : s->request->n_ids - 1;
+    while (s->cached < most && g->held[s->cached] == s->request->ids[s->cached]) s->cached++;
+    g->n_held = 0;
+    g->stats.kept_tokens += s->cached;
 }
 
 static void evict(turn *t, slot *s)
@@ -120,7 +138,8 @@ static void fill_slots(turn *t)
             index = t->next++;
         }
         if (index < 0) return;
-        *s = (slot){ .request = &t->requests[index], .order = index, .wanted = -1 };
+        *s = (slot){ .request = &t->requests[index], .order = index, .wanted = -1, .n_block = t->g->keep ? s->n_block : 0 };
+        if (t->g->keep) take_held(t->g, s);
     }
 }
 
@@ -186,6 +205,14 @@ static void write_rows(hone_generator *g, slot **list, int64_t n)
     *i32(g, io->wanted_count) = n_wanted;
 }
 
+static void finish(turn *t, slot *s)
+{
+    hone_request *r = s->request;
+    leave_blocks(t->g, s);
+    s->request = NULL;
+    if (t->hooks.finish) t->hooks.finish(t->hooks.context, r);
+}
+
 static void append_id(turn *t, slot *s, int32_t id, float logprob)
 {
     hone_request *r = s->request;
@@ -196,10 +223,18 @@ static void append_id(turn *t, slot *s, int32_t id, float logprob)
     if (t->hooks.token && t->hooks.token(t->hooks.context, r, id)) r->finish = HONE_FINISH_STOP;
     for (int64_t i = 0; i < c->n_eos && !r->ignore_eos; i++) if (id == c->eos[i]) r->finish = HONE_FINISH_EOS;
     if (r->finish == HONE_FINISH_NONE && r->n_ids == r->n_prompt + r->max_new) r->finish = HONE_FINISH_LENGTH;
-    if (r->finish == HONE_FINISH_NONE) return;
-    release_blocks(t->g, s);
-    s->request = NULL;
-    if (t->hooks.finish) t->hooks.finish(t->hooks.context, r);
+    if (r->finish != HONE_FINISH_NONE) finish(t, s);
+}
+
+static bool is_stopped(const turn *t) { return t->hooks.stop && t->hooks.stop(t->hooks.context); }
+
+static void stop_all(turn *t)
+{
+    for (slot *s = t->g->slot; s < t->g->slot + t->g->io.S; s++) {
+        if (!s->request) continue;
+        s->request->finish = HONE_FINISH_STOP;
+        finish(t, s);
+    }
 }
 
 typedef struct { slot *slot; int32_t id; float logprob; } pick;
@@ -270,6 +305,7 @@ hone_status hone_generator_run(hone_generator *g, hone_request *requests, int64_
     turn t = { .g = g, .requests = requests, .count = count, .start_s = hone_clock_s() };
     if (hooks) t.hooks = *hooks;
     g->stats = (hone_generator_stats){ 0 };
+    HONE_ASSERT(!g->keep || g->io.S == 1, "%" PRId64 " slots; keys are kept of one", g->io.S);
     for (int64_t i = 0; i < count; i++) {
         requests[i].ids = NULL;
         requests[i].logprob = NULL;
@@ -284,7 +320,8 @@ hone_status hone_generator_run(hone_generator *g, hone_request *requests, int64_
     t.again = hone_alloc((size_t)g->io.S, sizeof *t.again);
     if (!list || !picks || !t.again) goto out;
     for (int64_t i = 0; i < count; i++) if (prepare_answer(&requests[i])) goto out;
-    for (fill_slots(&t); active_slots(g, list) > 0; fill_slots(&t)) run_once(&t, list, picks);
+    for (fill_slots(&t); active_slots(g, list) > 0 && !is_stopped(&t); fill_slots(&t)) run_once(&t, list, picks);
+    stop_all(&t);
     status = HONE_OK;
 out:
     hone_free(t.again);

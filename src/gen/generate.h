@@ -33,15 +33,18 @@ typedef struct hone_request {
 void hone_request_release(hone_request *request); // the answer
 
 // token: called for each new id, in order of positions for one request; true: stop this request here. finish: called when
-// a request has its answer. Either may be NULL.
+// a request has its answer. stop: asked between runs; true: requests under way end here (HONE_FINISH_STOP), those in the queue
+// stay HONE_FINISH_NONE and are not told. Each may be NULL.
 typedef struct hone_generate_hooks {
     bool (*token)(void *context, hone_request *request, int32_t id);
     void (*finish)(void *context, hone_request *request);
+    bool (*stop)(void *context);
     void *context;
 } hone_generate_hooks;
 
 typedef struct hone_generator_stats {
     int64_t prompt_tokens, new_tokens, runs, evictions;
+    int64_t kept_tokens;                      // of prompt_tokens: their keys were in the cache (hone_generator.keep)
     double prompt_s, decode_s;                // runs that read some prompt; runs that only decode (sampling included)
     int64_t decode_new;                       // new tokens of the latter
     double first_token_s;                     // since the start of run()
@@ -53,6 +56,8 @@ typedef struct hone_generator {
     hone_decode_io io;
     struct hone_slot *slot;                   // (S,)
     int32_t *free_block; int64_t n_free;      // stack of blocks that nobody holds
+    bool keep;                                // set after open, of one slot: keys of an answered request stay for the next one, which
+    int32_t *held; int64_t n_held;            // computes what lies behind the ids that both begin with; (context,) whose keys stay
     hone_sampler *sampler; int n_sampler;     // one per thread
     hone_generator_stats stats;               // of the last run
 } hone_generator;

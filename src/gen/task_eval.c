@@ -265,7 +265,7 @@ static hone_status solve(job *j, work *w)
     hone_generator g;
     j->now = w;
     hone_status status = hone_generator_open(&g, &j->runner->session, &j->runner->model, &j->io);
-    if (!status) status = hone_generator_run(&g, w->request, w->all.count, &(hone_generate_hooks){ on_token, on_finish, j });
+    if (!status) status = hone_generator_run(&g, w->request, w->all.count, &(hone_generate_hooks){ .token = on_token, .finish = on_finish, .context = j });
     if (!status) status = j->status;
     for (int64_t i = 0; i < w->all.count && !status; i++) {
         bool strict, flexible;

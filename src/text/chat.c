@@ -68,7 +68,7 @@ hone_status hone_chat_open(hone_chat *chat, const char *model, const char *path,
     *chat = (hone_chat){ 0 };
     hone_status status = path ? hone_file_read(path, &file, &size) : where ? find_template(model, tokenizer, &text) : HONE_FAILED;
     if (!status && !file && !text.data)
-        status = hone_fail("%s: the model has no chat template (neither chat_template.jinja nor \"chat_template\" in tokenizer_config.json); it is no chat model, or name a template in a file", model);
+        status = hone_fail("%s: the model has no chat template (neither chat_template.jinja nor \"chat_template\" in tokenizer_config.json); it is no chat model, or give a template in a file: --chat-template FILE", model);
     if (!file) size = text.size;
     if (!status) status = hone_jinja_parse(path ? path : where, file ? file : text.data, size, &chat->jinja);
     if (!status) chat->hash = hone_hash64(file ? file : text.data, size);

@@ -43,6 +43,8 @@ static void test_a_prompt_is_continued_as_text(void **state)
     assert_int_equal(run.code, 0);
     assert_string_equal(run.out, "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.");
     assert_non_null(strstr(run.err, "tok/s"));
+    hone_test_hone(&run, "generate '%s' --prompt 'Once upon a' --max-new-tokens 3", MODEL);
+    assert_string_equal(run.out, "Once upon a time, there");   // " time": the blank is of the text, not before it
 }
 
 static void test_a_stop_string_ends_the_text_before_it(void **state)

@@ -188,6 +188,72 @@ static void test_requests_end_by_callback_eos_and_length(void **state)
     close_bench(&r);
 }
 
+// A conversation's turns: what each begins with as the one before it did is not computed again, and changes nothing.
+static void test_kept_keys_give_the_ids_of_computed_ones(void **state)
+{
+    (void)state;
+    enum { TURNS = 4 };
+    for (int b = 0; b < BACKENDS; b++)
+        for (int which = 0; which < RIG_KINDS; which++) {
+            bench keeping, fresh;
+            int32_t text[CONTEXT];
+            int64_t n = 20, expected = 0;
+            open_bench(&keeping, which, backends[b], 7, 1, 0);
+            open_bench(&fresh, which, backends[b], 7, 1, 0);
+            keeping.generator.keep = true;
+            for (int k = 0; k < CONTEXT; k++) text[k] = (int32_t)((k * k * 5 + k) % 131);
+            for (int turn = 0; turn < TURNS; turn++) {
+                hone_request kept = { .prompt = text, .n_prompt = n, .max_new = 6, .sampling = HONE_SAMPLING_GREEDY, .ignore_eos = true, .want_logprobs = true }, computed = kept;
+                assert_int_equal(hone_generator_run(&keeping.generator, &kept, 1, NULL), HONE_OK);
+                assert_int_equal(hone_generator_run(&fresh.generator, &computed, 1, NULL), HONE_OK);
+                assert_int_equal(keeping.generator.stats.kept_tokens, expected);
+                assert_int_equal(fresh.generator.stats.kept_tokens, 0);
+                assert_memory_equal(kept.ids, computed.ids, (size_t)kept.n_ids * sizeof *kept.ids);
+                assert_memory_equal(kept.logprob, computed.logprob, 6 * sizeof *kept.logprob);
+                if (turn == 0) {            // the next turn goes on behind the reply, whose last id was drawn but never computed
+                    memcpy(text, kept.ids, (size_t)kept.n_ids * sizeof *text);
+                    expected = kept.n_ids - 1;
+                    n = kept.n_ids + 9;
+                } else if (turn == 1) {     // one that leaves the last turn's path in its middle
+                    text[11] = (text[11] + 1) % 131;
+                    expected = 11;
+                } else {                    // the same again: one id is computed, for its logits
+                    expected = n - 1;
+                }
+                hone_request_release(&kept);
+                hone_request_release(&computed);
+            }
+            close_bench(&keeping);
+            close_bench(&fresh);
+        }
+}
+
+static bool stop_at_fourth_run(void *context) { return ++*(int *)context == 4; }
+
+static void test_a_stopped_run_keeps_what_it_computed(void **state)
+{
+    (void)state;
+    bench r;
+    int asked = 0;
+    hone_request requests[REQUESTS];
+    open_bench(&r, 1, "ref", 8, 1, 0);
+    r.generator.keep = true;
+    make_requests(requests);
+    requests[2].n_prompt = 27; // three runs of 8 rows: the prompt is not read to its end
+    assert_int_equal(hone_generator_run(&r.generator, requests + 2, 2, &(hone_generate_hooks){ .stop = stop_at_fourth_run, .context = &asked }), HONE_OK);
+    assert_int_equal(requests[2].finish, HONE_FINISH_STOP);
+    assert_int_equal(requests[2].n_ids, 27);
+    assert_int_equal(requests[3].finish, HONE_FINISH_NONE);
+    hone_request again = requests[2];
+    hone_request_release(&requests[2]);
+    hone_request_release(&requests[3]);
+    assert_int_equal(hone_generator_run(&r.generator, &again, 1, NULL), HONE_OK);
+    assert_int_equal(r.generator.stats.kept_tokens, 24);
+    assert_int_equal(again.n_ids, 27 + again.max_new);
+    hone_request_release(&again);
+    close_bench(&r);
+}
+
 static void test_requests_that_cannot_be_answered_are_named(void **state)
 {
     (void)state;
@@ -228,6 +294,8 @@ int main(void)
         cmocka_unit_test(test_a_ragged_batch_gives_the_ids_of_one_by_one),
         cmocka_unit_test(test_logprobs_of_decode_equal_those_of_score),
         cmocka_unit_test(test_requests_end_by_callback_eos_and_length),
+        cmocka_unit_test(test_kept_keys_give_the_ids_of_computed_ones),
+        cmocka_unit_test(test_a_stopped_run_keeps_what_it_computed),
         cmocka_unit_test(test_requests_that_cannot_be_answered_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
