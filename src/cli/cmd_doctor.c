@@ -1,4 +1,5 @@
 // cmd_doctor.c: hone doctor: what this machine has, what hone will use of it, and the most it can do (plan/peak.h).
+#include "backend/cuda/library.h"
 #include "base/cgroup.h"
 #include "base/cpu.h"
 #include "base/json.h"
@@ -29,6 +30,7 @@ typedef struct {
     double flops[HONE_ISA_COUNT][2];             // FLOP/s of 1 thread, of all
     double bandwidth;
     library library[LIBRARIES];
+    char cuda[256], cublaslt[640];
 } report;
 
 // Versions of what is loaded now, not of the headers at build time.
@@ -65,6 +67,7 @@ static hone_status examine(report *r)
     }
     r->bandwidth = hone_peak_bandwidth(r->threads);
     find_libraries(r->library);
+    hone_cuda_describe(r->cuda, r->cublaslt);
     return HONE_OK;
 }
 
@@ -120,6 +123,7 @@ static void print_text(const report *r)
     }
     if (r->bandwidth > 0) printf("  measured memory bandwidth (triad, %d thread%s)  %.1f GB/s\n", r->threads, r->threads == 1 ? "" : "s", r->bandwidth / 1e9);
     else printf("  memory bandwidth not measured: %s\n", hone_error());
+    printf("\n  cuda          %s\n  cuBLASLt      %s\n", r->cuda, r->cublaslt);
     printf("\n  libraries    ");
     for (int i = 0; i < LIBRARIES; i++) printf(" %s %s%s", r->library[i].name, r->library[i].version, i + 1 < LIBRARIES ? "," : "\n");
 }
@@ -134,11 +138,12 @@ static hone_status print_json(const report *r)
         json_array_append_new(peaks, json_pack("{s:s, s:f, s:f}", "isa", hone_isa_name[isa], "one_thread_flops", r->flops[isa][0],
                                                "all_threads_flops", r->flops[isa][1]));
     for (int i = 0; i < LIBRARIES; i++) json_object_set_new(libraries, r->library[i].name, json_string(r->library[i].version));
-    json_t *all = json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:f, s:o}", "version", HONE_VERSION,
+    json_t *all = json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:o, s:s, s:I, s:I, s:o, s:f, s:s, s:s, s:o}", "version", HONE_VERSION,
         "processor", r->cpu->model, "cores", r->cpu->cores, "cores_online", r->online, "threads", r->threads,
         "l1d_bytes", (json_int_t)r->cpu->l1d_bytes, "l2_bytes", (json_int_t)r->cpu->l2_bytes, "l3_bytes", (json_int_t)r->cpu->l3_bytes,
         "instruction_sets", sets, "kernels", hone_isa_name[r->isa], "memory_total_bytes", (json_int_t)r->total_bytes,
         "memory_available_bytes", (json_int_t)r->available_bytes, "f32_peaks", peaks, "bandwidth_bytes_per_s", r->bandwidth,
+        "cuda", r->cuda, "cublaslt", r->cublaslt,
         "libraries", libraries);
     hone_status status = hone_cli_print_json(all);
     json_decref(all);

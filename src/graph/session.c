@@ -2,6 +2,7 @@
 #include "graph/session.h"
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "graph/mirror.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -65,7 +66,7 @@ static void resolve(const hone_session *session, const hone_tid *ids, int n, hon
         if (ids[i] == HONE_NONE) continue;
         hone_tid live = hone_at(session->graph, ids[i])->live;
         operand[i].data = place(session, ids[i]);
-        operand[i].live = live == HONE_NONE ? NULL : place(session, live);
+        operand[i].live = live == HONE_NONE ? NULL : hone_session_data(session, live); // the host's: it knows the count when it launches
         HONE_ASSERT(operand[i].data || hone_at(session->graph, ids[i])->parked, "%s has no place", hone_at(session->graph, ids[i])->name);
     }
 }
@@ -95,6 +96,8 @@ hone_status hone_session_allocate(hone_session *session)
     void *arena;
     if (session->backend->alloc(session->self, HONE_SPACE_DEVICE, session->layout.arena_bytes, &arena)) return HONE_FAILED;
     session->arena = arena;
+    if (hone_mirror_open(session)) return HONE_FAILED;
+    if (session->layout.home_bytes && session->mirror) return hone_fail("backend %s keeps no tensors in a file; leave offload out", session->backend->name);
     if (session->layout.home_bytes) {
         HONE_ASSERT(session->offload, "tensors are parked, but the session has no folder for the offload file");
         session->ticket = hone_alloc((size_t)session->graph->n_tensor, sizeof *session->ticket);
@@ -122,11 +125,14 @@ void hone_session_release_arena(hone_session *session)
         hone_free(session->handle[i]);
         session->args[i] = NULL;
         session->handle[i] = NULL;
+        session->captured[i] = NULL; // the backend's own
+        session->walked[i] = false;
     }
     hone_scratch_close(session->scratch);
     hone_free(session->ticket);
     session->scratch = NULL;
     session->ticket = NULL;
+    hone_mirror_close(session);
     if (session->arena) session->backend->release(session->self, HONE_SPACE_DEVICE, session->arena, session->layout.arena_bytes);
     session->arena = NULL;
     session->caches_valid = false;
@@ -143,6 +149,7 @@ void hone_session_close(hone_session *session)
 void *hone_session_data(const hone_session *session, hone_tid tensor)
 {
     void *data = place(session, tensor);
+    if (data && session->mirror) return hone_mirror_data(session, tensor);
     HONE_ASSERT(data || hone_at(session->graph, tensor)->parked, "%s has no place in this session", hone_at(session->graph, tensor)->name);
     return data;
 }
@@ -173,12 +180,14 @@ static void begin_move(hone_session *s, const hone_node *node)
 hone_status hone_session_settle(hone_session *session)
 {
     for (hone_tid id = 0; session->scratch && id < session->graph->n_tensor; id++) wait_for(session, id);
+    hone_mirror_pull(session);
     return session->scratch ? hone_scratch_check(session->scratch) : HONE_OK;
 }
 
 void hone_session_run_node(hone_session *session, int which, int64_t n)
 {
     const hone_node *node = &session->graph->program[which].node[n];
+    hone_mirror_push(session);
     if (session->scratch && n == 0) hone_session_settle(session);   // what failed is told at the end
     for (int i = 0; session->scratch && i < node->n_in + node->n_out; i++) {
         hone_tid id = hone_node_operand(node, i);
@@ -200,7 +209,8 @@ hone_status hone_session_read(const hone_session *session, hone_tid id, size_t f
 {
     int64_t home = home_of(session, id, first, size);
     if (home >= 0) return hone_scratch_read(session->scratch, home, data, size);
-    memcpy(data, (const uint8_t *)place(session, id) + first, size);
+    if (session->mirror) hone_mirror_carry(session, id, first, size, data, false);
+    else memcpy(data, (const uint8_t *)place(session, id) + first, size);
     return HONE_OK;
 }
 
@@ -208,7 +218,8 @@ hone_status hone_session_write(hone_session *session, hone_tid id, size_t first,
 {
     int64_t home = home_of(session, id, first, size);
     if (home >= 0) return hone_scratch_write(session->scratch, home, data, size);
-    memcpy((uint8_t *)place(session, id) + first, data, size);
+    if (session->mirror) hone_mirror_carry(session, id, first, size, (void *)(uintptr_t)data, true);
+    else memcpy((uint8_t *)place(session, id) + first, data, size);
     return HONE_OK;
 }
 
@@ -217,7 +228,7 @@ hone_status hone_session_clear(hone_session *session, hone_tid id)
     static const uint8_t zeros[1 << 16];
     const size_t bytes = session->layout.bytes[id];
     hone_status status = HONE_OK;
-    if (!hone_at(session->graph, id)->parked) memset(place(session, id), 0, bytes);
+    if (!hone_at(session->graph, id)->parked && !session->mirror) memset(place(session, id), 0, bytes);
     else for (size_t at = 0; at < bytes && !status; at += sizeof zeros)
         status = hone_session_write(session, id, at, bytes - at < sizeof zeros ? bytes - at : sizeof zeros, zeros);
     return status;
@@ -255,6 +266,7 @@ static void poison_after(const hone_session *session, int which, int64_t n)
 static void run_poisoned(hone_session *session, int which)
 {
     size_t base = session->layout.transient_base[which];
+    HONE_ASSERT(!session->mirror, "backend %s has memory of its own, which nobody poisons", session->backend->name);
     memset(session->arena + base, 0xff, session->layout.arena_bytes - base);
     for (int64_t n = 0; n < session->graph->program[which].count; n++) {
         hone_session_run_node(session, which, n);
@@ -272,12 +284,50 @@ static void check_caches(hone_session *session, int which)
     if (!touches) session->caches_valid = false;
 }
 
+// A program whose launches are the same in every run: no live count, which the host reads when it launches, and no moves.
+static bool is_fixed(const hone_session *session, const hone_program *program)
+{
+    for (int64_t n = 0; n < program->count; n++) {
+        const hone_node *node = &program->node[n];
+        if (hone_is_move(node)) return false;
+        for (int i = 0; i < node->n_in + node->n_out; i++) {
+            hone_tid id = hone_node_operand(node, i);
+            if (id != HONE_NONE && hone_at(session->graph, id)->live != HONE_NONE) return false;
+        }
+    }
+    return true;
+}
+
+static void walk(hone_session *session, int which)
+{
+    for (int64_t n = 0; n < session->graph->program[which].count; n++) hone_session_run_node(session, which, n);
+}
+
+// The first run walks the list; the second is captured on the way; all further ones replay that.
+static hone_status run_or_replay(hone_session *s, int which)
+{
+    const bool capture = s->walked[which] && s->backend->capture_begin && is_fixed(s, &s->graph->program[which]);
+    s->walked[which] = true;
+    if (!capture) {
+        walk(s, which);
+        return HONE_OK;
+    }
+    hone_mirror_push(s);
+    if (!s->captured[which]) {
+        if (s->backend->capture_begin(s->self)) return HONE_FAILED;
+        walk(s, which);
+        if (s->backend->capture_end(s->self, &s->captured[which])) return HONE_FAILED;
+    }
+    s->backend->replay(s->self, s->captured[which]);
+    return HONE_OK;
+}
+
 hone_status hone_session_run(hone_session *session, const char *name)
 {
     int which = find_program(session, name);
     check_caches(session, which);
     if (session->poison) run_poisoned(session, which);
-    else for (int64_t n = 0; n < session->graph->program[which].count; n++) hone_session_run_node(session, which, n);
+    else if (run_or_replay(session, which)) return HONE_FAILED;
     if (session->backend->synchronize) session->backend->synchronize(session->self);
     return hone_session_settle(session);
 }
@@ -294,4 +344,5 @@ void hone_session_profile(hone_session *session, const char *name, hone_profile 
         profile->seconds[program->node[n].op] += hone_clock_s() - start;
         profile->runs[program->node[n].op]++;
     }
+    hone_mirror_pull(session);
 }

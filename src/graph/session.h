@@ -5,6 +5,8 @@
 #pragma once
 #include "graph/layout.h"
 
+typedef struct hone_mirror hone_mirror;
+
 typedef struct hone_session {
     hone_graph *graph;                 // borrowed
     const hone_backend *backend;
@@ -14,6 +16,9 @@ typedef struct hone_session {
     uint8_t *arena;
     hone_args *args[8];                // per program: (count,) operands resolved to pointers
     void **handle[8];
+    hone_mirror *mirror;               // mirror.h; NULL: the backend's memory is the host's
+    void *captured[8];                 // per program: what the backend replays instead of walking the list; NULL: not captured
+    bool walked[8];                    // per program: ran once, so that whatever is made at a first run has been made
     const char *offload;               // folder of the offload file, where tensors are parked; borrowed
     hone_scratch *scratch;             // NULL: nothing is parked
     int64_t *ticket;                   // (n_tensor,) of the move under way of a staging tensor, or of the write under way of a home; 0 none
@@ -42,7 +47,7 @@ hone_status hone_session_run(hone_session *session, const char *program);
 // hone_session_settle() comes last.
 void hone_session_run_node(hone_session *session, int program, int64_t node);
 hone_status hone_session_settle(hone_session *session);      // waits for all moves; fails where one has
-void *hone_session_data(const hone_session *session, hone_tid tensor);   // place in the arena (CPU spaces); NULL: it is parked
+void *hone_session_data(const hone_session *session, hone_tid tensor);   // where the host reads and writes it (mirror.h); NULL: it is parked
 // Bytes [first, first + size) of a persistent tensor, wherever its home is, between runs. Any thread.
 hone_status hone_session_read(const hone_session *session, hone_tid tensor, size_t first, size_t size, void *data);
 hone_status hone_session_write(hone_session *session, hone_tid tensor, size_t first, size_t size, const void *data);

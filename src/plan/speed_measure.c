@@ -13,6 +13,7 @@
 // will in the run; medians foretold 16 times too much there.
 #include "plan/speed.h"
 #include "base/cpu.h"
+#include "graph/mirror.h"
 #include "base/power.h"
 #include "plan/peak.h"
 #include <math.h>
@@ -131,6 +132,7 @@ static void time_node(timing *t, int which, int64_t n)
         return;
     }
     hone_args args = s->args[which][n];
+    hone_mirror_push(s);
     double scale = t->live < t->job->micro.N ? cut_rows(t, &args) : 1, start = hone_clock_s();
     s->backend->run(s->self, &args, s->handle[which][n], s->graph->program[which].node[n].stream);
     if (s->backend->synchronize) s->backend->synchronize(s->self);

@@ -125,7 +125,7 @@ static bool run_node(hone_loop *loop, const char *name, int64_t n, hone_finding 
         double value;
         if (node->out[o] == HONE_NONE || !is_readable(hone_at(session->graph, node->out[o]))) continue;
         bool may_be_low = node->op == HONE_OP_attention && o == 1;   // lse of a row that sees nothing
-        bool bad = look(session->graph, node->out[o], made->data, made->rank ? hone_rows(made) : 1, may_be_low, out, &value);
+        bool bad = look(session->graph, node->out[o], hone_session_data(session, node->out[o]), made->rank ? hone_rows(made) : 1, may_be_low, out, &value);
         if (bad) {
             char layer[32] = "", text[200];
             if (node->layer >= 0) snprintf(layer, sizeof layer, ", layer %d", node->layer);

@@ -8,6 +8,8 @@
 // ("1 thread") and in descending order ("2").
 // (There one trial in three, and in eleven of comparisons with itself, a third of that under sanitizers; all where HONE_TEST_LONG is
 // set. The controls are of the judges.)
+// A third time as test_ops_gpu: backend cuda, on the GPU of this machine, or on what HONE_LIBCUDA names; products of a GPU's library
+// need not give a row the same bits among other rows.
 //
 // Sanitizers look for wrong accesses, not for wrong numbers, and take six times as long: under them every other trial runs on every
 // backend once, plain and packed; the comparisons of a backend with itself take one trial in four, the controls are left out.
@@ -42,7 +44,15 @@ static int open_targets(void **state)
 {
     (void)state;
     add_target(&hone_backend_ref, 1, -1);
-#ifdef HONE_TEST_CUDA
+#ifdef HONE_TEST_GPU
+    void *found = NULL;
+    if (hone_backend_cuda.open(&(hone_backend_options){ 0 }, &found)) {
+        print_message("skipped: the op harness on a GPU: %s\n", hone_error());
+        exit(0);
+    }
+    hone_backend_cuda.close(found);
+    add_target(&hone_backend_cuda, 1, -1);
+#elif defined HONE_TEST_CUDA
     for (int order = 1; order <= 2; order++) add_target(&hone_backend_emulated, order, -1);
 #else
     for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
@@ -120,10 +130,13 @@ static bool anyone_supports(const op_trial *made)
     return any;
 }
 
-#ifdef HONE_TEST_CUDA
-enum { CONTROLS = false, WHOLE = false, EVERY = SANITIZED ? 9 : 3, SELF_EVERY = SANITIZED ? 33 : 11, JUDGED = 2 };   // targets that are judged: ref and the first
+// Of how many variants one is taken, of backends with ref and with themselves; JUDGED: targets that are compared with ref, it among them.
+#ifdef HONE_TEST_GPU
+enum { CONTROLS = false, WHOLE = false, EVERY = 1, SELF_EVERY = 1, JUDGED = 2, ROWS_ALONE = false };
+#elif defined HONE_TEST_CUDA
+enum { CONTROLS = false, WHOLE = false, EVERY = SANITIZED ? 9 : 3, SELF_EVERY = SANITIZED ? 33 : 11, JUDGED = 2, ROWS_ALONE = true };
 #else
-enum { CONTROLS = !SANITIZED, WHOLE = true, EVERY = SANITIZED ? 2 : 1, SELF_EVERY = SANITIZED ? 4 : 1, JUDGED = 1 + 2 * HONE_ISA_COUNT };
+enum { CONTROLS = !SANITIZED, WHOLE = true, EVERY = SANITIZED ? 2 : 1, SELF_EVERY = SANITIZED ? 4 : 1, JUDGED = 1 + 2 * HONE_ISA_COUNT, ROWS_ALONE = true };
 #endif
 
 static void for_variants(int every, bool half_too, check_fn check, void *context)
@@ -257,6 +270,7 @@ static void judge_rows(const op_trial *made, void *context)
 {
     (void)context;
     if (!made->variant.live || made->variant.op == HONE_OP_attention_back) return;
+    if (!ROWS_ALONE && hone_op_get(made->variant.op)->flags & HONE_PRODUCT) return;
     op_variant whole = made->variant;
     whole.live = false;
     op_trial all;

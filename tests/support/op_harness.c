@@ -557,6 +557,33 @@ bool op_variant_next(op_variant *v)
 
 // -- running ----------------------------------------------------------------------------------------------------------
 
+// A backend with memory of its own: operands and workspace, guards with them, go there and come back.
+static void run_apart(op_trial *t, const hone_backend *backend, void *self, void *handle)
+{
+    enum { MOST = HONE_MAX_IN + HONE_MAX_OUT + 1 };
+    void *host[MOST] = { [MOST - 1] = t->args.workspace }, *device[MOST] = { 0 };
+    size_t bytes[MOST] = { [MOST - 1] = t->args.workspace_bytes + GUARD_BYTES };
+    hone_args args = t->args;
+    for (int i = 0; i < MOST - 1; i++) host[i] = t->block[i], bytes[i] = t->bytes[i] + GUARD_BYTES;
+    for (int i = 0; i < MOST; i++) {
+        if (!host[i]) continue;
+        HONE_ASSERT(backend->alloc(self, HONE_SPACE_DEVICE, bytes[i], &device[i]) == HONE_OK, "%s", hone_error());
+        backend->copy(self, device[i], host[i], bytes[i], 0);
+    }
+    for (int i = 0; i < MOST - 1; i++) { // where two operands are one, or one works in the other's place, both are found by where they lay
+        hone_operand *o = i < HONE_MAX_IN ? &args.in[i] : &args.out[i - HONE_MAX_IN];
+        for (int k = 0; k < MOST - 1 && o->data; k++)
+            if (o->data == host[k]) { o->data = device[k]; break; }
+    }
+    args.workspace = device[MOST - 1];
+    backend->run(self, &args, handle, 0);
+    for (int i = 0; i < MOST; i++)
+        if (host[i]) backend->copy(self, host[i], device[i], bytes[i], 0);
+    backend->synchronize(self);
+    for (int i = 0; i < MOST; i++)
+        if (host[i]) backend->release(self, HONE_SPACE_DEVICE, device[i], bytes[i]);
+}
+
 bool op_trial_run(op_trial *t, const hone_backend *backend, void *self, const char **why_not)
 {
     if (!backend->supports(self, &t->args, why_not)) return false;
@@ -565,7 +592,8 @@ bool op_trial_run(op_trial *t, const hone_backend *backend, void *self, const ch
     t->args.workspace = workspace;
     void *handle = NULL;
     HONE_ASSERT(!backend->prepare || backend->prepare(self, &t->args, &handle) == HONE_OK, "%s: %s", t->label, hone_error());
-    backend->run(self, &t->args, handle, 0);
+    if (backend->native_stream) run_apart(t, backend, self, handle);
+    else backend->run(self, &t->args, handle, 0);
     for (int i = 0; i < GUARD_BYTES; i++)
         HONE_ASSERT((uint8_t)workspace[t->args.workspace_bytes + (size_t)i] == GUARD, "%s writes behind its workspace", t->label);
     t->args.workspace = NULL;
@@ -589,6 +617,8 @@ bool op_trial_pack(op_trial *t, const hone_backend *backend, void *self, hone_fo
     pack.args.out[0] = *w;
     if (bytes == 0 || !backend->supports(self, &t->args, &why_not)) { *w = plain; return false; }
     pack.args.out[0].data = block_new(bytes);
+    pack.block[0] = t->block[i], pack.bytes[0] = t->bytes[i]; // of which there is a copy on a device
+    pack.block[HONE_MAX_IN] = pack.args.out[0].data, pack.bytes[HONE_MAX_IN] = bytes;
     bool packed = op_trial_run(&pack, backend, self, &why_not);
     HONE_ASSERT(packed, "%s uses form %d but does not make it: %s", t->label, form, why_not);
     free(t->block[i]);

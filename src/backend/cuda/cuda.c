@@ -75,7 +75,7 @@ void *hone_cuda_take(hone_cuda_scratch *scratch, size_t bytes)
 
 // --- what is taken -------------------------------------------------------------------------------------------------------
 
-// Forms are bf16 copies of a weight, for products in bf16.
+// Forms are copies of a weight in the numbers that its product is made in.
 static const char *refused(const void *self, const hone_args *args, const hone_operand *o, int k, bool output)
 {
     const hone_cuda_backend *cuda = self;
@@ -83,7 +83,8 @@ static const char *refused(const void *self, const hone_args *args, const hone_o
     const bool reads_forms = !output && k == 1 && (args->op == HONE_OP_linear || args->op == HONE_OP_linear_dx);
     const bool known = o->dtype == HONE_f32 || o->dtype == HONE_i32 || o->dtype == HONE_u8;
     if (!known && (o->dtype != HONE_bf16 || !hone_may_be_bf16(args->op, output, k))) return "takes no %s as %s";
-    if (!plain && (!reads_forms || o->dtype != HONE_bf16 || args->attr.product != HONE_bf16)) return "takes no form of %s as %s";
+    const hone_dtype product = args->attr.product == HONE_bf16 ? HONE_bf16 : HONE_f32;
+    if (!plain && (!reads_forms || o->dtype != product)) return "takes no form of %s as %s";
     const bool attention = args->op == HONE_OP_attention || args->op == HONE_OP_attention_back;
     if (attention && args->attr.head_dim > hone_cuda_head_dim(cuda->device.shared_bytes, args->op)) return "has too little shared memory for this head_dim, %s %s";
     return NULL;
@@ -113,12 +114,6 @@ bool hone_cuda_supports(void *self, const hone_args *args, const char **why_not)
         return false;
     }
     return true;
-}
-
-size_t hone_cuda_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
-{
-    (void)self, (void)form;
-    return dtype == HONE_bf16 ? (size_t)(M * K) * sizeof(uint16_t) : 0;
 }
 
 size_t hone_cuda_workspace_bytes(void *self, const hone_args *args)

@@ -51,6 +51,7 @@ void hone_cuda_sum_squares(const hone_cuda_node *node, const hone_cuda_view *x, 
 
 // --- the seam, as both devices fill it (cuda.c) --------------------------------------------------------------------------
 
+// (form_bytes in nodes_products.c, so that a linker that takes files of a library for their strong names takes that one.)
 bool hone_cuda_supports(void *self, const hone_args *args, const char **why_not);
 size_t hone_cuda_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K);
 size_t hone_cuda_workspace_bytes(void *self, const hone_args *args);

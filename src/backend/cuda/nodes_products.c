@@ -76,6 +76,13 @@ static void linear_dw(const hone_cuda_node *node, hone_cuda_scratch *scratch)
     hone_cuda_add_columns(node, &rows, &sums, parts);
 }
 
+// Every form is the weight as it lies, in the numbers that the product is made in.
+size_t hone_cuda_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
+{
+    (void)self, (void)form;
+    return dtype == HONE_bf16 || dtype == HONE_f32 ? bytes_of(M * K, dtype) : 0;
+}
+
 void hone_cuda_node_pack(const hone_cuda_node *node)
 {
     const hone_cuda_call call = hone_cuda_call_of(node);

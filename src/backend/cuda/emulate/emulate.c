@@ -1,10 +1,6 @@
-// emulate.c: runs kernels block by block on the CPU (emulate.h), and is a backend of that: `hone_backend_emulated`.
-//
-// Products are plain loops. Memory is the host's. Option `threads` 2 runs the threads of every block in descending order: results
-// must be the same bits.
+// emulate.c: runs kernels block by block on the CPU (emulate.h), and makes products in plain loops.
 #include "backend/cuda/emulate/emulate.h"
 #include "backend/cuda/emulate/emulated.h"
-#include "backend/cuda/cuda.h"
 #include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
@@ -155,13 +151,6 @@ void hone_emulated_run(const hone_emulated_kernel *kernel, const hone_cuda_shape
     hone_free(shared);
 }
 
-static void launch(void *self, hone_cuda_kernel kernel, const hone_cuda_shape *shape, const hone_cuda_call *call, int stream)
-{
-    const bool *descending = self;
-    (void)stream;
-    hone_emulated_run(&hone_emulated_kernels[kernel], shape, 0, *descending, call);
-}
-
 // (rows, cols) in f32 of a matrix that lies so, or transposed.
 static float *unpacked(const void *data, hone_dtype dtype, bool transposed, int64_t rows, int64_t cols)
 {
@@ -175,9 +164,8 @@ static float *unpacked(const void *data, hone_dtype dtype, bool transposed, int6
     return plain;
 }
 
-static void multiply(void *self, const hone_cuda_gemm *g, void *scratch, int stream)
+void hone_emulated_multiply(const hone_cuda_gemm *g)
 {
-    (void)self, (void)scratch, (void)stream;
     HONE_ASSERT(g->to == HONE_f32 || (g->of == HONE_bf16 && !g->add), "the product library makes no bf16 of f32, and adds to f32");
     float *a = unpacked(g->a, g->of, g->a_t, g->n, g->k), *b = unpacked(g->b, g->of, g->b_t, g->k, g->m);
     float *sum = hone_alloc((size_t)g->m, sizeof *sum);
@@ -192,39 +180,3 @@ static void multiply(void *self, const hone_cuda_gemm *g, void *scratch, int str
     }
     hone_free(a), hone_free(b), hone_free(sum);
 }
-
-static hone_status take(void *self, hone_space space, size_t bytes, void **pointer)
-{
-    (void)self, (void)space;
-    *pointer = hone_pages_alloc(bytes);
-    return *pointer ? HONE_OK : HONE_FAILED;
-}
-
-static void give_back(void *self, hone_space space, void *pointer, size_t bytes)
-{
-    (void)self, (void)space;
-    hone_pages_free(pointer, bytes);
-}
-
-static void copy(void *self, void *to, const void *from, size_t bytes, int stream)
-{
-    (void)self, (void)stream;
-    memcpy(to, from, bytes);
-}
-
-static hone_status open_emulated(const hone_backend_options *options, void **self)
-{
-    static bool descending[2] = { false, true };
-    hone_cuda_backend *cuda = hone_alloc(1, sizeof *cuda);
-    if (!cuda) return HONE_FAILED;
-    *cuda = (hone_cuda_backend){
-        .device = { .self = &descending[options->threads == 2], .shared_bytes = 99 << 10, .launch = launch, .gemm = multiply }, // as sm_89
-        .alloc = take, .release = give_back, .copy = copy,
-    };
-    *self = cuda;
-    return HONE_OK;
-}
-
-static void close_emulated(void *self) { hone_free(self); }
-
-const hone_backend hone_backend_emulated = { HONE_CUDA_SEAM, .name = "cuda, emulated", .open = open_emulated, .close = close_emulated };

@@ -1,0 +1,376 @@
+// gpu.c: the device that is a GPU: memory, streams, launches, products, graphs; `hone_backend_cuda`.
+//
+// What can fail at open and alloc is told as any other failure. What fails later (a launch, a copy, what a kernel did, found at the
+// next synchronisation) cannot be mended: the context is gone with all that lies on the device. Then one message names device, call
+// and cause, and the process ends with exit code 1; checkpoints that were written are whole.
+// HONE_GPU (an ordinal, 0 by default) chooses among several.
+#include "backend/backends.h"
+#include "backend/cuda/cuda.h"
+#include "backend/cuda/library.h"
+#include "base/memory.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STREAMS = 4, GEMM_BYTES = 32 << 20 };
+
+// A shape of product and what the library chose for it, once.
+typedef struct plan {
+    hone_cuda_gemm shape;           // pointers as their alignment
+    void *description, *a, *b, *d;  // the library's: its a is our b, since it counts columns first
+    hone_cublaslt_algorithm algorithm;
+} plan;
+
+typedef struct gpu {
+    const hone_cuda_driver *driver;
+    const hone_cublaslt *blas;
+    int ordinal, device;
+    char name[96];
+    void *context, *module, *function[HONE_CUDA_KERNEL_COUNT], *stream[STREAMS], *handle;
+    plan *plans;
+    int64_t n_plan, plan_capacity;
+    void **graphs;                  // captured programs, kept until close
+    int64_t n_graph, graph_capacity;
+    hone_cuda_backend backend;
+} gpu;
+
+#ifdef HONE_CUDA_MODULE     // built with nvcc
+extern const uint8_t hone_cuda_module[];    // module.S
+static const uint8_t *module(void) { return hone_cuda_module; }
+#else
+static const uint8_t *module(void) { return NULL; }
+#endif
+
+static const struct { const char *name; int threads; } kernels[HONE_CUDA_KERNEL_COUNT] = {
+#define KERNEL(name, threads) { "hone_cuda_" #name, threads },
+#include "backend/cuda/kernels.def"
+#undef KERNEL
+};
+
+// --- errors --------------------------------------------------------------------------------------------------------------
+
+static const char *advice(int error)
+{
+    switch (error) {
+    case HONE_CU_OUT_OF_MEMORY: return "; the device's memory is full: see what else runs there (nvidia-smi), or take fewer rows a micro-batch";
+    case HONE_CU_ECC_UNCORRECTABLE: return "; the device's memory is damaged (ECC): take it out of service; the last checkpoint is whole";
+    case HONE_CU_LAUNCH_FAILED:
+    case HONE_CU_ILLEGAL_ADDRESS: return "; a kernel failed: this is a bug of hone or a fault of the device; the kernel log (dmesg) has the Xid; the last checkpoint is whole";
+    case HONE_CU_DEVICE_UNAVAILABLE:
+    case HONE_CU_NO_DEVICE: return "; the device fell off the bus or another process holds it: the kernel log (dmesg) has the Xid; the last checkpoint is whole";
+    case HONE_CU_NO_BINARY_FOR_GPU: return "; hone's kernels are for compute capability 8.0, 8.9 and 9.0";
+    default: return "; the last checkpoint is whole";
+    }
+}
+
+static hone_status told(const gpu *g, const char *call, int error)
+{
+    const char *name = "unknown error", *text = "";
+    if (!error) return HONE_OK;
+    g->driver->cuGetErrorName(error, &name);
+    g->driver->cuGetErrorString(error, &text);
+    return hone_fail("GPU %d%s%s%s: %s: %s (%d), %s%s", g->ordinal, *g->name ? " (" : "", g->name, *g->name ? ")" : "", call, name, error, text, advice(error));
+}
+
+// For calls that have no way to fail.
+static void must(const gpu *g, const char *call, int error)
+{
+    if (!told(g, call, error)) return;
+    fflush(stdout);
+    fprintf(stderr, "hone: %s\n", hone_error());
+    _exit(HONE_FAILED);
+}
+
+static void use(const gpu *g) { must(g, "cuCtxSetCurrent", g->driver->cuCtxSetCurrent(g->context)); } // any thread may call
+
+// --- memory --------------------------------------------------------------------------------------------------------------
+
+static hone_status gpu_alloc(void *self, hone_space space, size_t bytes, void **pointer)
+{
+    gpu *g = self;
+    use(g);
+    if (space == HONE_SPACE_HOST) {
+        if (told(g, "cuMemHostAlloc", g->driver->cuMemHostAlloc(pointer, bytes + 1, HONE_CU_HOST_PORTABLE))) return HONE_FAILED;
+        memset(*pointer, 0, bytes);
+        return HONE_OK;
+    }
+    uint64_t place = 0;
+    size_t available = 0, total = 0;
+    const int error = g->driver->cuMemAlloc_v2(&place, bytes + 1);
+    if (error == HONE_CU_OUT_OF_MEMORY && !g->driver->cuMemGetInfo_v2(&available, &total))
+        return hone_fail("GPU %d (%s): the plan needs %.1f MiB, %.1f of %.1f MiB are free; take fewer rows a micro-batch, or gradient_checkpointing",
+                         g->ordinal, g->name, (double)bytes / 0x1p20, (double)available / 0x1p20, (double)total / 0x1p20);
+    if (told(g, "cuMemAlloc", error)) return HONE_FAILED;
+    *pointer = (void *)(uintptr_t)place;
+    must(g, "cuMemsetD8Async", g->driver->cuMemsetD8Async(place, 0, bytes, g->stream[0]));
+    must(g, "cuStreamSynchronize", g->driver->cuStreamSynchronize(g->stream[0]));
+    return HONE_OK;
+}
+
+static void gpu_release(void *self, hone_space space, void *pointer, size_t bytes)
+{
+    const gpu *g = self;
+    (void)bytes;
+    use(g);
+    if (space == HONE_SPACE_HOST) must(g, "cuMemFreeHost", g->driver->cuMemFreeHost(pointer));
+    else must(g, "cuMemFree", g->driver->cuMemFree_v2((uintptr_t)pointer));
+}
+
+static void gpu_copy(void *self, void *to, const void *from, size_t bytes, int stream)
+{
+    const gpu *g = self;
+    use(g);
+    must(g, "cuMemcpyAsync", g->driver->cuMemcpyAsync((uintptr_t)to, (uintptr_t)from, bytes, g->stream[stream]));
+}
+
+// --- launches ------------------------------------------------------------------------------------------------------------
+
+static void gpu_launch(void *self, hone_cuda_kernel kernel, const hone_cuda_shape *shape, const hone_cuda_call *call, int stream)
+{
+    const gpu *g = self;
+    hone_cuda_call copy = *call;
+    void *parameters[] = { &copy };
+    use(g);
+    must(g, kernels[kernel].name, g->driver->cuLaunchKernel(g->function[kernel], (unsigned)shape->x, (unsigned)shape->y, 1, (unsigned)kernels[kernel].threads,
+                                                            1, 1, (unsigned)shape->shared_bytes, g->stream[stream], parameters, NULL));
+}
+
+// --- products ------------------------------------------------------------------------------------------------------------
+
+static int type_of(hone_dtype dtype) { return dtype == HONE_bf16 ? HONE_LT_R_16BF : HONE_LT_R_32F; }
+
+static void must_blas(const gpu *g, const char *call, int status, const hone_cuda_gemm *s)
+{
+    if (!status) return;
+    fflush(stdout);
+    fprintf(stderr, "hone: GPU %d (%s): %s of %s: status %d for a product of %lld x %lld x %lld of %s; the last checkpoint is whole\n", g->ordinal, g->name,
+            call, g->blas->path, status, (long long)s->n, (long long)s->m, (long long)s->k, hone_dtype_name(s->of));
+    _exit(HONE_FAILED);
+}
+
+// The largest power of two, up to 256, that an address is a multiple of.
+static uint32_t alignment(const void *pointer)
+{
+    const uintptr_t address = (uintptr_t)pointer | 256;
+    return (uint32_t)(address & -address);
+}
+
+static bool same(const hone_cuda_gemm *x, const hone_cuda_gemm *y)
+{
+    return x->n == y->n && x->m == y->m && x->k == y->k && x->a_t == y->a_t && x->b_t == y->b_t && x->add == y->add && x->of == y->of && x->to == y->to
+        && x->a == y->a && x->b == y->b && x->d == y->d;
+}
+
+static void *layout_of(const gpu *g, hone_dtype dtype, int64_t rows, int64_t cols)  // row-major (rows, cols) as the library sees it
+{
+    void *layout = NULL;
+    g->blas->cublasLtMatrixLayoutCreate(&layout, type_of(dtype), (uint64_t)cols, (uint64_t)rows, cols);
+    return layout;
+}
+
+static void choose(const gpu *g, plan *p)
+{
+    const hone_cublaslt *lt = g->blas;
+    const hone_cuda_gemm *s = &p->shape;
+    const int trans_a = s->b_t ? HONE_LT_T : HONE_LT_N, trans_b = s->a_t ? HONE_LT_T : HONE_LT_N;
+    const size_t room = GEMM_BYTES;
+    const uint32_t at_a = (uint32_t)(uintptr_t)s->b, at_b = (uint32_t)(uintptr_t)s->a, at_d = (uint32_t)(uintptr_t)s->d;
+    void *preference = NULL;
+    hone_cublaslt_choice choice;
+    int found = 0;
+    must_blas(g, "cublasLtMatmulDescCreate", lt->cublasLtMatmulDescCreate(&p->description, HONE_LT_COMPUTE_32F, HONE_LT_R_32F), s);
+    lt->cublasLtMatmulDescSetAttribute(p->description, HONE_LT_TRANS_A, &trans_a, sizeof trans_a);
+    lt->cublasLtMatmulDescSetAttribute(p->description, HONE_LT_TRANS_B, &trans_b, sizeof trans_b);
+    p->a = s->b_t ? layout_of(g, s->of, s->m, s->k) : layout_of(g, s->of, s->k, s->m);
+    p->b = s->a_t ? layout_of(g, s->of, s->k, s->n) : layout_of(g, s->of, s->n, s->k);
+    p->d = layout_of(g, s->to, s->n, s->m);
+    must_blas(g, "cublasLtMatmulPreferenceCreate", lt->cublasLtMatmulPreferenceCreate(&preference), s);
+    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_WORKSPACE, &room, sizeof room);
+    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_ALIGNMENT_A, &at_a, sizeof at_a);
+    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_ALIGNMENT_B, &at_b, sizeof at_b);
+    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_ALIGNMENT_C, &at_d, sizeof at_d);
+    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_ALIGNMENT_D, &at_d, sizeof at_d);
+    const int status = lt->cublasLtMatmulAlgoGetHeuristic(g->handle, p->description, p->a, p->b, p->d, p->d, preference, 1, &choice, &found);
+    lt->cublasLtMatmulPreferenceDestroy(preference);
+    must_blas(g, "cublasLtMatmulAlgoGetHeuristic", status ? status : found < 1 ? -1 : 0, s);
+    p->algorithm = choice.algorithm;
+}
+
+static const plan *plan_of(gpu *g, const hone_cuda_gemm *gemm)
+{
+    hone_cuda_gemm shape = *gemm;
+    shape.a = (const void *)(uintptr_t)alignment(gemm->a), shape.b = (const void *)(uintptr_t)alignment(gemm->b);
+    shape.d = (void *)(uintptr_t)alignment(gemm->d);
+    for (int64_t i = 0; i < g->n_plan; i++)
+        if (same(&g->plans[i].shape, &shape)) return &g->plans[i];
+    if (hone_grow(&g->plans, g->n_plan, &g->plan_capacity, sizeof *g->plans)) must(g, "plan of a product", HONE_CU_OUT_OF_MEMORY);
+    plan *p = &g->plans[g->n_plan++];
+    *p = (plan){ .shape = shape };
+    choose(g, p);
+    return p;
+}
+
+static void gpu_gemm(void *self, const hone_cuda_gemm *gemm, void *scratch, int stream)
+{
+    gpu *g = self;
+    const float one = 1, addition = gemm->add;
+    use(g);
+    const plan *p = plan_of(g, gemm);
+    must_blas(g, "cublasLtMatmul", g->blas->cublasLtMatmul(g->handle, p->description, &one, gemm->b, p->a, gemm->a, p->b, &addition, gemm->d, p->d, gemm->d,
+                                                           p->d, &p->algorithm, scratch, GEMM_BYTES, g->stream[stream]), gemm);
+}
+
+// --- streams and graphs --------------------------------------------------------------------------------------------------
+
+static gpu *gpu_of(void *self) { return ((hone_cuda_backend *)self)->device.self; }
+
+static void gpu_synchronize(void *self)
+{
+    const gpu *g = gpu_of(self);
+    use(g);
+    for (int i = 0; i < STREAMS; i++) must(g, "cuStreamSynchronize", g->driver->cuStreamSynchronize(g->stream[i]));
+}
+
+static void *gpu_native_stream(void *self, int stream) { return gpu_of(self)->stream[stream]; }
+
+static hone_status gpu_capture_begin(void *self)
+{
+    gpu *g = gpu_of(self);
+    use(g);
+    return told(g, "cuStreamBeginCapture", g->driver->cuStreamBeginCapture_v2(g->stream[0], HONE_CU_CAPTURE_THREAD_LOCAL));
+}
+
+static hone_status gpu_capture_end(void *self, void **captured)
+{
+    gpu *g = gpu_of(self);
+    void *graph = NULL;
+    hone_status status = told(g, "cuStreamEndCapture", g->driver->cuStreamEndCapture(g->stream[0], &graph));
+    if (!status) status = hone_grow(&g->graphs, g->n_graph, &g->graph_capacity, sizeof *g->graphs);
+    if (!status) status = told(g, "cuGraphInstantiate", g->driver->cuGraphInstantiateWithFlags(captured, graph, 0));
+    if (!status) g->graphs[g->n_graph++] = *captured;
+    if (graph) g->driver->cuGraphDestroy(graph);
+    return status;
+}
+
+static void gpu_replay(void *self, void *captured)
+{
+    const gpu *g = gpu_of(self);
+    use(g);
+    must(g, "cuGraphLaunch", g->driver->cuGraphLaunch(captured, g->stream[0]));
+}
+
+// --- opening and closing ---------------------------------------------------------------------------------------------------
+
+static hone_status find_device(gpu *g)
+{
+    const hone_cuda_driver *d = g->driver;
+    const char *asked = getenv("HONE_GPU");
+    int version = 0, count = 0;
+    int error = d->cuInit(0);
+    if (error == HONE_CU_NO_DEVICE) return hone_fail("the driver finds no GPU; CUDA_VISIBLE_DEVICES may hide it");
+    if (told(g, "cuInit", error) || told(g, "cuDriverGetVersion", d->cuDriverGetVersion(&version))) return HONE_FAILED;
+    if (version < HONE_CUDA_VERSION)
+        return hone_fail("the NVIDIA driver is for CUDA %d.%d, hone's kernels need %d.%d: update the driver", version / 1000, version % 1000 / 10,
+                         HONE_CUDA_VERSION / 1000, HONE_CUDA_VERSION % 1000 / 10);
+    g->ordinal = asked ? atoi(asked) : 0;
+    if (told(g, "cuDeviceGetCount", d->cuDeviceGetCount(&count))) return HONE_FAILED;
+    if (g->ordinal < 0 || g->ordinal >= count) return hone_fail("HONE_GPU %d: there are %d GPUs, counted from 0", g->ordinal, count);
+    error = d->cuDeviceGet(&g->device, g->ordinal);
+    if (!error) error = d->cuDeviceGetName(g->name, sizeof g->name, g->device);
+    return told(g, "cuDeviceGet", error);
+}
+
+static hone_status load_kernels(gpu *g)
+{
+    int shared = 0;
+    if (!module()) return hone_fail("this hone was built without nvcc and has no CUDA kernels: build it where CUDA %d.%d's nvcc is on the PATH",
+                                            HONE_CUDA_VERSION / 1000, HONE_CUDA_VERSION % 1000 / 10);
+    if (told(g, "cuModuleLoadData", g->driver->cuModuleLoadData(&g->module, module()))) return HONE_FAILED;
+    if (told(g, "cuDeviceGetAttribute", g->driver->cuDeviceGetAttribute(&shared, HONE_CU_ATTRIBUTE_SHARED_OPTIN, g->device))) return HONE_FAILED;
+    for (int i = 0; i < HONE_CUDA_KERNEL_COUNT; i++)
+        if (told(g, kernels[i].name, g->driver->cuModuleGetFunction(&g->function[i], g->module, kernels[i].name))) return HONE_FAILED;
+    shared -= 4 << 10; // what kernels declare themselves: less than 1 KiB beside dynamic memory
+    static const hone_cuda_kernel large[] = { HONE_CUDA_attention, HONE_CUDA_attention_dq, HONE_CUDA_attention_dkv };
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+        if (told(g, "cuFuncSetAttribute", g->driver->cuFuncSetAttribute(g->function[large[i]], HONE_CU_FUNCTION_DYNAMIC_SHARED, shared))) return HONE_FAILED;
+    g->backend.device.shared_bytes = shared;
+    return HONE_OK;
+}
+
+static void gpu_close(void *self)
+{
+    gpu *g = gpu_of(self);
+    if (g->context) g->driver->cuCtxSetCurrent(g->context);
+    for (int64_t i = 0; i < g->n_plan; i++) {
+        g->blas->cublasLtMatmulDescDestroy(g->plans[i].description);
+        void *layouts[] = { g->plans[i].a, g->plans[i].b, g->plans[i].d };
+        for (int k = 0; k < 3; k++) g->blas->cublasLtMatrixLayoutDestroy(layouts[k]);
+    }
+    for (int64_t i = 0; i < g->n_graph; i++) g->driver->cuGraphExecDestroy(g->graphs[i]);
+    hone_free(g->graphs);
+    hone_free(g->plans);
+    if (g->handle) g->blas->cublasLtDestroy(g->handle);
+    for (int i = 0; i < STREAMS; i++)
+        if (g->stream[i]) g->driver->cuStreamDestroy_v2(g->stream[i]);
+    if (g->module) g->driver->cuModuleUnload(g->module);
+    if (g->context) g->driver->cuDevicePrimaryCtxRelease_v2(g->device);
+    hone_free(g);
+}
+
+static hone_status open_libraries(gpu *g)
+{
+    if (hone_cuda_driver_open(&g->driver) || find_device(g) || hone_cublaslt_open(&g->blas)) return HONE_FAILED;
+    if (told(g, "cuDevicePrimaryCtxRetain", g->driver->cuDevicePrimaryCtxRetain(&g->context, g->device))) return HONE_FAILED;
+    if (told(g, "cuCtxSetCurrent", g->driver->cuCtxSetCurrent(g->context)) || load_kernels(g)) return HONE_FAILED;
+    for (int i = 0; i < STREAMS; i++)
+        if (told(g, "cuStreamCreate", g->driver->cuStreamCreate(&g->stream[i], HONE_CU_STREAM_NON_BLOCKING))) return HONE_FAILED;
+    const int status = g->blas->cublasLtCreate(&g->handle);
+    return status ? hone_fail("%s: cublasLtCreate: status %d", g->blas->path, status) : HONE_OK;
+}
+
+void hone_cuda_describe(char driver[256], char products[640])
+{
+    gpu g = { 0 };
+    int version = 0, major = 0, minor = 0;
+    size_t bytes = 0;
+    if (hone_cuda_driver_open(&g.driver) || find_device(&g) || told(&g, "cuDeviceTotalMem", g.driver->cuDeviceTotalMem_v2(&bytes, g.device)))
+        snprintf(driver, 256, "not usable: %s", hone_error());
+    else {
+        g.driver->cuDriverGetVersion(&version);
+        g.driver->cuDeviceGetAttribute(&major, HONE_CU_ATTRIBUTE_MAJOR, g.device);
+        g.driver->cuDeviceGetAttribute(&minor, HONE_CU_ATTRIBUTE_MINOR, g.device);
+        snprintf(driver, 256, "GPU %d: %s, %.1f GiB, compute capability %d.%d; driver for CUDA %d.%d%s", g.ordinal, g.name, (double)bytes / 0x1p30, major,
+                 minor, version / 1000, version % 1000 / 10, module() ? "" : "; this hone was built without kernels for it");
+    }
+    if (hone_cublaslt_open(&g.blas)) snprintf(products, 640, "not found: %s", hone_error());
+    else snprintf(products, 640, "%zu.%zu, %s", g.blas->cublasLtGetVersion() / 10000, g.blas->cublasLtGetVersion() / 100 % 100, g.blas->path);
+    hone_error_clear();
+}
+
+static hone_status gpu_open(const hone_backend_options *options, void **self)
+{
+    (void)options; // threads and instruction sets are the CPU's
+    gpu *g = hone_alloc(1, sizeof *g);
+    if (!g) return HONE_FAILED;
+    g->backend = (hone_cuda_backend){ .device = { .self = g, .gemm_bytes = GEMM_BYTES, .launch = gpu_launch, .gemm = gpu_gemm },
+                                      .alloc = gpu_alloc, .release = gpu_release, .copy = gpu_copy };
+    if (open_libraries(g)) {
+        gpu_close(&g->backend);
+        return HONE_FAILED;
+    }
+    *self = &g->backend;
+    return HONE_OK;
+}
+
+const hone_backend hone_backend_cuda = {
+    HONE_CUDA_SEAM,
+    .name = "cuda",
+    .open = gpu_open,
+    .close = gpu_close,
+    .synchronize = gpu_synchronize,
+    .native_stream = gpu_native_stream,
+    .capture_begin = gpu_capture_begin,
+    .capture_end = gpu_capture_end,
+    .replay = gpu_replay,
+};

@@ -1,0 +1,271 @@
+// cuda_stub.c: a CUDA driver and a cuBLASLt on the host, for tests: one shared object that HONE_LIBCUDA and HONE_CUBLASLT name.
+//
+// Kernels run in the emulator, products in plain loops, a captured graph is the list of what was asked for between begin and end. So
+// `backend: cuda` runs whole programs where no GPU is, by the same calls. What the stub sees that a GPU would not tell so well:
+//   - device memory is readable only within a call: a host that touches it dies at that spot;
+//   - handles, sizes and parameters that make no sense are errors.
+// Environment: CUDA_STUB_LOG=FILE appends a line for each call; CUDA_STUB_FAIL=NAME:CODE:N lets the N-th call of NAME (and all
+// behind it) fail; CUDA_STUB_VERSION, CUDA_STUB_MIB: what the driver says of its version and the device's memory.
+#include "backend/cuda/emulate/emulated.h"
+#include "backend/cuda/library.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ENTRY(name, arguments) int name arguments;
+#include "backend/cuda/driver.def"
+#include "backend/cuda/cublaslt.def"
+#undef ENTRY
+size_t cublasLtGetVersion(void);
+
+enum { INVALID = 1, BLOCKS = 256 };
+
+typedef struct block { uint8_t *data; size_t bytes; } block;
+typedef enum { LAUNCH, COPY, SET, MULTIPLY } kind;
+typedef struct command {
+    kind kind;
+    hone_cuda_kernel kernel;
+    hone_cuda_shape shape;
+    hone_cuda_call call;
+    hone_cuda_gemm gemm;
+    void *to;
+    const void *from;
+    size_t bytes;
+    unsigned char value;
+} command;
+typedef struct graph { command *list; int64_t count; } graph;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static block blocks[BLOCKS];
+static size_t used;
+static graph *recording;
+static int fail_count;
+
+// --- every call ----------------------------------------------------------------------------------------------------------
+
+// Notes the call; the code with which it is to fail, or 0.
+static int begin(const char *name)
+{
+    pthread_mutex_lock(&lock);
+    const char *log = getenv("CUDA_STUB_LOG"), *fail = getenv("CUDA_STUB_FAIL");
+    FILE *file = log ? fopen(log, "a") : NULL;
+    if (file) fprintf(file, "%s\n", name), fclose(file);
+    const size_t length = strlen(name);
+    if (!fail || strncmp(fail, name, length) || fail[length] != ':') return 0;
+    int code = 0, from = 1;
+    sscanf(fail + length, ":%d:%d", &code, &from);
+    return ++fail_count >= from ? code : 0;
+}
+static int end(int error)
+{
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+#define CALL(condition)                                                \
+    const int failed = begin(__func__);                                \
+    if (failed || !(condition)) return end(failed ? failed : INVALID)
+
+static void open_device(bool open)
+{
+    for (int i = 0; i < BLOCKS; i++)
+        if (blocks[i].data) mprotect(blocks[i].data, blocks[i].bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+static void carry_out(const command *c)
+{
+    open_device(true);
+    if (c->kind == LAUNCH) hone_emulated_run(&hone_emulated_kernels[c->kernel], &c->shape, 0, false, &c->call);
+    if (c->kind == COPY) memmove(c->to, c->from, c->bytes);
+    if (c->kind == SET) memset(c->to, c->value, c->bytes);
+    if (c->kind == MULTIPLY) hone_emulated_multiply(&c->gemm);
+    open_device(false);
+}
+
+static int take(const command *c)
+{
+    if (!recording) carry_out(c);
+    else {
+        recording->list = realloc(recording->list, (size_t)(recording->count + 1) * sizeof *c);
+        recording->list[recording->count++] = *c;
+    }
+    return end(0);
+}
+
+// --- the driver ----------------------------------------------------------------------------------------------------------
+
+static int number(const char *variable, int otherwise) { return getenv(variable) ? atoi(getenv(variable)) : otherwise; }
+
+int cuInit(unsigned flags) { CALL(flags == 0); return end(0); }
+int cuDriverGetVersion(int *version) { CALL(version); *version = number("CUDA_STUB_VERSION", 13000); return end(0); }
+int cuGetErrorName(int error, const char **name) { CALL(name); *name = error == HONE_CU_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_OF_THE_STUB"; return end(0); }
+int cuGetErrorString(int error, const char **text) { CALL(error && text); *text = "what the stub was told to say"; return end(0); }
+int cuDeviceGetCount(int *count) { CALL(count); *count = 1; return end(0); }
+int cuDeviceGet(int *device, int ordinal) { CALL(ordinal == 0); *device = 0; return end(0); }
+int cuDeviceGetName(char *name, int size, int device) { CALL(device == 0); snprintf(name, (size_t)size, "stub"); return end(0); }
+int cuDeviceGetAttribute(int *value, int attribute, int device)
+{
+    CALL(device == 0);
+    *value = attribute == HONE_CU_ATTRIBUTE_SHARED_OPTIN ? 99 << 10 : attribute == HONE_CU_ATTRIBUTE_MAJOR ? 8 : 9;
+    return end(0);
+}
+static size_t total(void) { return (size_t)number("CUDA_STUB_MIB", 4096) << 20; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { CALL(device == 0); *bytes = total(); return end(0); }
+int cuDevicePrimaryCtxRetain(void **context, int device) { CALL(device == 0); *context = &lock; return end(0); }
+int cuDevicePrimaryCtxRelease_v2(int device) { CALL(device == 0); return end(0); }
+int cuCtxSetCurrent(void *context) { CALL(context == &lock); return end(0); }
+int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes) { CALL(free_bytes); *total_bytes = total(); *free_bytes = total() - used; return end(0); }
+
+int cuMemAlloc_v2(uint64_t *pointer, size_t bytes)
+{
+    CALL(pointer && bytes);
+    int i = 0;
+    while (i < BLOCKS && blocks[i].data) i++;
+    if (i == BLOCKS || used + bytes > total()) return end(HONE_CU_OUT_OF_MEMORY);
+    uint8_t *data = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) return end(HONE_CU_OUT_OF_MEMORY);
+    blocks[i] = (block){ data, bytes };
+    used += bytes;
+    *pointer = (uintptr_t)data;
+    return end(0);
+}
+int cuMemFree_v2(uint64_t pointer)
+{
+    CALL(pointer);
+    for (int i = 0; i < BLOCKS; i++)
+        if (blocks[i].data == (uint8_t *)(uintptr_t)pointer) {
+            munmap(blocks[i].data, blocks[i].bytes);
+            used -= blocks[i].bytes;
+            blocks[i] = (block){ 0 };
+            return end(0);
+        }
+    return end(INVALID);
+}
+int cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) { CALL(flags == HONE_CU_HOST_PORTABLE); *pointer = malloc(bytes); return end(*pointer ? 0 : HONE_CU_OUT_OF_MEMORY); }
+int cuMemFreeHost(void *pointer) { CALL(pointer); free(pointer); return end(0); }
+int cuMemsetD8Async(uint64_t pointer, unsigned char value, size_t count, void *stream)
+{
+    CALL(stream && pointer);
+    return take(&(command){ .kind = SET, .to = (void *)(uintptr_t)pointer, .value = value, .bytes = count });
+}
+int cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream)
+{
+    CALL(stream && to && from);
+    return take(&(command){ .kind = COPY, .to = (void *)(uintptr_t)to, .from = (const void *)(uintptr_t)from, .bytes = bytes });
+}
+int cuStreamCreate(void **stream, unsigned flags) { CALL(flags == HONE_CU_STREAM_NON_BLOCKING); *stream = malloc(1); return end(0); }
+int cuStreamDestroy_v2(void *stream) { CALL(stream); free(stream); return end(0); }
+int cuStreamSynchronize(void *stream) { CALL(stream && !recording); return end(0); }
+int cuStreamBeginCapture_v2(void *stream, int mode)
+{
+    CALL(stream && mode == HONE_CU_CAPTURE_THREAD_LOCAL && !recording);
+    recording = calloc(1, sizeof *recording);
+    return end(recording ? 0 : HONE_CU_OUT_OF_MEMORY);
+}
+int cuStreamEndCapture(void *stream, void **made) { CALL(stream && recording); *made = recording; recording = NULL; return end(0); }
+int cuGraphInstantiateWithFlags(void **runnable, void *made, unsigned long long flags)
+{
+    CALL(made && flags == 0);
+    const graph *from = made;
+    graph *copy = calloc(1, sizeof *copy);
+    copy->count = from->count;
+    copy->list = malloc((size_t)(from->count + 1) * sizeof *copy->list);
+    memcpy(copy->list, from->list, (size_t)from->count * sizeof *copy->list);
+    *runnable = copy;
+    return end(0);
+}
+int cuGraphLaunch(void *runnable, void *stream)
+{
+    CALL(runnable && stream && !recording);
+    const graph *g = runnable;
+    for (int64_t i = 0; i < g->count; i++) carry_out(&g->list[i]);
+    return end(0);
+}
+static int drop(graph *g) { free(g->list); free(g); return end(0); }
+int cuGraphExecDestroy(void *runnable) { CALL(runnable); return drop(runnable); }
+int cuGraphDestroy(void *made) { CALL(made); return drop(made); }
+int cuModuleLoadData(void **module, const void *image) { CALL(image && *(const uint32_t *)image == 0xba55ed50); *module = blocks; return end(0); } // a fat binary's first word
+int cuModuleUnload(void *module) { CALL(module == blocks); return end(0); }
+int cuModuleGetFunction(void **function, void *module, const char *name)
+{
+    CALL(module == blocks && !strncmp(name, "hone_cuda_", 10));
+    for (int i = 0; i < HONE_CUDA_KERNEL_COUNT; i++)
+        if (!strcmp(hone_emulated_kernels[i].name, name + 10)) {
+            *function = (void *)(uintptr_t)&hone_emulated_kernels[i];
+            return end(0);
+        }
+    return end(INVALID);
+}
+int cuFuncSetAttribute(void *function, int attribute, int value) { CALL(function && attribute == HONE_CU_FUNCTION_DYNAMIC_SHARED && value <= 99 << 10); return end(0); }
+int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                   void *stream, void **parameters, void **extra)
+{
+    const hone_emulated_kernel *kernel = function;
+    CALL(stream && !extra && grid_x && grid_y && grid_y < 65536 && grid_z == 1 && (int)block_x == kernel->threads && block_y == 1 && block_z == 1 && shared_bytes <= 99 << 10);
+    return take(&(command){ .kind = LAUNCH, .kernel = (hone_cuda_kernel)(kernel - hone_emulated_kernels), .shape = { grid_x, grid_y, shared_bytes },
+                            .call = *(const hone_cuda_call *)parameters[0] });
+}
+
+// --- cuBLASLt ------------------------------------------------------------------------------------------------------------
+
+typedef struct description { int trans[2]; } description;
+typedef struct layout { int type; uint64_t rows, cols; int64_t stride; } layout;
+enum { CHOSEN = 0x5eed };
+
+size_t cublasLtGetVersion(void) { return 130000; }
+int cublasLtCreate(void **handle) { CALL(handle); *handle = &recording; return end(0); }
+int cublasLtDestroy(void *handle) { CALL(handle); return end(0); }
+int cublasLtMatmulDescCreate(void **made, int compute, int scale) { CALL(compute == HONE_LT_COMPUTE_32F && scale == HONE_LT_R_32F); *made = calloc(1, sizeof(description)); return end(0); }
+int cublasLtMatmulDescDestroy(void *made) { CALL(made); free(made); return end(0); }
+int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value, size_t bytes)
+{
+    CALL(made && bytes == sizeof(int) && (attribute == HONE_LT_TRANS_A || attribute == HONE_LT_TRANS_B));
+    ((description *)made)->trans[attribute == HONE_LT_TRANS_B] = *(const int *)value;
+    return end(0);
+}
+int cublasLtMatrixLayoutCreate(void **made, int type, uint64_t rows, uint64_t cols, int64_t stride)
+{
+    CALL(rows && cols && (uint64_t)stride >= rows);
+    *made = malloc(sizeof(layout));
+    *(layout *)*made = (layout){ type, rows, cols, stride };
+    return end(0);
+}
+int cublasLtMatrixLayoutDestroy(void *made) { CALL(made); free(made); return end(0); }
+int cublasLtMatmulPreferenceCreate(void **made) { CALL(made); *made = malloc(1); return end(0); }
+int cublasLtMatmulPreferenceDestroy(void *made) { CALL(made); free(made); return end(0); }
+int cublasLtMatmulPreferenceSetAttribute(void *made, int attribute, const void *value, size_t bytes)
+{
+    CALL(made && (attribute == HONE_LT_PREFERENCE_WORKSPACE ? bytes == 8 && *(const size_t *)value : bytes == 4 && *(const uint32_t *)value));
+    return end(0);
+}
+
+// d (m, n) = op(a) op(b) (+ c), columns first: the sizes must agree.
+static bool agree(const description *x, const layout *a, const layout *b, const layout *d)
+{
+    const bool ta = x->trans[0] == HONE_LT_T, tb = x->trans[1] == HONE_LT_T;
+    const uint64_t m = ta ? a->cols : a->rows, k = ta ? a->rows : a->cols, k2 = tb ? b->cols : b->rows, n = tb ? b->rows : b->cols;
+    return m == d->rows && n == d->cols && k == k2 && a->type == b->type && (d->type == HONE_LT_R_32F || a->type == HONE_LT_R_16BF);
+}
+
+int cublasLtMatmulAlgoGetHeuristic(void *handle, void *x, void *a, void *b, void *c, void *d, void *preference, int wanted, hone_cublaslt_choice *choices, int *found)
+{
+    CALL(handle && preference && wanted == 1 && c == d && agree(x, a, b, d));
+    *choices = (hone_cublaslt_choice){ .algorithm = { { CHOSEN } } };
+    *found = 1;
+    return end(0);
+}
+
+static hone_dtype dtype_of(const layout *l) { return l->type == HONE_LT_R_16BF ? HONE_bf16 : HONE_f32; }
+
+int cublasLtMatmul(void *handle, void *x, const void *alpha, const void *a, void *a_layout, const void *b, void *b_layout, const void *beta, const void *c,
+                   void *c_layout, void *d, void *d_layout, const hone_cublaslt_algorithm *algorithm, void *workspace, size_t workspace_bytes, void *stream)
+{
+    const layout *la = a_layout, *ld = d_layout;
+    const description *how = x;
+    CALL(handle && *(const float *)alpha == 1 && c == d && c_layout == d_layout && algorithm->data[0] == CHOSEN && workspace && workspace_bytes && stream
+         && agree(x, a_layout, b_layout, d_layout));
+    return take(&(command){ .kind = MULTIPLY, .gemm = { .n = (int64_t)ld->cols, .m = (int64_t)ld->rows, .k = (int64_t)(how->trans[0] == HONE_LT_T ? la->rows : la->cols),
+                                                        .a = b, .a_t = how->trans[1] == HONE_LT_T, .b = a, .b_t = how->trans[0] == HONE_LT_T, .d = d,
+                                                        .add = *(const float *)beta != 0, .of = dtype_of(la), .to = dtype_of(ld) } });
+}
