@@ -39,7 +39,7 @@ hone_status hone_cmd_merge(int argc, char **argv)
         { "adapter", HONE_CLI_TEXT, &how.adapter, "DIR", "the PEFT folder: what hone tune or PEFT wrote" },
         { "output", HONE_CLI_TEXT, &output, "DIR", "the merged model's folder; it must not be the base's" },
         { "data", HONE_CLI_TEXT, &data, "PATH", "real text to compare on: prepared folder, .u16/.u32 token file, .jsonl of {\"text\"}, or a text file" },
-        { "backend", HONE_CLI_TEXT, &how.backend, "NAME", "cpu (default), ref, or the path of a shared object" }, { 0 } };
+        { "backend", HONE_CLI_TEXT, &how.backend, "NAME", "cpu (default), cuda, ref, or the path of a shared object" }, { 0 } };
     const hone_cli_command command = { "merge", "MODEL --adapter DIR --output DIR --data PATH",
         "Writes a Hugging Face folder whose matrices are W + scale B A, in f32. Says how far the merged model and the base are from\n"
         "base and adapter side by side: Kullback-Leibler divergence of next-token probabilities on the first 256 tokens of the text.\n"

@@ -12,7 +12,7 @@ typedef struct hone_cli_model {
 // Rows of an option table.
 #define HONE_CLI_MODEL_OPTIONS(how)                                                                                             \
     { "adapter", HONE_CLI_TEXT, &(how).adapter, "DIR", "a PEFT folder that was trained on this model: its changes apply" },     \
-    { "backend", HONE_CLI_TEXT, &(how).backend, "NAME", "cpu (default), ref, or the path of a shared object" },                 \
+    { "backend", HONE_CLI_TEXT, &(how).backend, "NAME", "cpu (default), cuda, ref, or the path of a shared object" },                 \
     { "precision", HONE_CLI_TEXT, &(how).precision, "f32|bf16|int8|auto", "numbers that matrix products multiply (default f32); weights are then\n" \
       "                               read in a half or a quarter of their bytes; auto: what is fastest\n" \
       "                               here, by a short measurement" }

@@ -8,7 +8,7 @@
 #pragma once
 #include "graph/graph.h"
 
-enum { HONE_BACKEND_ABI = 1 };
+enum { HONE_BACKEND_ABI = 2 };
 
 typedef struct hone_operand {
     void *data;               // NULL: absent (or, in supports/workspace_bytes, not placed yet: look at `present`)
@@ -47,6 +47,7 @@ typedef struct hone_backend {
     hone_status (*alloc)(void *self, hone_space space, size_t bytes, void **pointer);
     void (*release)(void *self, hone_space space, void *pointer, size_t bytes);
     void (*copy)(void *self, void *to, const void *from, size_t bytes, int stream);
+    void (*clear)(void *self, void *to, size_t bytes, int stream); // zeroes; NULL: the host does
     // Bytes of a weight (M, K) in a form. 0 = this backend does not use that form (the forms pass then makes no node).
     size_t (*form_bytes)(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K);
     // Nodes: by shape only, before data has a place.
@@ -58,12 +59,14 @@ typedef struct hone_backend {
     void (*record)(void *self, int event, int stream);
     void (*wait)(void *self, int event, int stream);
     void (*synchronize)(void *self);
-    void *(*native_stream)(void *self, int stream);
+    void *(*native_stream)(void *self, int stream); // NULL where the device's memory is the host's
     // Capture of a whole program (CUDA graphs). NULL: the executor walks the list.
     hone_status (*capture_begin)(void *self);
     hone_status (*capture_end)(void *self, void **captured);
     void (*replay)(void *self, void *captured);
 } hone_backend;
+
+static inline bool hone_backend_is_apart(const hone_backend *b) { return b->native_stream != NULL; } // its memory is none of the host's
 
 // By name from backends.def ("cpu", "ref"), or by path of a shared object that exports `const hone_backend hone_backend_plugin`.
 // ABI and op-table hash are checked. Lives in backend/registry.c.

@@ -97,7 +97,7 @@ hone_status hone_session_allocate(hone_session *session)
     if (session->backend->alloc(session->self, HONE_SPACE_DEVICE, session->layout.arena_bytes, &arena)) return HONE_FAILED;
     session->arena = arena;
     if (hone_mirror_open(session)) return HONE_FAILED;
-    if (session->layout.home_bytes && session->mirror) return hone_fail("backend %s keeps no tensors in a file; leave offload out", session->backend->name);
+    HONE_ASSERT(!session->layout.home_bytes || !session->mirror, "backend %s keeps no tensors in a file", session->backend->name);
     if (session->layout.home_bytes) {
         HONE_ASSERT(session->offload, "tensors are parked, but the session has no folder for the offload file");
         session->ticket = hone_alloc((size_t)session->graph->n_tensor, sizeof *session->ticket);
@@ -227,8 +227,10 @@ hone_status hone_session_clear(hone_session *session, hone_tid id)
 {
     static const uint8_t zeros[1 << 16];
     const size_t bytes = session->layout.bytes[id];
+    const bool parked = hone_at(session->graph, id)->parked;
     hone_status status = HONE_OK;
-    if (!hone_at(session->graph, id)->parked && !session->mirror) memset(place(session, id), 0, bytes);
+    if (!parked && session->mirror) hone_mirror_clear(session, id);
+    else if (!parked) memset(place(session, id), 0, bytes);
     else for (size_t at = 0; at < bytes && !status; at += sizeof zeros)
         status = hone_session_write(session, id, at, bytes - at < sizeof zeros ? bytes - at : sizeof zeros, zeros);
     return status;
@@ -312,12 +314,15 @@ static hone_status run_or_replay(hone_session *s, int which)
         walk(s, which);
         return HONE_OK;
     }
-    hone_mirror_push(s);
     if (!s->captured[which]) {
-        if (s->backend->capture_begin(s->self)) return HONE_FAILED;
-        walk(s, which);
-        if (s->backend->capture_end(s->self, &s->captured[which])) return HONE_FAILED;
+        hone_mirror_hold(s);
+        hone_status status = s->backend->capture_begin(s->self);
+        if (!status) walk(s, which);
+        if (!status) status = s->backend->capture_end(s->self, &s->captured[which]);
+        hone_mirror_let_go(s);
+        if (status) return HONE_FAILED;
     }
+    hone_mirror_push(s);
     s->backend->replay(s->self, s->captured[which]);
     return HONE_OK;
 }

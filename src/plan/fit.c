@@ -28,6 +28,7 @@ enum { LEAST_PARKED_BYTES = 4096 };
 
 static int64_t process_bytes(const hone_job *job)
 {
+    if (hone_backend_is_apart(job->session.backend)) return (int64_t)job->session.layout.arena_bytes; // `memory` is the device's then
     int64_t base = (hone_memory_resident_bytes() / BASE_STEP_BYTES + 1) * BASE_STEP_BYTES;
     return base + (int64_t)job->session.layout.arena_bytes + hone_plan_late_bytes(job);
 }
@@ -273,6 +274,8 @@ hone_status hone_job_fit(hone_job *job)
         return hone_recipe_fail(r, HONE_KEY_offload, NULL, "offload moves what does not fit into `memory`, but none is given; say how much the process may take, such as memory: 6GiB");
     if (r->offload[0] && !hone_dir_exists(r->offload))
         return hone_recipe_fail(r, HONE_KEY_offload, NULL, "%s: no such folder; make it, on a local disk", r->offload);
+    if (r->offload[0] && hone_backend_is_apart(job->session.backend))
+        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "backend %s keeps no tensors in a file; leave offload out", job->session.backend->name);
     fitter f;
     hone_status status = open_fitter(&f, job);
     if (!status) status = r->memory > 0 ? fit_memory(&f) : apply(&f);

@@ -12,13 +12,14 @@ static void pace_here(const hone_speed *speed, const hone_plan *plan, hone_pace 
     // A token of a sample reads every weight once, at the pace at which the update reads and writes all that persists.
     double moved = 2 * (double)(plan->class_bytes[HONE_CLASS_param] + plan->class_bytes[HONE_CLASS_grad] + plan->class_bytes[HONE_CLASS_moment]);
     pace->token_s = hone_speed_program_s(speed, "update") * (double)plan->class_bytes[HONE_CLASS_param] / moved;
-    if (speed->watts > 0) snprintf(pace->power, sizeof pace->power, "metered while measuring");
+    if (hone_backend_is_apart(job->session.backend)) pace->watts = 0; // the host's meter and data sheet say nothing of the device
+    else if (speed->watts > 0) snprintf(pace->power, sizeof pace->power, "metered while measuring");
     else pace->watts = hone_hardware_watts_here(hone_cpu()->model, threads, pace->power, sizeof pace->power);
 }
 
 static hone_status finish(hone_forecast *f, const hone_speed *speed)
 {
-    f->peak_flops = speed->peak_flops;
+    if (!hone_backend_is_apart(f->job->session.backend)) f->peak_flops = speed->peak_flops;    // what is measured is the host's
     if (!hone_speed_known(speed)) return HONE_OK;
     f->measured_s = speed->measured_s;
     f->paced = true;

@@ -116,8 +116,10 @@ static void fill_rest(const hone_forecast *f, cell *row)
         if (cost->disk_bytes > cost->checkpoints * cost->checkpoint_bytes + f->plan.class_bytes[HONE_CLASS_param]) note(&row[ROW_DISK], ", one more while it is written");
     }
     if (cost->steps == 0) return;
-    value(&row[ROW_ENERGY], "%s", hone_units_energy(cost->energy_kwh).s);
-    note(&row[ROW_ENERGY], "%.0f W, %s", f->pace.watts, f->pace.power);
+    if (f->pace.watts > 0) {
+        value(&row[ROW_ENERGY], "%s", hone_units_energy(cost->energy_kwh).s);
+        note(&row[ROW_ENERGY], "%.0f W, %s", f->pace.watts, f->pace.power);
+    }
     if (cost->money > 0) {
         value(&row[ROW_COST], "%.2f", cost->money);
         note(&row[ROW_COST], "%g an hour", r->price_per_hour);

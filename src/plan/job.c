@@ -370,7 +370,12 @@ void hone_job_close(hone_job *job)
     *job = (hone_job){ 0 };
 }
 
-void *hone_job_place(void *job, hone_tid id) { return hone_session_data(&((hone_job *)job)->session, id); }
+void *hone_job_place(void *job, hone_tid id)
+{
+    const hone_session *session = &((hone_job *)job)->session;
+    if (session->mirror && hone_at(session->graph, id)->cls == HONE_CLASS_moment) return NULL;
+    return hone_session_data(session, id);
+}
 
 hone_status hone_job_carry(void *job, hone_tid id, size_t first, size_t size, void *data, bool store)
 {

@@ -1,6 +1,7 @@
 // memory.c: see memory.h.
 #include "plan/memory.h"
 #include "base/units.h"
+#include "graph/mirror.h"
 #include "io/checkpoint.h"
 #include <inttypes.h>
 #include <string.h>
@@ -64,7 +65,9 @@ int64_t hone_plan_late_bytes(const hone_job *job)
     int64_t bytes = nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES;
     if (strcmp(job->recipe->run_store, "none")) bytes += HONE_JOB_STORE_BYTES;
     if (job->session.layout.home_bytes) bytes += (int64_t)hone_scratch_memory_bytes();
-    return bytes + (int64_t)(job->session.layout.arena_bytes / PAGE_BYTES * PAGE_ENTRY_BYTES) + (int64_t)hone_checkpoint_buffer_bytes();
+    const int64_t host = (int64_t)hone_mirror_bytes(&job->session), arena = (int64_t)job->session.layout.arena_bytes;
+    const int64_t tables = (host ? host : arena) / PAGE_BYTES * PAGE_ENTRY_BYTES;
+    return bytes + host + tables + (int64_t)hone_checkpoint_buffer_bytes();
 }
 
 hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
@@ -87,7 +90,8 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
         plan->class_bytes[c] = (int64_t)layout->class_bytes[c] + plan->offload.class_bytes[c];
         plan->gap_bytes -= (int64_t)layout->class_bytes[c];
     }
-    plan->process_bytes = plan->base_bytes + plan->arena_bytes + plan->late_bytes;
+    if (hone_backend_is_apart(job->session.backend)) plan->device_bytes = plan->arena_bytes;
+    plan->process_bytes = plan->base_bytes + plan->arena_bytes - plan->device_bytes + plan->late_bytes;
     hone_status status = count_layers(job, plan);
     if (status) hone_plan_release(plan);
     return status;
@@ -182,7 +186,8 @@ hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
     }
     if (!status) status = print_bytes(out, "workspace", plan->workspace_bytes, "");
     if (!status) status = print_bytes(out, "gaps", plan->gap_bytes, "");
-    if (!status) status = hone_buffer_print(out, "    %-22s %10s  exact\n", "arena", hone_units_bytes((double)plan->arena_bytes).s);
+    if (!status) status = hone_buffer_print(out, "    %-22s %10s  exact%s\n", "arena", hone_units_bytes((double)plan->arena_bytes).s,
+                                             plan->device_bytes ? ", on the device" : "");
     if (!status) status = print_bytes(out, "program, data, tables", plan->base_bytes + plan->late_bytes, "measured");
     if (!status) status = hone_buffer_print(out, "    %-22s %10s\n", "process", hone_units_bytes((double)plan->process_bytes).s);
     if (!status) status = print_recompute(&plan->recompute, out);
@@ -200,10 +205,10 @@ hone_status hone_plan_json(const hone_plan *plan, json_t **out)
     bad |= json_object_set_new(classes, "workspace", json_integer(plan->workspace_bytes));
     bad |= json_object_set_new(classes, "gaps", json_integer(plan->gap_bytes));
     for (int64_t l = 0; l < plan->layers; l++) bad |= json_array_append_new(layers, json_integer(plan->layer_bytes[l]));
-    *out = json_pack("{s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:o, s:o}", "parameters", (json_int_t)plan->params,
+    *out = json_pack("{s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:o, s:o}", "parameters", (json_int_t)plan->params,
                      "trained_parameters", (json_int_t)(plan->factors ? plan->factors : plan->params),
                      "parameters_by_group", groups, "bytes_by_class", classes, "activation_bytes_by_layer", layers,
-                     "arena_bytes", (json_int_t)plan->arena_bytes, "base_bytes", (json_int_t)plan->base_bytes,
+                     "arena_bytes", (json_int_t)plan->arena_bytes, "device_bytes", (json_int_t)plan->device_bytes, "base_bytes", (json_int_t)plan->base_bytes,
                      "late_bytes", (json_int_t)plan->late_bytes, "process_bytes", (json_int_t)plan->process_bytes,
                      "peak_program", plan->peak_program, "peak_node", (json_int_t)plan->peak_node,
                      "flops_per_token", plan->flops_per_token, "recompute", recompute_json(&plan->recompute), "offload", offload_json(&plan->offload));

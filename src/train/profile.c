@@ -13,6 +13,7 @@ void hone_run_open_profile(hone_run *run)
     hone_session *session = &run->job.session;
     int threads = (int)run->recipe->threads;
     if (run->recipe->profile_steps == 0 || (threads <= 0 && hone_cpu_threads(&threads))) return;
+    if (session->mirror) return;     // a device's arena is not the host's to measure in: no shares of a bandwidth then
     int64_t bytes = (int64_t)session->layout.arena_bytes, most = 384 << 20;
     if (bytes > most) bytes = most;
     run->peak_bandwidth = hone_peak_bandwidth_in(session->arena, bytes, threads);

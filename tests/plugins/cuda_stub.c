@@ -2,7 +2,7 @@
 //
 // Kernels run in the emulator, products in plain loops, a captured graph is the list of what was asked for between begin and end. So
 // `backend: cuda` runs whole programs where no GPU is, by the same calls. What the stub sees that a GPU would not tell so well:
-//   - device memory is readable only within a call: a host that touches it dies at that spot;
+//   - device memory is readable from a command to the next synchronisation: a host that touches it outside dies at that spot;
 //   - handles, sizes and parameters that make no sense are errors.
 // Environment: CUDA_STUB_LOG=FILE appends a line for each call; CUDA_STUB_FAIL=NAME:CODE:N lets the N-th call of NAME (and all
 // behind it) fail; CUDA_STUB_VERSION, CUDA_STUB_MIB: what the driver says of its version and the device's memory.
@@ -40,6 +40,7 @@ typedef struct graph { command *list; int64_t count; } graph;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static block blocks[BLOCKS];
 static size_t used;
+static bool is_open;            // device memory
 static graph *recording;
 static int fail_count;
 
@@ -69,8 +70,9 @@ static int end(int error)
 
 static void open_device(bool open)
 {
-    for (int i = 0; i < BLOCKS; i++)
+    for (int i = 0; i < BLOCKS && open != is_open; i++)
         if (blocks[i].data) mprotect(blocks[i].data, blocks[i].bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+    is_open = open;
 }
 
 static void carry_out(const command *c)
@@ -80,7 +82,6 @@ static void carry_out(const command *c)
     if (c->kind == COPY) memmove(c->to, c->from, c->bytes);
     if (c->kind == SET) memset(c->to, c->value, c->bytes);
     if (c->kind == MULTIPLY) hone_emulated_multiply(&c->gemm);
-    open_device(false);
 }
 
 static int take(const command *c)
@@ -123,6 +124,7 @@ int cuMemAlloc_v2(uint64_t *pointer, size_t bytes)
     int i = 0;
     while (i < BLOCKS && blocks[i].data) i++;
     if (i == BLOCKS || used + bytes > total()) return end(HONE_CU_OUT_OF_MEMORY);
+    open_device(false);
     uint8_t *data = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) return end(HONE_CU_OUT_OF_MEMORY);
     blocks[i] = (block){ data, bytes };
@@ -156,7 +158,7 @@ int cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream)
 }
 int cuStreamCreate(void **stream, unsigned flags) { CALL(flags == HONE_CU_STREAM_NON_BLOCKING); *stream = malloc(1); return end(0); }
 int cuStreamDestroy_v2(void *stream) { CALL(stream); free(stream); return end(0); }
-int cuStreamSynchronize(void *stream) { CALL(stream && !recording); return end(0); }
+int cuStreamSynchronize(void *stream) { CALL(stream && !recording); open_device(false); return end(0); }
 int cuStreamBeginCapture_v2(void *stream, int mode)
 {
     CALL(stream && mode == HONE_CU_CAPTURE_THREAD_LOCAL && !recording);

@@ -146,3 +146,8 @@ void hone_cuda_copy(void *self, void *to, const void *from, size_t bytes, int st
     hone_cuda_backend *cuda = self;
     cuda->copy(cuda->device.self, to, from, bytes, stream);
 }
+void hone_cuda_clear(void *self, void *to, size_t bytes, int stream)
+{
+    hone_cuda_backend *cuda = self;
+    cuda->clear(cuda->device.self, to, bytes, stream);
+}

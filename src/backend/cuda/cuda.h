@@ -13,6 +13,7 @@ typedef struct hone_cuda_backend {
     hone_status (*alloc)(void *self, hone_space space, size_t bytes, void **pointer);
     void (*release)(void *self, hone_space space, void *pointer, size_t bytes);
     void (*copy)(void *self, void *to, const void *from, size_t bytes, int stream);
+    void (*clear)(void *self, void *to, size_t bytes, int stream);
 } hone_cuda_backend;
 
 typedef struct hone_cuda_node {
@@ -59,7 +60,8 @@ void hone_cuda_run(void *self, const hone_args *args, void *handle, int stream);
 hone_status hone_cuda_alloc(void *self, hone_space space, size_t bytes, void **pointer);
 void hone_cuda_release(void *self, hone_space space, void *pointer, size_t bytes);
 void hone_cuda_copy(void *self, void *to, const void *from, size_t bytes, int stream);
+void hone_cuda_clear(void *self, void *to, size_t bytes, int stream);
 #define HONE_CUDA_SEAM                                                                                                              \
     .abi = HONE_BACKEND_ABI, .op_table_hash = hone_op_table_hash, .alloc = hone_cuda_alloc, .release = hone_cuda_release,           \
-    .copy = hone_cuda_copy, .form_bytes = hone_cuda_form_bytes, .supports = hone_cuda_supports,                                     \
+    .copy = hone_cuda_copy, .clear = hone_cuda_clear, .form_bytes = hone_cuda_form_bytes, .supports = hone_cuda_supports,                                     \
     .workspace_bytes = hone_cuda_workspace_bytes, .run = hone_cuda_run

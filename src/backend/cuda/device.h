@@ -1,4 +1,4 @@
-// device.h: what the backend asks of a device, of which there are two: the GPU (driver.c) and the emulator (emulate/emulate.c).
+// device.h: what the backend asks of a device, of which there are two: the GPU (gpu.c) and the emulator (emulate/emulate.c).
 // Everything above it (which kernels a node takes, grids, scratch, what is supported) is one text for both, so that it is tested
 // where no GPU is.
 #pragma once

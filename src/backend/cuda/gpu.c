@@ -86,6 +86,13 @@ static void use(const gpu *g) { must(g, "cuCtxSetCurrent", g->driver->cuCtxSetCu
 
 // --- memory --------------------------------------------------------------------------------------------------------------
 
+static void gpu_clear(void *self, void *to, size_t bytes, int stream)
+{
+    const gpu *g = self;
+    use(g);
+    must(g, "cuMemsetD8Async", g->driver->cuMemsetD8Async((uintptr_t)to, 0, bytes, g->stream[stream]));
+}
+
 static hone_status gpu_alloc(void *self, hone_space space, size_t bytes, void **pointer)
 {
     gpu *g = self;
@@ -103,7 +110,7 @@ static hone_status gpu_alloc(void *self, hone_space space, size_t bytes, void **
                          g->ordinal, g->name, (double)bytes / 0x1p20, (double)available / 0x1p20, (double)total / 0x1p20);
     if (told(g, "cuMemAlloc", error)) return HONE_FAILED;
     *pointer = (void *)(uintptr_t)place;
-    must(g, "cuMemsetD8Async", g->driver->cuMemsetD8Async(place, 0, bytes, g->stream[0]));
+    gpu_clear(g, *pointer, bytes, 0);
     must(g, "cuStreamSynchronize", g->driver->cuStreamSynchronize(g->stream[0]));
     return HONE_OK;
 }
@@ -162,10 +169,11 @@ static bool same(const hone_cuda_gemm *x, const hone_cuda_gemm *y)
         && x->a == y->a && x->b == y->b && x->d == y->d;
 }
 
-static void *layout_of(const gpu *g, hone_dtype dtype, int64_t rows, int64_t cols)  // row-major (rows, cols) as the library sees it
+// Row-major (rows, cols) as the library sees it.
+static void *layout_of(const gpu *g, const hone_cuda_gemm *s, hone_dtype dtype, int64_t rows, int64_t cols)
 {
     void *layout = NULL;
-    g->blas->cublasLtMatrixLayoutCreate(&layout, type_of(dtype), (uint64_t)cols, (uint64_t)rows, cols);
+    must_blas(g, "cublasLtMatrixLayoutCreate", g->blas->cublasLtMatrixLayoutCreate(&layout, type_of(dtype), (uint64_t)cols, (uint64_t)rows, cols), s);
     return layout;
 }
 
@@ -180,17 +188,19 @@ static void choose(const gpu *g, plan *p)
     hone_cublaslt_choice choice;
     int found = 0;
     must_blas(g, "cublasLtMatmulDescCreate", lt->cublasLtMatmulDescCreate(&p->description, HONE_LT_COMPUTE_32F, HONE_LT_R_32F), s);
-    lt->cublasLtMatmulDescSetAttribute(p->description, HONE_LT_TRANS_A, &trans_a, sizeof trans_a);
-    lt->cublasLtMatmulDescSetAttribute(p->description, HONE_LT_TRANS_B, &trans_b, sizeof trans_b);
-    p->a = s->b_t ? layout_of(g, s->of, s->m, s->k) : layout_of(g, s->of, s->k, s->m);
-    p->b = s->a_t ? layout_of(g, s->of, s->k, s->n) : layout_of(g, s->of, s->n, s->k);
-    p->d = layout_of(g, s->to, s->n, s->m);
+    must_blas(g, "cublasLtMatmulDescSetAttribute", lt->cublasLtMatmulDescSetAttribute(p->description, HONE_LT_TRANS_A, &trans_a, sizeof trans_a), s);
+    must_blas(g, "cublasLtMatmulDescSetAttribute", lt->cublasLtMatmulDescSetAttribute(p->description, HONE_LT_TRANS_B, &trans_b, sizeof trans_b), s);
+    p->a = s->b_t ? layout_of(g, s, s->of, s->m, s->k) : layout_of(g, s, s->of, s->k, s->m);
+    p->b = s->a_t ? layout_of(g, s, s->of, s->k, s->n) : layout_of(g, s, s->of, s->n, s->k);
+    p->d = layout_of(g, s, s->to, s->n, s->m);
     must_blas(g, "cublasLtMatmulPreferenceCreate", lt->cublasLtMatmulPreferenceCreate(&preference), s);
-    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_WORKSPACE, &room, sizeof room);
-    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_ALIGNMENT_A, &at_a, sizeof at_a);
-    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_ALIGNMENT_B, &at_b, sizeof at_b);
-    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_ALIGNMENT_C, &at_d, sizeof at_d);
-    lt->cublasLtMatmulPreferenceSetAttribute(preference, HONE_LT_PREFERENCE_ALIGNMENT_D, &at_d, sizeof at_d);
+    const struct { int attribute; const void *value; size_t bytes; } bound[] = {
+        { HONE_LT_PREFERENCE_WORKSPACE, &room, sizeof room }, { HONE_LT_PREFERENCE_ALIGNMENT_A, &at_a, sizeof at_a },
+        { HONE_LT_PREFERENCE_ALIGNMENT_B, &at_b, sizeof at_b }, { HONE_LT_PREFERENCE_ALIGNMENT_C, &at_d, sizeof at_d },
+        { HONE_LT_PREFERENCE_ALIGNMENT_D, &at_d, sizeof at_d } };
+    for (size_t i = 0; i < sizeof bound / sizeof *bound; i++)
+        must_blas(g, "cublasLtMatmulPreferenceSetAttribute",
+                  lt->cublasLtMatmulPreferenceSetAttribute(preference, bound[i].attribute, bound[i].value, bound[i].bytes), s);
     const int status = lt->cublasLtMatmulAlgoGetHeuristic(g->handle, p->description, p->a, p->b, p->d, p->d, preference, 1, &choice, &found);
     lt->cublasLtMatmulPreferenceDestroy(preference);
     must_blas(g, "cublasLtMatmulAlgoGetHeuristic", status ? status : found < 1 ? -1 : 0, s);
@@ -273,9 +283,12 @@ static hone_status find_device(gpu *g)
     if (version < HONE_CUDA_VERSION)
         return hone_fail("the NVIDIA driver is for CUDA %d.%d, hone's kernels need %d.%d: update the driver", version / 1000, version % 1000 / 10,
                          HONE_CUDA_VERSION / 1000, HONE_CUDA_VERSION % 1000 / 10);
-    g->ordinal = asked ? atoi(asked) : 0;
+    char *end = NULL;
+    const long ordinal = asked ? strtol(asked, &end, 10) : 0;
+    if (asked && (end == asked || *end)) return hone_fail("HONE_GPU is %s; it is a GPU's number, counted from 0", asked);
     if (told(g, "cuDeviceGetCount", d->cuDeviceGetCount(&count))) return HONE_FAILED;
-    if (g->ordinal < 0 || g->ordinal >= count) return hone_fail("HONE_GPU %d: there are %d GPUs, counted from 0", g->ordinal, count);
+    if (ordinal < 0 || ordinal >= count) return hone_fail("HONE_GPU is %s; there are %d GPUs, counted from 0", asked, count);
+    g->ordinal = (int)ordinal;
     error = d->cuDeviceGet(&g->device, g->ordinal);
     if (!error) error = d->cuDeviceGetName(g->name, sizeof g->name, g->device);
     return told(g, "cuDeviceGet", error);
@@ -354,7 +367,7 @@ static hone_status gpu_open(const hone_backend_options *options, void **self)
     gpu *g = hone_alloc(1, sizeof *g);
     if (!g) return HONE_FAILED;
     g->backend = (hone_cuda_backend){ .device = { .self = g, .gemm_bytes = GEMM_BYTES, .launch = gpu_launch, .gemm = gpu_gemm },
-                                      .alloc = gpu_alloc, .release = gpu_release, .copy = gpu_copy };
+                                      .alloc = gpu_alloc, .release = gpu_release, .copy = gpu_copy, .clear = gpu_clear };
     if (open_libraries(g)) {
         gpu_close(&g->backend);
         return HONE_FAILED;

@@ -37,6 +37,12 @@ static void copy(void *self, void *to, const void *from, size_t bytes, int strea
     memcpy(to, from, bytes);
 }
 
+static void clear(void *self, void *to, size_t bytes, int stream)
+{
+    (void)self, (void)stream;
+    memset(to, 0, bytes);
+}
+
 static hone_status open_emulated(const hone_backend_options *options, void **self)
 {
     static bool descending[2] = { false, true };
@@ -44,7 +50,7 @@ static hone_status open_emulated(const hone_backend_options *options, void **sel
     if (!cuda) return HONE_FAILED;
     *cuda = (hone_cuda_backend){
         .device = { .self = &descending[options->threads == 2], .shared_bytes = 99 << 10, .launch = launch, .gemm = multiply }, // as sm_89
-        .alloc = take, .release = give_back, .copy = copy,
+        .alloc = take, .release = give_back, .copy = copy, .clear = clear,
     };
     *self = cuda;
     return HONE_OK;
