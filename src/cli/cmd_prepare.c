@@ -123,7 +123,7 @@ hone_status hone_cmd_prepare(int argc, char **argv)
         { "tokenizer", HONE_CLI_TEXT, &o.tokenizer, "PATH", "tokenizer.json, or a folder with a tokenizer (required)" },
         { "output", HONE_CLI_TEXT, &o.output, "DIR", "folder to make (required)" },
         { "held-out", HONE_CLI_REAL, &o.held_out, "SHARE", "share of documents kept for evaluation (default 0.02)" },
-        { "format", HONE_CLI_TEXT, &o.format, "NAME", "of all FILEs, whatever their names: text, jsonl, csv, tsv, markdown, html (default: by name; standard input: text)" },
+        { "format", HONE_CLI_TEXT, &o.format, "NAME", "of all FILEs, whatever their names: text, jsonl, json, csv, tsv, markdown, html (default: by name; standard input: text)" },
         { "text-field", HONE_CLI_TEXT, &o.text_field, "NAME", "field of JSONL records, or column of CSV, that holds the text (default text)" },
         { "template", HONE_CLI_TEXT, &o.template, "TEXT", "several fields as one text, in place of --text-field: '{question}\\n\\n{answer}'" },
         { "chat", HONE_CLI_FLAG, &o.chat, NULL, "records are conversations: messages, ShareGPT, Alpaca, prompt and completion, told by their keys; rendered by the chat template of the --tokenizer folder; answers alone are trained" },
@@ -146,7 +146,7 @@ hone_status hone_cmd_prepare(int argc, char **argv)
     };
     const hone_cli_command command = { "prepare", "--tokenizer PATH --output DIR [options] FILE...",
         "Turns text into tokens to train on: checksummed shards with an index of documents and a held-out part.\n"
-        "FILE is plain text, JSONL, CSV, TSV, Markdown or HTML, as its name ends, packed with gzip, zstd or xz or not. It may be a\n"
+        "FILE is plain text, JSONL, JSON, CSV, TSV, Markdown or HTML, as its name ends, packed with gzip, zstd or xz or not. It may be a\n"
         "folder (all such files below it), a pattern ('corpus/*.md'), @LIST (a file of names, one a line), or - (standard input).\n"
         "Ctrl-C or kill lose little: the same command goes on. DIR appears when all of it is there.\n"
         "With --chat records are conversations:\n\n"

@@ -51,7 +51,7 @@ static hone_status find_chat(const char *path, bool *chat)
     *chat = false;
     hone_status status = hone_inputs_open(&inputs, &path, 1, NULL);
     if (status) return status;
-    if (inputs.count > 0 && inputs.input[0].format == HONE_FORMAT_jsonl && !(status = hone_template_field(&fields, "text")))
+    if (inputs.count > 0 && hone_format_is_json(inputs.input[0].format) && !(status = hone_template_field(&fields, "text")))
         status = look_at_record(&inputs, &fields, chat);
     hone_template_release(&fields);
     hone_inputs_close(&inputs);

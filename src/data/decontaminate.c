@@ -36,7 +36,7 @@ static hone_status add_document(hone_contaminants *c, hone_wordlist *words, cons
 {
     const hone_input *input = &from->inputs->input[d->file];
     const char *raw = batch->bytes.data + d->offset;
-    if (input->format != HONE_FORMAT_jsonl) return add_text(c, words, raw, d->size); // marks are no words: raw Markdown or CSV will do
+    if (!hone_format_is_json(input->format)) return add_text(c, words, raw, d->size); // marks are no words: raw Markdown or CSV will do
     char where[1024];
     json_t *json = NULL;
     snprintf(where, sizeof where, "%s:%" PRId64, input->path, d->line);
@@ -57,7 +57,7 @@ hone_status hone_contaminants_open(hone_contaminants *c, const char *const *file
     hone_status status = hone_inputs_open(&inputs, file, n_files, NULL);
     if (status) return status;
     for (int64_t i = 0; i < inputs.count; i++) // rows of tables are texts as they stand
-        if (inputs.input[i].format != HONE_FORMAT_jsonl) inputs.input[i].format = HONE_FORMAT_text;
+        if (!hone_format_is_json(inputs.input[i].format)) inputs.input[i].format = HONE_FORMAT_text;
     hone_document_options from = { &inputs, &fields, 0, NULL };
     if ((status = hone_document_reader_open(&reader, &from, NULL))) goto out;
     while (!(status = hone_document_reader_next(&reader, &batch, BATCH_BYTES)) && batch.count)

@@ -143,17 +143,99 @@ static hone_status find_row(hone_document_reader *reader, char separator, size_t
     }
 }
 
+// --- JSON: a list, or objects one behind another
+
+static int64_t count_lines(const char *text, size_t size)
+{
+    int64_t lines = 0;
+    for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + size - p))); p++) lines++;
+    return lines;
+}
+
+static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+// The first byte at or behind *at that is no blank; -1: the file has none.
+static hone_status find_mark(hone_document_reader *reader, size_t *at, int *mark)
+{
+    for (*mark = -1;;) {
+        const char *text = reader->pending.data + reader->used;
+        size_t have = reader->pending.size - reader->used;
+        while (*at < have && is_space(text[*at])) ++*at;
+        if (*at < have) *mark = (unsigned char)text[*at];
+        if (*at < have || reader->ended) return HONE_OK;
+        hone_status status = fill(reader);
+        if (status) return status;
+    }
+}
+
+static hone_status fail_at(const hone_document_reader *r, size_t at, const char *what)
+{
+    return hone_fail("%s:%" PRId64 ": %s", r->source.file.path, r->at.line + count_lines(r->pending.data + r->used, at), what);
+}
+
+// Behind the object that begins at `from`.
+static hone_status find_object_end(hone_document_reader *reader, size_t from, size_t *end)
+{
+    size_t at = from;
+    int64_t depth = 0;
+    bool text = false, escaped = false;
+    for (;;) {
+        const char *p = reader->pending.data + reader->used;
+        for (size_t have = reader->pending.size - reader->used; at < have; at++) {
+            if (escaped) escaped = false;
+            else if (text) { text = p[at] != '"'; escaped = p[at] == '\\'; }
+            else if (p[at] == '"') text = true;
+            else if (p[at] == '{' || p[at] == '[') depth++;
+            else if ((p[at] == '}' || p[at] == ']') && --depth == 0) {
+                *end = at + 1;
+                return HONE_OK;
+            }
+        }
+        if (reader->ended) return fail_at(reader, from, "the record that begins here never closes; is the file cut short?");
+        if (at - from > DOCUMENT_MOST) return too_long(reader, "does it never close?");
+        hone_status status = fill(reader);
+        if (status) return status;
+    }
+}
+
+// skip: what stands before the record. All of it where the list ends.
+static hone_status find_element(hone_document_reader *reader, size_t *size, size_t *skip)
+{
+    size_t at = 0;
+    int mark;
+    char last = reader->last;
+    hone_status status = find_mark(reader, &at, &mark);
+    if (!status && mark == ',' && reader->list && last == '}') {
+        last = ',';
+        at++;
+        status = find_mark(reader, &at, &mark);
+    }
+    if (status) return status;
+    bool closes = mark == ']' && reader->list && (last == '}' || last == '[');
+    if (closes) {
+        at++;
+        if ((status = find_mark(reader, &at, &mark))) return status;
+        if (mark >= 0) return fail_at(reader, at, "something stands behind the end of the list");
+    }
+    *size = *skip = at;
+    if (closes || (mark < 0 && (!reader->list || last == ']'))) return HONE_OK;
+    if (mark < 0) return fail_at(reader, at, "the list that this file is does not end; is the file cut short?");
+    if (mark != '{' || (reader->list && last == '}')) return fail_at(reader, at, reader->list ? "no record {...} where the list should go on" : "no record {...} here, and no list of them");
+    return find_object_end(reader, at, size);
+}
+
 static char separator_of(hone_input_format format) { return format == HONE_FORMAT_tsv ? '\t' : ','; }
 
-// cut: bytes at the end that are no part of the document.
-static hone_status find_next(hone_document_reader *reader, size_t *size, size_t *cut)
+// skip, cut: bytes at its beginning and end that are no part of the document.
+static hone_status find_next(hone_document_reader *reader, size_t *size, size_t *skip, size_t *cut)
 {
     const hone_document_options *o = reader->options;
     hone_input_format format = input_of(reader)->format;
     bool found = false;
     hone_status status;
-    *cut = 0;
+    *skip = *cut = 0;
     switch (format) {
+    case HONE_FORMAT_json: return find_element(reader, size, skip);
     case HONE_FORMAT_jsonl: return find_end(reader, "\n", size, &found);
     case HONE_FORMAT_csv: case HONE_FORMAT_tsv: return find_row(reader, separator_of(format), size);
     case HONE_FORMAT_text:
@@ -167,21 +249,30 @@ static hone_status find_next(hone_document_reader *reader, size_t *size, size_t 
 
 // --- files
 
-static int64_t count_lines(const char *text, size_t size)
-{
-    int64_t lines = 0;
-    for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + size - p))); p++) lines++;
-    return lines;
-}
-
 static void use(hone_document_reader *reader, size_t size)
 {
     reader->at.line += count_lines(reader->pending.data + reader->used, size);
     reader->at.offset += (int64_t)size;
+    for (size_t i = size; i-- > 0;)
+        if (!is_space(reader->pending.data[reader->used + i])) {
+            reader->last = reader->pending.data[reader->used + i];
+            break;
+        }
     reader->used += size;
 }
 
-// What stands before the first document: a byte order mark of records, the header line of CSV.
+static hone_status begin_list(hone_document_reader *reader)
+{
+    size_t at = 0;
+    int mark;
+    hone_status status = find_mark(reader, &at, &mark);
+    reader->list = mark == '[';
+    reader->last = 0;
+    if (reader->list) use(reader, at + 1);
+    return status;
+}
+
+// What stands before the first document: a byte order mark of records, the bracket of a list, the header line of CSV.
 static hone_status begin_records(hone_document_reader *reader)
 {
     hone_input_format format = input_of(reader)->format;
@@ -191,6 +282,7 @@ static hone_status begin_records(hone_document_reader *reader)
         if (status) return status;
     }
     if (reader->pending.size >= 3 && memcmp(reader->pending.data, "\xef\xbb\xbf", 3) == 0) use(reader, 3);
+    if (format == HONE_FORMAT_json) return begin_list(reader);
     if (format != HONE_FORMAT_csv && format != HONE_FORMAT_tsv) return HONE_OK;
     size_t size;
     char where[1024];
@@ -243,8 +335,7 @@ static hone_status open_file(hone_document_reader *reader)
 
 static bool is_blank(const char *text, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
-        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r' && text[i] != '\n') return false;
+    for (size_t i = 0; i < size; i++) if (!is_space(text[i])) return false;
     return true;
 }
 
@@ -253,9 +344,9 @@ hone_status hone_document_reader_next(hone_document_reader *reader, hone_documen
     batch->count = 0;
     batch->bytes.size = 0;
     while (reader->at.file < reader->options->inputs->count && batch->bytes.size < batch_bytes) {
-        size_t size = 0, cut = 0;
+        size_t size = 0, skip = 0, cut = 0;
         hone_status status = reader->open ? HONE_OK : open_file(reader);
-        if (!status) status = find_next(reader, &size, &cut);
+        if (!status) status = find_next(reader, &size, &skip, &cut);
         if (status) return status;
         if (size == 0) { // the next file
             hone_source_close(&reader->source);
@@ -265,11 +356,11 @@ hone_status hone_document_reader_next(hone_document_reader *reader, hone_documen
         }
         const char *text = reader->pending.data + reader->used;
         hone_input_format format = input_of(reader)->format;
-        hone_document document = { batch->bytes.size, size - cut, reader->at.file, reader->at.line, reader->header[reader->at.file] };
-        bool between = format != HONE_FORMAT_text && is_blank(text, size); // an empty line between records
+        hone_document document = { batch->bytes.size, size - skip - cut, reader->at.file, reader->at.line + count_lines(text, skip), reader->header[reader->at.file] };
+        bool between = format != HONE_FORMAT_text && is_blank(text + skip, size - skip); // an empty line between records
         if (!between) {
             if (hone_grow(&batch->document, batch->count, &batch->capacity, sizeof *batch->document)) return HONE_FAILED;
-            if (hone_buffer_append(&batch->bytes, text, size - cut)) return HONE_FAILED;
+            if (hone_buffer_append(&batch->bytes, text + skip, size - skip - cut)) return HONE_FAILED;
             batch->document[batch->count++] = document;
         }
         use(reader, size);
@@ -303,7 +394,7 @@ hone_status hone_document_text(const hone_document_options *options, const hone_
     }
     snprintf(where, sizeof where, "%s:%" PRId64, strcmp(input->path, "-") ? input->path : "standard input", document->line);
     switch (input->format) {
-    case HONE_FORMAT_jsonl: status = hone_record_json(raw, document->size, options->fields, where, room, invalid); break;
+    case HONE_FORMAT_jsonl: case HONE_FORMAT_json: status = hone_record_json(raw, document->size, options->fields, where, room, invalid); break;
     case HONE_FORMAT_csv: case HONE_FORMAT_tsv:
         *invalid = count_invalid(raw, document->size);
         status = hone_record_csv(document->header, raw, document->size, separator_of(input->format), options->fields, where, room);

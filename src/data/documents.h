@@ -2,7 +2,7 @@
 // threads take the texts out of them.
 //
 //     text              cut at a separator, or at blank lines into documents of about document_bytes (0: a file is one)
-//     jsonl, csv, tsv   a record is a document: a field, or a template of fields
+//     jsonl, json, csv, tsv   a record is a document: a field, or a template of fields
 //     markdown, html    a file is a document: its plain text
 //
 // A cut by size falls behind a blank line, else behind a line's end, else behind a space; no byte is lost.
@@ -35,6 +35,7 @@ typedef struct hone_document_reader {
     const hone_document_options *options;
     hone_document_position at;          // of the next document
     hone_source source; bool open, ended;               // ended: the source gave all it has
+    bool list; char last;                               // of JSON: the file is a list; the last byte handed out that is no blank, 0 none
     hone_buffer pending; size_t used;                   // bytes read and not yet handed out: pending[used..]
     hone_csv_header **header;                           // (inputs,) of CSV files that were begun
     uint64_t *hash;                                     // (inputs,) XXH3-64 of each file that was read to its end

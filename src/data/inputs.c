@@ -24,7 +24,6 @@ static const struct { const char *end, *remedy; } refused[] = {
     { ".parquet", "Parquet is not read: no maintained C library for it is packaged in Debian 12; convert it to JSONL, as in "
                   "python -c \"import pyarrow.parquet as p,sys; p.read_table(sys.argv[1]).to_pandas().to_json(sys.argv[2],orient='records',lines=True)\" IN.parquet OUT.jsonl" },
     { ".arrow", "Arrow is not read; convert it to JSONL" },
-    { ".json", "a JSON file is not read as a whole; write one record a line (jq -c '.[]'), or say --format jsonl where it is that already" },
     { ".zip", "a zip archive is not read; unpack it and name the folder" },
     { ".tar", "a tar archive is not read; unpack it and name the folder" },
     { ".tgz", "a tar archive is not read; unpack it and name the folder" },
@@ -74,6 +73,13 @@ static hone_status refuse(const char *path)
 
 typedef struct { hone_inputs *inputs; int forced; int depth; } walk; // forced: a format, -1 by name
 
+// Is a file of a folder one to read?
+static bool is_known(const walk *w, const char *path)
+{
+    int format = w->forced >= 0 ? w->forced : find_format(path);
+    return w->forced >= 0 || (format >= 0 && format != HONE_FORMAT_json);
+}
+
 static hone_status add_file(walk *w, const char *path, int64_t size, int64_t time)
 {
     hone_inputs *inputs = w->inputs;
@@ -106,7 +112,7 @@ static hone_status add_folder(walk *w, const char *folder)
         char *path = status ? NULL : hone_path_join(folder, names[i]);
         if (!status) status = path ? hone_file_about(path, &inner, &size, &time) : HONE_FAILED;
         if (!status && names[i][0] != '.' && inner) status = add_folder(w, path);
-        else if (!status && names[i][0] != '.' && (w->forced >= 0 || find_format(path) >= 0)) status = add_file(w, path, size, time);
+        else if (!status && names[i][0] != '.' && is_known(w, path)) status = add_file(w, path, size, time);
         else if (!status) {
             if (w->inputs->passed_over++ == 0 && !(w->inputs->passed_example = hone_strdup(path))) status = HONE_FAILED;
         }

@@ -1,7 +1,8 @@
 // inputs.h: what the user named, as a list of files: each with its format, its size and its age.
 //
 //     a.txt  b.jsonl.gz          files
-//     corpus/                    a folder: every file below it whose name ends as in formats.def, in order of names
+//     corpus/                    a folder: every file below it whose name ends as in formats.def, in order of names; no .json,
+//                                which settings and indexes are, too: such a file is read where it is named itself
 //     'corpus/*.md'              a pattern, where no file has that very name
 //     @files.txt                 a list: one of these a line
 //     -                          standard input
@@ -19,6 +20,7 @@ typedef enum {
 #undef FORMAT
     HONE_FORMAT_COUNT
 } hone_input_format;
+static inline bool hone_format_is_json(hone_input_format format) { return format == HONE_FORMAT_jsonl || format == HONE_FORMAT_json; }
 extern const char *const hone_format_name[HONE_FORMAT_COUNT];
 
 typedef struct hone_input {

@@ -65,8 +65,8 @@ static hone_status open_chat(hone_pipeline *p)
     if (p->cleaning.any) return hone_fail("conversations are not cleaned by filters; clean the records before, or leave the filters out");
     if (o->rules.cutoff_len < 0) return hone_fail("cutoff length %" PRId64 " must be positive", o->rules.cutoff_len);
     for (int64_t i = 0; i < p->inputs.count; i++)
-        if (p->inputs.input[i].format != HONE_FORMAT_jsonl)
-            return hone_fail("%s: conversations are read from JSONL, one object a line; if that is what it holds, say --format jsonl", p->inputs.input[i].path);
+        if (!hone_format_is_json(p->inputs.input[i].format))
+            return hone_fail("%s: conversations are read from JSONL, one object a line, or from a JSON list of them; if that is what it holds, say --format jsonl or json", p->inputs.input[i].path);
     return hone_chat_open(&p->chat, o->tokenizer, o->chat_template, p->tokenizer);
 }
 
@@ -77,7 +77,7 @@ static hone_status check_dropped(const hone_pipeline *p)
     int64_t dropped = fate[HONE_CHAT_MASKED] + fate[HONE_CHAT_LONG] + fate[HONE_CHAT_UNPLACED], all = dropped + fate[HONE_CHAT_KEPT];
     if (!p->options->chat || p->options->allow_dropped || dropped * 100 <= all) return HONE_OK;
     return hone_fail("%" PRId64 " of %" PRId64 " conversations would be left out: %" PRId64 " have no token to train, %" PRId64 " are longer than the cut-off, %" PRId64
-                     " cannot be placed; mend them, or say --allow-dropped", dropped, all, fate[HONE_CHAT_MASKED], fate[HONE_CHAT_LONG], fate[HONE_CHAT_UNPLACED]);
+                     " cannot be placed; mend them, or allow it: --allow-dropped, in a recipe allow_dropped", dropped, all, fate[HONE_CHAT_MASKED], fate[HONE_CHAT_LONG], fate[HONE_CHAT_UNPLACED]);
 }
 
 static hone_status open_pipeline(hone_pipeline *p)

@@ -69,6 +69,35 @@ static void fails_with(const char *operand, how h, const char *message)
     hone_buffer_release(&out);
 }
 
+// A list of objects, however it is laid out, or objects one behind another; strings may hold any bracket.
+static void test_objects_of_a_json_file_are_documents(void **state)
+{
+    (void)state;
+    put("a.json", "\xef\xbb\xbf \n[\n {\"text\": \"one ] } \\\" ,{[\", \"x\": [[{}], 2]},{\"text\":\"two\"}\n\n,\n{ \"text\" : \"\"}\n , {\"text\": \"end\\\\\"} ] \n\n");
+    reads_as(test_path("a.json"), (how){ 0 }, "one ] } \" ,{[|two||end\\|");
+    put("b.json", "{\"text\": \"a\"}\n{\"text\": \"b\"} {\"text\": \"c\"}");
+    reads_as(test_path("b.json"), (how){ 0 }, "a|b|c|");
+    put("c.json", " [ ] \n");
+    reads_as(test_path("c.json"), (how){ 0 }, "");
+    put("listed.txt", "[{\"text\": \"a\"}]");
+    reads_as(test_path("listed.txt"), (how){ .format = "json" }, "a|");
+    static const struct { const char *text, *says; } bad[] = {
+        { "[{\"text\": \"a\"},\n{\"text\": \"b\"}\n", "bad.json:3: the list that this file is does not end" },
+        { "[{\"text\": \"a\"},\n]", "bad.json:2: no record {...} where the list should go on" },
+        { "[{\"text\": \"a\"}\n\n{\"text\": \"b\"}]", "bad.json:3: no record {...} where the list should go on" },
+        { "[\n,{\"text\": \"a\"}]", "bad.json:2: no record" },
+        { "[\n7]", "bad.json:2: no record" },
+        { "[{\"text\": \"a\"}]\n]", "bad.json:2: something stands behind the end of the list" },
+        { "{\"text\": \"a\"}\n,{\"text\": \"b\"}", "bad.json:2: no record {...} here, and no list of them" },
+        { "[{\"text\": \"a\"},\n\n {\"text\":\n \"b\"", "bad.json:3: the record that begins here never closes" },
+        { "[{\"text\": \"a\"},\n {\"text\": b}]", "bad.json:2: " } };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        put("bad.json", bad[i].text);
+        fails_with(test_path("bad.json"), (how){ 0 }, bad[i].says);
+        fails_with(test_path("bad.json"), (how){ .batch_bytes = 1 }, bad[i].says);
+    }
+}
+
 static void test_csv_rows_are_documents_quotes_and_line_ends_and_all(void **state)
 {
     (void)state;
@@ -220,6 +249,7 @@ static void test_files_that_change_while_they_are_read_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_objects_of_a_json_file_are_documents),
         cmocka_unit_test(test_csv_rows_are_documents_quotes_and_line_ends_and_all), cmocka_unit_test(test_a_template_joins_fields),
         cmocka_unit_test(test_a_separator_cuts_plain_text), cmocka_unit_test(test_markup_becomes_what_a_reader_sees),
         cmocka_unit_test(test_xz_is_read_and_a_cut_one_refused), cmocka_unit_test(test_folders_patterns_and_lists_name_files),

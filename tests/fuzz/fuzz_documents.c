@@ -40,7 +40,7 @@ static outcome read_all(const hone_document_options *options, size_t batch_bytes
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const format[] = { "text", "jsonl", "csv", "tsv", "markdown", "html" };
+    static const char *const format[] = { "text", "jsonl", "csv", "tsv", "markdown", "html", "json" };
     if (size < 1) return 0;
     int fd = memfd_create("fuzz", 0);
     FUZZ_HOLDS(fd >= 0 && write(fd, data + 1, size - 1) == (ssize_t)(size - 1));
@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     hone_inputs inputs;
     hone_template fields;
-    FUZZ_HOLDS(hone_inputs_open(&inputs, &operand, 1, format[data[0] % 6]) == HONE_OK);
+    FUZZ_HOLDS(hone_inputs_open(&inputs, &operand, 1, format[data[0] % 7]) == HONE_OK);
     FUZZ_HOLDS(hone_template_parse(&fields, data[0] & 64 ? "{a}: {text}" : "{text}") == HONE_OK);
     hone_document_options options = { &inputs, &fields, data[0] & 32 ? 7 : 0, data[0] & 16 ? "--" : NULL };
     outcome whole = read_all(&options, (size_t)1 << 30), parts = read_all(&options, 1);
