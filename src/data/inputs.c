@@ -51,7 +51,7 @@ static bool ends_in(const char *name, size_t length, const char *end, size_t end
     return length > end_length && strncasecmp(name + length - end_length, end, end_length) == 0;
 }
 
-static int find_format(const char *name)
+int hone_format_of(const char *name)
 {
     size_t length = bare_length(name);
     for (int f = 0; f < HONE_FORMAT_COUNT; f++)
@@ -76,14 +76,14 @@ typedef struct { hone_inputs *inputs; int forced; int depth; } walk; // forced: 
 // Is a file of a folder one to read?
 static bool is_known(const walk *w, const char *path)
 {
-    int format = w->forced >= 0 ? w->forced : find_format(path);
+    int format = w->forced >= 0 ? w->forced : hone_format_of(path);
     return w->forced >= 0 || (format >= 0 && format != HONE_FORMAT_json);
 }
 
 static hone_status add_file(walk *w, const char *path, int64_t size, int64_t time)
 {
     hone_inputs *inputs = w->inputs;
-    int format = w->forced >= 0 ? w->forced : find_format(path);
+    int format = w->forced >= 0 ? w->forced : hone_format_of(path);
     if (format < 0) {
         hone_status status = refuse(path);
         if (status) return status;

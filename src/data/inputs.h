@@ -21,6 +21,7 @@ typedef enum {
     HONE_FORMAT_COUNT
 } hone_input_format;
 static inline bool hone_format_is_json(hone_input_format format) { return format == HONE_FORMAT_jsonl || format == HONE_FORMAT_json; }
+int hone_format_of(const char *path);    // by its name, packed or not; -1: none
 extern const char *const hone_format_name[HONE_FORMAT_COUNT];
 
 typedef struct hone_input {

@@ -1,4 +1,5 @@
 // job.c: from a recipe to a planned session (see job.h).
+#include "data/talks.h"
 #include "plan/fit.h"
 #include "io/hf.h"
 #include <inttypes.h>
@@ -129,6 +130,29 @@ static hone_status add_held(hone_job *job, const char *name, const hone_loader_o
     return status;
 }
 
+static hone_status prepare_talks(const hone_job *job, hone_key_id key, double held_out, char **path)
+{
+    char *folder;
+    if (!hone_talks_named(*path)) return HONE_OK;
+    if (!hone_file_exists(*path)) return hone_recipe_fail(job->recipe, key, NULL, "%s: there is no such file", *path);
+    if (!job->tokenizer) return hone_recipe_fail(job->recipe, key, NULL, "%s: conversations need a tokenizer; name it with `tokenizer: PATH`", *path);
+    hone_status status = hone_talks_prepare(job->recipe, *path, job->tokenizer_path, job->tokenizer, held_out, &folder);
+    if (status) return status;
+    hone_free(*path);
+    *path = folder;
+    return HONE_OK;
+}
+
+// Conversations that are named themselves become prepared folders.
+static hone_status open_talks(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    hone_status status = HONE_OK;
+    if (r->eval_dataset[0] && !(job->eval_path = hone_strdup(r->eval_dataset))) return HONE_FAILED;
+    for (int64_t i = 0; i < job->train.n_sources && !status; i++) status = prepare_talks(job, data_key(r), job->eval_path ? 0.0 : r->held_out, &job->train.source[i].path);
+    return status || !job->eval_path ? status : prepare_talks(job, HONE_KEY_eval_dataset, 0.0, &job->eval_path);
+}
+
 // eval_dataset, else the held-out split of every source that has one.
 static hone_status open_held(hone_job *job, hone_loader_options options)
 {
@@ -136,8 +160,8 @@ static hone_status open_held(hone_job *job, hone_loader_options options)
     hone_status status = HONE_OK;
     bool has = false;
     options.order = HONE_ORDER_ONCE;
-    if (r->eval_dataset[0]) {
-        options.path = r->eval_dataset;
+    if (job->eval_path) {
+        options.path = job->eval_path;
         if (!hone_dataset_is_raw(options.path) && (status = hone_dataset_has_split(options.path, HONE_SPLIT_HELD, &has))) return status;
         if (has) options.split = HONE_SPLIT_HELD;
         return add_held(job, r->eval_dataset, &options);
@@ -329,6 +353,7 @@ hone_status hone_job_open_data(hone_job *job, const hone_recipe *recipe)
                        .accumulation = recipe->gradient_accumulation_steps };
     hone_status status = hone_mixture_parse(&job->train, recipe);
     if (!status) status = open_tokenizer(job);
+    if (!status) status = open_talks(job);
     if (!status) status = open_data(job);
     if (status) hone_job_close(job);
     return status;
@@ -342,6 +367,7 @@ hone_status hone_job_open(hone_job *job, const hone_recipe *recipe)
     if (!status) status = open_tokenizer(job);
     if (!status) status = open_config(job);
     if (!status) status = check_sizes(job);
+    if (!status) status = open_talks(job);
     if (!status) status = open_data(job);
     if (!status) status = check_mixture(job);
     if (!status) status = warm_loaders(job);
@@ -367,6 +393,7 @@ void hone_job_close(hone_job *job)
     hone_free(job->prompt);
     hone_tokenizer_free(job->tokenizer);
     hone_free(job->tokenizer_path);
+    hone_free(job->eval_path);
     *job = (hone_job){ 0 };
 }
 

@@ -21,6 +21,7 @@ typedef struct hone_job {
     hone_config config;
     int64_t rows, T, accumulation;     // of a micro-batch, of a row, micro-batches of a step
     hone_mixture train;
+    char *eval_path;                   // of eval_dataset; where that is conversations, of what was prepared of them; NULL: none is given
     hone_job_held *held; int64_t n_held;   // what is evaluated, each told apart
     bool has_held;                         // n_held > 0
     hone_graph *graph;

@@ -2,6 +2,7 @@
 #include "base/cpu.h"
 #include "base/units.h"
 #include "base/power.h"
+#include "data/talks.h"
 #include "train/run.h"
 #include <math.h>
 
@@ -28,6 +29,16 @@ static void report_sources(const hone_run *run)
     }
 }
 
+// A line a source of conversations; one that cannot be read any more is found by who needs it.
+static void report_talks(const hone_run *run)
+{
+    for (int64_t i = 0; i < run->job.train.n_sources; i++) {
+        hone_buffer what = { 0 };
+        if (!hone_talks_describe(run->job.train.source[i].path, &what) && what.size) fprintf(run->out, "\n  data   %s", what.data);
+        hone_buffer_release(&what);
+    }
+}
+
 static void report_precision(const hone_run *run)
 {
     hone_buffer why = { 0 };
@@ -47,6 +58,7 @@ void hone_report_header(const hone_run *run)
     for (int64_t i = 0; i < job->n_held; i++) held += (double)job->held[i].loader.data.n_tokens;
     if (job->has_held) fprintf(run->out, ", held out %s", hone_units_count(held).s);
     if (job->train.n_sources > 1) report_sources(run);
+    report_talks(run);
     report_precision(run);
     fprintf(run->out, "\n  plan   arena %s", hone_units_bytes((double)run->forecast.plan.arena_bytes).s);
     fprintf(run->out, "  process %s", hone_units_bytes((double)run->forecast.plan.process_bytes).s);

@@ -86,6 +86,7 @@ static void test_every_command_of_the_pages_runs(void **state)
     const char *folder = test_folder();
     write_book(folder);
     assert_true(run_page(folder, "tutorial.md") >= 14);
+    assert_true(run_page(folder, "chat.md") >= 7);
     assert_true(run_page(folder, "formats.md") >= 1);
     assert_true(run_page(folder, "safety.md") >= 6);
     assert_true(run_page(folder, "data.md") >= 4);
