@@ -2,7 +2,7 @@
 PREFIX ?= /usr/local
 ONLY ?=
 
-.PHONY: all build setup demo test test-long bench docs install clean
+.PHONY: all build setup demo test test-long bench docs install dist clean
 
 all: build
 
@@ -40,6 +40,10 @@ docs: build                     # the references that are made from the tables o
 
 install: build                  # bin/hone, man pages and shell completion below PREFIX
 	@cmake --install build --prefix $(PREFIX)
+
+dist: build                     # an archive that runs without root on any x86-64 Linux with glibc 2.36 or newer
+	@ninja -C build hone_dist
+	@tools/dist.sh build
 
 clean:
 	@rm -rf build
