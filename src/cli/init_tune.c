@@ -1,10 +1,11 @@
-// init_tune.c: hone init --model: data that are not prepared yet are; then a recipe that tunes a model on them.
+// init_tune.c: hone init --model: a recipe that tunes a model; text is prepared for it first, conversations a recipe takes as they are.
 #include "base/file.h"
 #include "base/units.h"
 #include "cli/init.h"
 #include "data/chat_record.h"
 #include "data/documents.h"
 #include "data/prepare.h"
+#include "data/talks.h"
 #include "train/propose_tune.h"
 #include <stdio.h>
 #include <string.h>
@@ -48,11 +49,9 @@ static hone_status find_chat(const char *path, bool *chat)
 {
     hone_inputs inputs;
     hone_template fields = { 0 };
-    *chat = false;
     hone_status status = hone_inputs_open(&inputs, &path, 1, NULL);
     if (status) return status;
-    if (inputs.count > 0 && hone_format_is_json(inputs.input[0].format) && !(status = hone_template_field(&fields, "text")))
-        status = look_at_record(&inputs, &fields, chat);
+    if (!(status = hone_template_field(&fields, "text"))) status = look_at_record(&inputs, &fields, chat);
     hone_template_release(&fields);
     hone_inputs_close(&inputs);
     return status;
@@ -70,24 +69,20 @@ static char *folder_of(const char *path, const char *recipe)
     return hone_format("%.*s%.*s-data", beside, recipe, length, name);
 }
 
-// Data as the run will read them; *folder (hone_free() it): made of what the user gave.
+// Text as the run will read it: *folder (hone_free() it).
 static hone_status prepare(const hone_init *init, char **folder)
 {
     hone_prepare_options o = { .tokenizer = init->tokenizer ? init->tokenizer : init->model, .files = &init->data, .n_files = 1, .text_field = "text", .held_out = 0.02,
                                .seed = 1, .document_bytes = 64 << 10 };
     hone_prepare_report report;
-    hone_status status = find_chat(init->data, &o.chat);
-    if (status) return status;
+    hone_status status;
     if (!(*folder = folder_of(init->data, init->path))) return HONE_FAILED;
     if (hone_dir_exists(*folder))
         return hone_fail("%s: is there already, and %s would be prepared into it; if it holds these data, say --data %s, else remove it", *folder, init->data, *folder);
     o.output = *folder;
     if ((status = hone_prepare(&o, &report))) return status;
-    printf("  prepared  hone prepare %s--tokenizer %s --output %s %s\n", o.chat ? "--chat " : "", o.tokenizer, *folder, init->data);
-    printf("            %s %s, %s tokens", hone_units_grouped(report.documents[0] + report.documents[1]).s, o.chat ? "conversations" : "documents",
-           hone_units_grouped(report.tokens[0] + report.tokens[1]).s);
-    if (o.chat) printf(", %s of them trained", hone_units_grouped(report.trained_tokens).s);
-    printf("\n");
+    printf("  prepared  hone prepare --tokenizer %s --output %s %s\n", o.tokenizer, *folder, init->data);
+    printf("            %s documents, %s tokens\n", hone_units_grouped(report.documents[0] + report.documents[1]).s, hone_units_grouped(report.tokens[0] + report.tokens[1]).s);
     hone_prepare_report_release(&report);
     return HONE_OK;
 }
@@ -169,8 +164,11 @@ hone_status hone_init_tune(const hone_init *init)
 {
     char *folder = NULL;
     hone_tune_proposal proposal;
-    hone_status status = is_prepared(init->data) ? HONE_OK : prepare(init, &folder);
-    const hone_propose_tune_options options = { .model = init->model, .tokenizer = init->tokenizer, .data = folder ? folder : init->data, .method = init->method,
+    hone_status status = HONE_OK;
+    bool as_it_is = is_prepared(init->data);
+    if (!as_it_is && hone_talks_named(init->data)) status = find_chat(init->data, &as_it_is);
+    if (!status && !as_it_is) status = prepare(init, &folder);
+    const hone_propose_tune_options options = { .model = init->model, .tokenizer = init->tokenizer, .data = folder ? folder : init->data, .output_dir = init->output_dir, .method = init->method,
                                                 .time_s = init->time_s, .memory_bytes = init->memory_bytes };
     if (!status) status = hone_propose_tune(&options, &proposal, stdout);
     if (!status) status = write_recipe(&proposal, init, options.data);

@@ -71,7 +71,7 @@ static hone_status load(const search *s, const char *precision, hone_recipe *rec
     char *key[] = { hone_format("model_name_or_path=%s", s->options->model), hone_format("dataset=%s", s->options->data), hone_format("cutoff_len=%lld", (long long)p->T),
                     hone_format("per_device_train_batch_size=%lld", (long long)p->rows), hone_format("gradient_accumulation_steps=%lld", (long long)p->accumulation),
                     hone_format("finetuning_type=%s", hone_choice_name(p->method)), hone_format("gradient_checkpointing=%s", p->checkpointing ? "true" : "false"),
-                    hone_format("lora_rank=%d", HONE_PROPOSE_LORA_RANK), hone_format("lora_alpha=%d", HONE_PROPOSE_LORA_ALPHA), hone_format("precision=%s", precision),
+                    hone_format("lora_rank=%d", HONE_PROPOSE_LORA_RANK), hone_format("lora_alpha=%d", HONE_PROPOSE_LORA_ALPHA), hone_format("precision=%s", precision), hone_format("output_dir=%s", s->options->output_dir),
                     hone_format("tokenizer=%s", s->options->tokenizer ? s->options->tokenizer : "") };
     enum { KEYS = sizeof key / sizeof *key };
     hone_status status = HONE_OK;

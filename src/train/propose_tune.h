@@ -13,7 +13,8 @@
 #include <stdio.h>
 
 typedef struct hone_propose_tune_options {
-    const char *model, *data, *tokenizer;   // a folder or GGUF file; of hone prepare; NULL: the model's
+    const char *model, *data, *tokenizer;   // a folder or GGUF file; as key dataset takes it; NULL: the model's
+    const char *output_dir;             // of the run: prepared conversations lie beside it
     const char *method;                 // finetuning_type; NULL: what fits
     double time_s;
     int64_t memory_bytes;               // 0: four fifths of what is available

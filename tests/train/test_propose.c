@@ -135,15 +135,17 @@ static void test_init_with_a_model_writes_a_recipe_that_fits_and_tunes(void **st
     char *model = make_model(), *talks = hone_strdup(test_path("talks.jsonl")), *recipe = hone_strdup(test_path("tune.yaml")), *out = hone_strdup(test_path("tuned \"1\""));
     char *data = hone_strdup(test_path("talks-data")), *tuned = hone_path_join(out, "model/config.json"), *out2 = hone_strdup(test_path("adapted")), *adapter = hone_path_join(out2, "adapter"), *more = hone_strdup(test_path("more.txt"));
     write_talks(talks);
-    // conversations are prepared beside the recipe; few and fast: three passes, every weight
-    verb_must("300 conversations", (const char *[]){ "init", "--model", model, "--data", talks, "--time", "5m", "--output", recipe, "--output-dir", out, NULL });
+    // conversations as they are; few and fast: three passes, every weight
+    verb_must("full", (const char *[]){ "init", "--model", model, "--data", talks, "--time", "5m", "--output", recipe, "--output-dir", out, NULL });
+    must_hold(recipe, "talks.jsonl\"\n");
     must_hold(recipe, "finetuning_type: full\n");
     must_hold(recipe, "num_train_epochs: 3\n");
     must_hold(recipe, "cutoff_len: 64\n");
     assert_true(planned_bytes(recipe) < 1e9);
     verb_must("loss", (const char *[]){ "tune", recipe, "max_steps=2", NULL });
     assert_true(hone_file_exists(tuned));
-    // what is prepared is taken as it is; adapters
+    // what is prepared is taken as it is, too; adapters
+    verb_must("300", (const char *[]){ "prepare", "--chat", "--tokenizer", model, "--output", data, talks, NULL });
     verb_must("lora", (const char *[]){ "init", "--force", "--model", model, "--method", "lora", "--output", recipe, "--output-dir", out2, data, NULL });
     must_hold(recipe, "lora_rank: 16\nlora_alpha: 32\n");
     must_hold(recipe, "learning_rate: 0.0002\n");
@@ -153,7 +155,7 @@ static void test_init_with_a_model_writes_a_recipe_that_fits_and_tunes(void **st
     write_text(more, 100000);
     verb_must("documents", (const char *[]){ "init", "--force", "--model", model, "--data", more, "--time", "0.2s", "--output", recipe, "--output-dir", out, NULL });
     must_hold(recipe, "max_time: 0.2s\n");
-    verb_must_fail("say --data", (const char *[]){ "init", "--force", "--model", model, "--data", talks, "--output", recipe, NULL });
+    verb_must_fail("say --data", (const char *[]){ "init", "--force", "--model", model, "--data", more, "--output", recipe, NULL });
     verb_must_fail("--memory", (const char *[]){ "init", "--force", "--model", model, "--data", data, "--output", recipe, "--memory", "1MB", NULL });
     verb_must_fail("full or lora", (const char *[]){ "init", "--force", "--model", model, "--data", data, "--output", recipe, "--method", "lroa", NULL });
     verb_must_fail("--model", (const char *[]){ "init", "--force", "--data", data, "--output", recipe, "--method", "lora", NULL });
