@@ -69,6 +69,8 @@ MODELS = {
     "stablelm": (transformers.StableLmConfig, dict({k: v for k, v in SIZES.items() if k != "head_dim"}, hidden_size=48,
                                                    **rope(partial_rotary_factor=0.5), tie_word_embeddings=False, use_qkv_bias=True)),
     "phi3": (transformers.Phi3Config, dict(**SIZES, **rope(), tie_word_embeddings=False, sliding_window=16, pad_token_id=None)),
+    "olmo2": (transformers.Olmo2Config, dict(SIZES, hidden_size=36, head_dim=12, num_attention_heads=6, **rope(), tie_word_embeddings=False,
+                                             pad_token_id=None)),
 }
 
 

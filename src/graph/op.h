@@ -27,7 +27,7 @@ typedef struct hone_attr {
     float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap); 0 = as they are
     float scale;                        // attention: of scores; lora_*: of the change; scale; muon: of the step
     float eps;                          // norms, adamw
-    float base;                         // rmsnorm, layernorm: added to g (1 in families that keep g - 1)
+    float base;                         // rmsnorm, layernorm, qk_norm: added to g (1 in families that keep g - 1)
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon
     float max_norm;                     // clip_factor: 0 = never
     float poly[3];                      // gram_poly

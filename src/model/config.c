@@ -138,7 +138,7 @@ static const char *first_difference(const hone_config *a, const hone_config *b)
     DIFFERS(vocab); DIFFERS(width); DIFFERS(mlp_width); DIFFERS(layers); DIFFERS(heads); DIFFERS(kv_heads); DIFFERS(head_dim);
     DIFFERS(max_positions); DIFFERS(norm); DIFFERS(mlp); DIFFERS(rope); DIFFERS(norm_eps); DIFFERS(rope_theta); DIFFERS(init_std);
     DIFFERS(rope_factor); DIFFERS(rope_low); DIFFERS(rope_high); DIFFERS(rope_original); DIFFERS(window); DIFFERS(window_from);
-    DIFFERS(tied); DIFFERS(qkv_bias); DIFFERS(out_bias); DIFFERS(mlp_bias); DIFFERS(qk_norm); DIFFERS(init_scaled);
+    DIFFERS(tied); DIFFERS(qkv_bias); DIFFERS(out_bias); DIFFERS(mlp_bias); DIFFERS(qk_norm); DIFFERS(qk_whole); DIFFERS(norms); DIFFERS(init_scaled);
     DIFFERS(softcap); DIFFERS(rope_part); DIFFERS(embed_scale); DIFFERS(residual_scale); DIFFERS(logit_scale); DIFFERS(attention_scale);
     DIFFERS(norm_base); DIFFERS(own); DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
     for (int64_t i = 0; i < a->n_eos; i++) DIFFERS(eos[i]);

@@ -8,6 +8,7 @@
 #include "graph/graph.h"
 
 typedef enum { HONE_NORM_RMS, HONE_NORM_LAYER } hone_norm;
+typedef enum { HONE_NORMS_BEFORE, HONE_NORMS_BEHIND, HONE_NORMS_AROUND } hone_norms; // where attention and MLP have theirs
 typedef enum { HONE_MLP_SWIGLU, HONE_MLP_GELU, HONE_MLP_RELU2 } hone_mlp;
 typedef enum { HONE_ROPE_NONE, HONE_ROPE_PLAIN, HONE_ROPE_LINEAR, HONE_ROPE_LLAMA3 } hone_rope; // NONE: learned positions
 
@@ -16,7 +17,7 @@ enum { HONE_MAX_EOS = 8 };
 typedef struct hone_config {
     const struct hone_family *family;
     int64_t vocab, width, mlp_width, layers, heads, kv_heads, head_dim, max_positions; // V C F L H G D
-    hone_norm norm; hone_mlp mlp; hone_rope rope;
+    hone_norm norm; hone_norms norms; hone_mlp mlp; hone_rope rope;
     double norm_eps, rope_theta, init_std;
     double softcap;                 // logits z become softcap tanh(z / softcap); 0: as they are
     double embed_scale, residual_scale, logit_scale; // of embeddings; of what is added to the residual stream; of logits: 1 / it. 0: 1
@@ -26,6 +27,7 @@ typedef struct hone_config {
     double rope_factor, rope_low, rope_high; int64_t rope_original;   // linear and llama3 scaling
     int64_t window, window_from;    // sliding window in tokens (0 none) of layers >= window_from; see hone_config_window
     bool tied, qkv_bias, out_bias, mlp_bias, qk_norm;
+    bool qk_whole;                  // qk_norm: over all of q and all of k, not head by head
     bool own;                       // of no family of transformers: only hone reads such a folder
     bool init_scaled;               // o and down start with init_std / sqrt(2 L) (Radford et al. 2019)
     bool heads_divide_width;        // transformers refuses C % H != 0 in this family, even with head_dim given

@@ -1,8 +1,8 @@
 // decoder.c: the three programs of a decoder, built from one description of a block, so that training, scoring and
 // decoding run the same operations on the same storages.
 //
-//     ids, pos -> embed -> [ norm1 - qkv - (qk_norm) - (rope) - attention - o + residual
-//                            norm2 - up  - activation         - down          + residual ] x L -> norm -> head
+//     ids, pos -> embed -> [ (norm1) - qkv - (qk_norm) - (rope) - attention - o - (post1) + residual
+//                            (norm2) - up  - activation         - down          - (post2) + residual ] x L -> norm -> head
 //
 // What differs: micro and score read keys from the fused qkv rows of their own run; decode writes them to a paged cache
 // and reads that. Decode needs logits of few rows, so the last block goes on with those only behind its attention.
@@ -31,8 +31,10 @@ static hone_tid scale(builder *b, hone_tid x, double s)
     return s == 0 || s == 1 ? x : node1(b, HONE_OP_scale, &(hone_attr){ .scale = (float)s }, x, HONE_NONE, HONE_NONE);
 }
 
+// x itself where the family has no such norm.
 static hone_tid norm(builder *b, hone_tid x, hone_tid g, hone_tid bias)
 {
+    if (g == HONE_NONE) return x;
     const hone_config *c = &b->model->config;
     const hone_attr attr = { .eps = (float)c->norm_eps, .base = (float)c->norm_base };
     return node1(b, c->norm == HONE_NORM_RMS ? HONE_OP_rmsnorm : HONE_OP_layernorm, &attr, x, g, bias);
@@ -58,7 +60,11 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
                        .window = (int32_t)hone_config_window(c, layer), .scale = (float)(c->attention_scale > 0 ? c->attention_scale : 1.0 / sqrt((double)D)), .eps = (float)c->norm_eps,
                        .group_rows = (int32_t)b->T };
     hone_block *w = &b->model->block[layer];
-    if (c->qk_norm) qkv = node1(b, HONE_OP_qk_norm, &attr, qkv, w->q_norm, w->k_norm);
+    if (c->qk_norm) {
+        const hone_attr by_head = { .heads = H, .kv_heads = G, .head_dim = D, .eps = attr.eps, .base = (float)c->norm_base };
+        const hone_attr whole = { .heads = 1, .kv_heads = 1, .head_dim = H * D, .eps = attr.eps, .base = (float)c->norm_base };
+        qkv = node1(b, HONE_OP_qk_norm, c->qk_whole ? &whole : &by_head, qkv, w->q_norm, w->k_norm);
+    }
     if (b->cs != HONE_NONE) qkv = node1(b, HONE_OP_rope, &attr, qkv, b->cs, HONE_NONE);
     hone_tid in[HONE_MAX_IN] = { qkv, qkv, b->lo, b->hi, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     const hone_decode_io *d = b->decode;
@@ -76,6 +82,13 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
 
 static const hone_op activation[] = { [HONE_MLP_SWIGLU] = HONE_OP_swiglu, [HONE_MLP_GELU] = HONE_OP_gelu, [HONE_MLP_RELU2] = HONE_OP_relu2 };
 
+// h + W x, or with a norm behind h + norm(W x).
+static hone_tid join(builder *b, hone_tid x, hone_tid w, hone_tid bias, hone_tid post_g, hone_tid post_b, hone_tid h)
+{
+    if (post_g == HONE_NONE) return hone_linear(b->graph, x, w, bias, h);
+    return node1(b, HONE_OP_add, &(hone_attr){ 0 }, h, norm(b, hone_linear(b->graph, x, w, bias, HONE_NONE), post_g, post_b), HONE_NONE);
+}
+
 static hone_tid build_block(builder *b, int layer, hone_tid h)
 {
     hone_graph *g = b->graph;
@@ -88,10 +101,10 @@ static hone_tid build_block(builder *b, int layer, hone_tid h)
         seen = node1(b, HONE_OP_gather_rows, &(hone_attr){ 0 }, seen, b->decode->wanted, HONE_NONE);
         h = node1(b, HONE_OP_gather_rows, &(hone_attr){ 0 }, h, b->decode->wanted, HONE_NONE);
     }
-    h = hone_linear(g, scale(b, seen, c->residual_scale), w->o, w->o_b, h);
+    h = join(b, scale(b, seen, c->residual_scale), w->o, w->o_b, w->post1_g, w->post1_b, h);
     hone_tid up = hone_linear(g, norm(b, h, w->norm2_g, w->norm2_b), w->up, w->up_b, HONE_NONE);
     hone_tid act = node1(b, activation[c->mlp], &(hone_attr){ 0 }, up, HONE_NONE, HONE_NONE);
-    return hone_linear(g, scale(b, act, c->residual_scale), w->down, w->down_b, h);
+    return join(b, scale(b, act, c->residual_scale), w->down, w->down_b, w->post2_g, w->post2_b, h);
 }
 
 // The normalised hidden rows that the head reads.

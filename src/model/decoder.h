@@ -2,11 +2,12 @@
 //
 //   h = embed(ids) (+ wpe[pos])
 //   each block:  h = h + O attention(rope(qk_norm(QKV norm1(h))));  h = h + D act(U norm2(h))
+//   with norms behind (OLMo 2):  h = h + post1(O attention(... h)) ...; around (Gemma 2): both
 //   logprob = linear_xent(norm(h), head)
 //
 // Logical parameters (names are the program's contract with io/ and optim/):
 //   embed.tokens (V,C)  embed.positions (P,C)  layers.N.norm1.g/.b (C)  layers.N.q (H*D,C)  .k .v (G*D,C)  .o (C,H*D)
-//   layers.N.q.b ...bias of q; .q_norm .k_norm (D)  layers.N.norm2.g/.b  layers.N.gate .up (F,C)  .down (C,F)
+//   layers.N.q.b ...bias of q; .q_norm .k_norm (D)  layers.N.norm2.g/.b  .post1.g .post2.g  layers.N.gate .up (F,C)  .down (C,F)
 //   GPT-2's MLP has .up and .down only.  norm.g/.b (C)  head (V,C) where not tied.
 // q, k, v are views of one storage layers.N.qkv (H*D+2*G*D, C), gate and up of layers.N.gate_up (2*F, C), likewise biases.
 //
@@ -21,6 +22,7 @@
 typedef struct hone_block {
     hone_tid norm1_g, norm1_b, qkv, qkv_b, q_norm, k_norm, o, o_b;
     hone_tid norm2_g, norm2_b, up, up_b, down, down_b;   // up: gate and up in one storage where the MLP is gated
+    hone_tid post1_g, post1_b, post2_g, post2_b;         // of norms behind attention and MLP
 } hone_block;
 
 typedef struct hone_model {

@@ -59,7 +59,7 @@ void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data,
         if (t->rank == 2) {
             fill_normal(w, count, std_of(model, t->name), seed, t->name);
         } else {
-            float value = ends_with(t->name, ".b") ? 0.0f : 1.0f - (float)(ends_with(t->name, ".g") ? c->norm_base : 0);
+            float value = ends_with(t->name, ".b") ? 0.0f : 1.0f - (float)c->norm_base; // of norms, q_norm and k_norm
             for (int64_t k = 0; k < count; k++) w[k] = value;
         }
     }

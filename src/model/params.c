@@ -51,11 +51,22 @@ static hone_tid declare_one(declaration *d, const char *prefix, const char *name
     return declare(d, prefix, name, "", columns, 1, &(part){ name, rows });
 }
 
+// "prefix + name.g" and, of LayerNorm, ".b"; HONE_NONE where the family has no such norm.
+static void declare_norm(declaration *d, bool has, const char *prefix, const char *name, hone_tid *g, hone_tid *b)
+{
+    const hone_config *c = &d->model->config;
+    char full[16];
+    snprintf(full, sizeof full, "%s.g", name);
+    *g = has ? declare_one(d, prefix, full, c->width, 0) : HONE_NONE;
+    snprintf(full, sizeof full, "%s.b", name);
+    *b = has && c->norm == HONE_NORM_LAYER ? declare_one(d, prefix, full, c->width, 0) : HONE_NONE;
+}
+
 static void declare_block(declaration *d, int layer)
 {
     const hone_config *c = &d->model->config;
     hone_block *b = &d->model->block[layer];
-    bool layernorm = c->norm == HONE_NORM_LAYER, gated = c->mlp == HONE_MLP_SWIGLU;
+    bool before = c->norms != HONE_NORMS_BEHIND, behind = c->norms != HONE_NORMS_BEFORE, gated = c->mlp == HONE_MLP_SWIGLU;
     int64_t C = c->width, F = c->mlp_width, HD = c->heads * c->head_dim, GD = c->kv_heads * c->head_dim;
     const part qkv[] = { { "q", HD }, { "k", GD }, { "v", GD } }, gate_up[] = { { "gate", F }, { "up", F } };
     const part *up = gated ? gate_up : gate_up + 1;
@@ -65,20 +76,20 @@ static void declare_block(declaration *d, int layer)
     snprintf(prefix, sizeof prefix, "layers.%d.", layer);
     d->model->graph->layer = layer;
 
-    b->norm1_g = declare_one(d, prefix, "norm1.g", C, 0);
-    b->norm1_b = layernorm ? declare_one(d, prefix, "norm1.b", C, 0) : HONE_NONE;
+    declare_norm(d, before, prefix, "norm1", &b->norm1_g, &b->norm1_b);
     b->qkv = declare(d, prefix, "qkv", "", C, 3, qkv);
     b->qkv_b = c->qkv_bias ? declare(d, prefix, "qkv", ".b", 0, 3, qkv) : HONE_NONE;
-    b->q_norm = c->qk_norm ? declare_one(d, prefix, "q_norm", c->head_dim, 0) : HONE_NONE;
-    b->k_norm = c->qk_norm ? declare_one(d, prefix, "k_norm", c->head_dim, 0) : HONE_NONE;
+    b->q_norm = c->qk_norm ? declare_one(d, prefix, "q_norm", c->qk_whole ? HD : c->head_dim, 0) : HONE_NONE;
+    b->k_norm = c->qk_norm ? declare_one(d, prefix, "k_norm", c->qk_whole ? GD : c->head_dim, 0) : HONE_NONE;
     b->o = declare_one(d, prefix, "o", C, HD);
     b->o_b = c->out_bias ? declare_one(d, prefix, "o.b", C, 0) : HONE_NONE;
-    b->norm2_g = declare_one(d, prefix, "norm2.g", C, 0);
-    b->norm2_b = layernorm ? declare_one(d, prefix, "norm2.b", C, 0) : HONE_NONE;
+    declare_norm(d, behind, prefix, "post1", &b->post1_g, &b->post1_b);
+    declare_norm(d, before, prefix, "norm2", &b->norm2_g, &b->norm2_b);
     b->up = declare(d, prefix, up_name, "", C, n_up, up);
     b->up_b = c->mlp_bias ? declare(d, prefix, up_name, ".b", 0, n_up, up) : HONE_NONE;
     b->down = declare_one(d, prefix, "down", C, F);
     b->down_b = c->mlp_bias ? declare_one(d, prefix, "down.b", C, 0) : HONE_NONE;
+    declare_norm(d, behind, prefix, "post2", &b->post2_g, &b->post2_b);
 }
 
 hone_status hone_model_declare(hone_model *model, hone_graph *graph, const hone_config *config)

@@ -8,7 +8,7 @@
 #include "io/hf.h"
 #include <unistd.h>
 
-static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "granite", "stablelm", "phi3" };
+static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "granite", "stablelm", "phi3", "olmo2" };
 
 static void test_every_family_comes_back_bit_by_bit(void **state)
 {

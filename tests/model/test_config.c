@@ -44,7 +44,7 @@ static void assert_refused(const char *model_type, const char *key, const char *
     if (!strstr(hone_error(), words) || !strstr(hone_error(), path)) fail_msg("%s = %s: the message lacks \"%s\" or the path: %s", key, value ? value : "(absent)", words, hone_error());
 }
 
-static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone", "granite", "stablelm", "phi3" };
+static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone", "granite", "stablelm", "phi3", "olmo2" };
 
 static void test_every_family_survives_saving_and_loading(void **state)
 {
@@ -74,7 +74,7 @@ static void test_every_family_survives_saving_and_loading(void **state)
         assert_int_equal(b.rope_original, i ? 16 : 0);
         assert_int_equal(b.out_bias, i <= 1);
         assert_int_equal(b.qkv_bias, i <= 1 || i == 3);
-        assert_int_equal(b.qk_norm, i == 4 || own);
+        assert_int_equal(b.qk_norm, i == 4 || own || i == 10);
         assert_int_equal(b.mlp, a.mlp);
         assert_int_equal(b.norm, a.norm);
         assert_true(b.softcap == (own ? 15 : 0));

@@ -420,6 +420,8 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_rmsnorm_back] = { 2, fill_norm },
     [HONE_OP_layernorm] = { 2, fill_norm },
     [HONE_OP_layernorm_back] = { 2, fill_norm },
+    [HONE_OP_qk_norm] = { 2, fill_norm },
+    [HONE_OP_qk_norm_back] = { 2, fill_norm },
     [HONE_OP_pack] = { 2, fill_pack },
     [HONE_OP_clip_factor] = { 3, fill_clip_factor },
     [HONE_OP_adamw] = { 2, fill_adamw },

@@ -83,7 +83,7 @@ static void make_parts(const hone_cuda_node *node, int kind, int64_t columns, co
     hone_cuda_call call = hone_cuda_call_of(node);
     call.in[0] = *dy, call.work = work;
     if (kind) call.in[1] = *x, call.in[2] = *stats;
-    call.n[0] = kind, call.n[1] = columns;
+    call.n[0] = kind, call.n[1] = columns, call.n[2] = call.in[3].rows * call.in[3].cols;
     hone_cuda_blocks(node, HONE_CUDA_column_parts, (columns + 31) / 32, (dy->rows + HONE_CUDA_PART_ROWS - 1) / HONE_CUDA_PART_ROWS, 0, &call);
 }
 
@@ -130,7 +130,7 @@ void hone_cuda_node_layernorm_back(const hone_cuda_node *node)
 void hone_cuda_node_qk_norm_back(const hone_cuda_node *node)
 {
     const hone_cuda_call call = hone_cuda_call_of(node);
-    const int64_t q = (int64_t)call.heads * call.head_dim, columns = q + (int64_t)call.kv_heads * call.head_dim;
+    const int64_t q = (int64_t)call.heads * call.head_dim, columns = q + (int64_t)call.kv_heads * call.in[3].rows * call.in[3].cols;
     if (call.out[1].data || call.out[2].data) make_parts(node, 3, columns, &call.in[0], &call.in[1], &call.in[4], call.work);
     add_parts(node, false, 0, q, columns, call.in[0].rows, &call.out[1], call.work);
     add_parts(node, false, q, columns, columns, call.in[0].rows, &call.out[2], call.work);

@@ -163,43 +163,45 @@ HONE_KERNEL(layernorm_back, 256)
     }
 }
 
-// A warp has a head; v passes through.
-//   in: qkv (N, P), gq, gk (D,)   out: y (N, P), rstd (N, H + G)
+// A warp has a head of q (D columns) or k (E); v passes through.
+//   in: qkv (N, P), gq (D,), gk (E,)   out: y (N, P), rstd (N, H + G)
 HONE_KERNEL(qk_norm, 256)
 {
     const int64_t n = blockIdx.x, P = c.in[0].cols;
-    const int lane = (int)threadIdx.x % WARP, D = c.head_dim, heads = c.heads + c.kv_heads;
+    const int lane = (int)threadIdx.x % WARP, E = (int)count(&c.in[2]), heads = c.heads + c.kv_heads, q = c.heads * c.head_dim;
     for (int h = (int)threadIdx.x / WARP; h < heads; h += 256 / WARP) {
         const hone_cuda_view *g = h < c.heads ? &c.in[1] : &c.in[2];
-        const int64_t head = n * P + h * D;
+        const int size = h < c.heads ? c.head_dim : E;
+        const int64_t head = n * P + (h < c.heads ? h * size : q + (h - c.heads) * size);
         float squares = 0;
-        for (int d = lane; d < D; d += WARP) {
+        for (int d = lane; d < size; d += WARP) {
             const float x = get(&c.in[0], head + d);
             squares += x * x;
         }
-        const float s = 1 / sqrtf(warp_sum(squares) / (float)D + c.eps);
-        for (int d = lane; d < D; d += WARP) put(&c.out[0], head + d, get(&c.in[0], head + d) * s * get(g, d));
+        const float s = 1 / sqrtf(warp_sum(squares) / (float)size + c.eps);
+        for (int d = lane; d < size; d += WARP) put(&c.out[0], head + d, get(&c.in[0], head + d) * s * (get(g, d) + c.base));
         if (lane == 0) put(&c.out[1], n * heads + h, s);
     }
-    for (int64_t i = heads * D + threadIdx.x; i < P; i += 256) put(&c.out[0], n * P + i, get(&c.in[0], n * P + i));
+    for (int64_t i = q + c.kv_heads * E + threadIdx.x; i < P; i += 256) put(&c.out[0], n * P + i, get(&c.in[0], n * P + i));
 }
 
-//   in: dy, qkv (N, P), gq, gk (D,), rstd (N, H + G)   out: dqkv (N, P), which may be dy
+//   in: dy, qkv (N, P), gq (D,), gk (E,), rstd (N, H + G)   out: dqkv (N, P), which may be dy
 HONE_KERNEL(qk_norm_back, 256)
 {
     const int64_t n = blockIdx.x, P = c.in[0].cols;
-    const int lane = (int)threadIdx.x % WARP, D = c.head_dim, heads = c.heads + c.kv_heads;
+    const int lane = (int)threadIdx.x % WARP, E = (int)count(&c.in[3]), heads = c.heads + c.kv_heads, q = c.heads * c.head_dim;
     for (int h = (int)threadIdx.x / WARP; h < heads; h += 256 / WARP) {
         const hone_cuda_view *g = h < c.heads ? &c.in[2] : &c.in[3];
-        const int64_t head = n * P + h * D;
+        const int size = h < c.heads ? c.head_dim : E;
+        const int64_t head = n * P + (h < c.heads ? h * size : q + (h - c.heads) * size);
         const float s = get(&c.in[4], n * heads + h);
         float along = 0;
-        for (int d = lane; d < D; d += WARP) along += get(&c.in[0], head + d) * get(g, d) * get(&c.in[1], head + d) * s;
-        along = warp_sum(along) / (float)D;
-        for (int d = lane; d < D; d += WARP)
-            put(&c.out[0], head + d, s * (get(&c.in[0], head + d) * get(g, d) - get(&c.in[1], head + d) * s * along));
+        for (int d = lane; d < size; d += WARP) along += get(&c.in[0], head + d) * (get(g, d) + c.base) * get(&c.in[1], head + d) * s;
+        along = warp_sum(along) / (float)size;
+        for (int d = lane; d < size; d += WARP)
+            put(&c.out[0], head + d, s * (get(&c.in[0], head + d) * (get(g, d) + c.base) - get(&c.in[1], head + d) * s * along));
     }
-    for (int64_t i = heads * D + threadIdx.x; i < P; i += 256) put(&c.out[0], n * P + i, get(&c.in[0], n * P + i));
+    for (int64_t i = q + c.kv_heads * E + threadIdx.x; i < P; i += 256) put(&c.out[0], n * P + i, get(&c.in[0], n * P + i));
 }
 
 // --- rotary embedding -----------------------------------------------------------------------------------------------------

@@ -95,52 +95,67 @@ void hone_ref_layernorm_back(const hone_args *a)
     }
 }
 
-// Qwen3: rmsnorm over the D features of each of the H + G heads of a fused row q|k|v; the v part passes through.
-//   qkv, y (N, P)   gq, gk (D,)   rstd (N, H + G)
+// Head h of a fused row q|k|v, q's before k's: its gains, where it begins in the row, and its size.
+typedef struct { const hone_operand *g; int64_t at, size; } head_of_row;
+static head_of_row head_at(const hone_args *a, const hone_operand *gq, const hone_operand *gk, int64_t h)
+{
+    int64_t H = a->attr.heads, D = a->attr.head_dim, E = count(gk);
+    return h < H ? (head_of_row){ gq, h * D, D } : (head_of_row){ gk, H * D + (h - H) * E, E };
+}
+
+// Qwen3: rmsnorm over the features of each of the H + G heads of a fused row q|k|v; the v part passes through.
+//   qkv, y (N, P)   gq (D,), gk (E,)   rstd (N, H + G)
 void hone_ref_qk_norm(const hone_args *a)
 {
     const hone_operand *qkv = &a->in[0], *gq = &a->in[1], *gk = &a->in[2], *y = &a->out[0], *rstd = &a->out[1];
-    int64_t N = hone_rows(qkv), P = qkv->dim[1], H = a->attr.heads, G = a->attr.kv_heads, D = a->attr.head_dim;
+    int64_t N = hone_rows(qkv), P = qkv->dim[1], heads = a->attr.heads + a->attr.kv_heads;
     for (int64_t n = 0; n < N; n++) {
-        for (int64_t h = 0; h < H + G; h++) {
-            const hone_operand *g = h < H ? gq : gk;
-            int64_t head = n * P + h * D;
+        for (int64_t h = 0; h < heads; h++) {
+            const head_of_row head = head_at(a, gq, gk, h);
+            int64_t at = n * P + head.at;
             double squares = 0;
-            for (int64_t d = 0; d < D; d++) squares += get(qkv, head + d) * get(qkv, head + d);
-            double s = 1 / sqrt(squares / (double)D + (double)a->attr.eps);
-            for (int64_t d = 0; d < D; d++) put(y, head + d, get(qkv, head + d) * s * get(g, d));
-            put(rstd, n * (H + G) + h, s);
+            for (int64_t d = 0; d < head.size; d++) squares += get(qkv, at + d) * get(qkv, at + d);
+            double s = 1 / sqrt(squares / (double)head.size + (double)a->attr.eps);
+            for (int64_t d = 0; d < head.size; d++) put(y, at + d, get(qkv, at + d) * s * gain(a, head.g, d));
+            put(rstd, n * heads + h, s);
         }
-        for (int64_t i = n * P + (H + G) * D; i < (n + 1) * P; i++) put(y, i, get(qkv, i));
+        for (int64_t i = n * P + head_at(a, gq, gk, heads).at; i < (n + 1) * P; i++) put(y, i, get(qkv, i));
     }
 }
 
-// As rmsnorm_back, head by head. dy and dqkv may be one, so dg is summed before dy is overwritten.
+// dg += sum over rows and the heads from `first` to `end`. dg may be absent.
+static void add_head_gains(const hone_args *a, const hone_operand *dg, int64_t first, int64_t end)
+{
+    const hone_operand *dy = &a->in[0], *qkv = &a->in[1], *rstd = &a->in[4];
+    int64_t N = hone_rows(qkv), P = qkv->dim[1], heads = a->attr.heads + a->attr.kv_heads;
+    for (int64_t d = 0; dg->present && d < count(dg); d++) {
+        double sum = get(dg, d);
+        for (int64_t n = 0; n < N; n++)
+            for (int64_t h = first; h < end; h++) {
+                int64_t i = n * P + head_at(a, &a->in[2], &a->in[3], h).at + d;
+                sum += get(dy, i) * get(qkv, i) * get(rstd, n * heads + h);
+            }
+        put(dg, d, sum);
+    }
+}
+
+// As rmsnorm_back, head by head. dy and dqkv may be one, so the gains are summed before dy is overwritten.
 void hone_ref_qk_norm_back(const hone_args *a)
 {
-    const hone_operand *dy = &a->in[0], *qkv = &a->in[1], *gq = &a->in[2], *gk = &a->in[3], *rstd = &a->in[4];
-    const hone_operand *dqkv = &a->out[0], *dgq = &a->out[1], *dgk = &a->out[2];
-    int64_t N = hone_rows(dy), P = qkv->dim[1], H = a->attr.heads, G = a->attr.kv_heads, D = a->attr.head_dim;
-    for (int64_t d = 0; d < D; d++) {
-        double sum_q = get_or(dgq, d, 0), sum_k = get_or(dgk, d, 0);
-        for (int64_t n = 0; n < N; n++)
-            for (int64_t h = 0; h < H + G; h++) {
-                int64_t i = n * P + h * D + d;
-                *(h < H ? &sum_q : &sum_k) += get(dy, i) * get(qkv, i) * get(rstd, n * (H + G) + h);
-            }
-        if (dgq->present) put(dgq, d, sum_q);
-        if (dgk->present) put(dgk, d, sum_k);
-    }
+    const hone_operand *dy = &a->in[0], *qkv = &a->in[1], *gq = &a->in[2], *gk = &a->in[3], *rstd = &a->in[4], *dqkv = &a->out[0];
+    int64_t N = hone_rows(qkv), P = qkv->dim[1], H = a->attr.heads, heads = H + a->attr.kv_heads;
+    add_head_gains(a, &a->out[1], 0, H);
+    add_head_gains(a, &a->out[2], H, heads);
     for (int64_t n = 0; n < N; n++) {
-        for (int64_t h = 0; h < H + G; h++) {
-            const hone_operand *g = h < H ? gq : gk;
-            int64_t head = n * P + h * D;
-            double s = get(rstd, n * (H + G) + h), along = 0;
-            for (int64_t d = 0; d < D; d++) along += get(dy, head + d) * get(g, d) * get(qkv, head + d) * s;
-            along /= (double)D;
-            for (int64_t d = 0; d < D; d++)
-                put(dqkv, head + d, s * (get(dy, head + d) * get(g, d) - get(qkv, head + d) * s * along));
+        for (int64_t h = 0; h < heads; h++) {
+            const head_of_row head = head_at(a, gq, gk, h);
+            int64_t at = n * P + head.at;
+            double s = get(rstd, n * heads + h), along = 0;
+            for (int64_t d = 0; d < head.size; d++) along += get(dy, at + d) * gain(a, head.g, d) * get(qkv, at + d) * s;
+            along /= (double)head.size;
+            for (int64_t d = 0; d < head.size; d++)
+                put(dqkv, at + d, s * (get(dy, at + d) * gain(a, head.g, d) - get(qkv, at + d) * s * along));
         }
-        for (int64_t i = n * P + (H + G) * D; i < (n + 1) * P; i++) put(dqkv, i, get(dy, i));
+        for (int64_t i = n * P + head_at(a, gq, gk, heads).at; i < (n + 1) * P; i++) put(dqkv, i, get(dy, i));
     }
 }

@@ -1,6 +1,6 @@
 // heads.c: ops on the heads of a fused q | k | v row: qk_norm and its gradient, rope_table, rope.
 //
-//     row of qkv:  | q head 0 .. H-1 | k head 0 .. G-1 | v head 0 .. G-1 |    D columns each
+//     row of qkv:  | q head 0 .. H-1 | k head 0 .. G-1 | v head 0 .. G-1 |    D columns each; of qk_norm k's and v's have E
 //
 // q and k are treated alike and v passes through, so a row is H + G heads and a tail of G D columns.
 #include "backend/cpu/isa/kernel.h"
@@ -8,38 +8,44 @@
 
 enum { CHUNK = 64 }; // rows with one partial sum of dgq, dgk: sums do not depend on the number of threads
 
+// Head h of a row, q's before k's: where it begins, its columns.
+#define HEAD(h) const int64_t at = (h) < H ? (h) * D : H * D + ((h) - H) * E, size = (h) < H ? D : E
+
 void ISA(hone_cpu_qk_norm)(const hone_args *args, int threads)
 {
     const reals qkv = reals_of(&args->in[0]), Y = reals_of(&args->out[0]);
     const float *gq = f32_in(args, 1), *gk = f32_in(args, 2);
     float *rstd = f32_out(args, 1);
     const int64_t N = hone_rows(&args->out[0]), P = args->out[0].dim[1];
-    const int64_t H = args->attr.heads, G = args->attr.kv_heads, D = args->attr.head_dim;
+    const int64_t H = args->attr.heads, G = args->attr.kv_heads, D = args->attr.head_dim, E = args->in[2].dim[0];
+    const vf g0 = v_set(args->attr.base);
 #pragma omp parallel for schedule(static) num_threads(worth(threads, N * P * 8))
     for (int64_t n = 0; n < N; n++) {
         for (int64_t h = 0; h < H + G; h++) {
-            const reals x = reals_at(qkv, n * P + h * D), y = reals_at(Y, n * P + h * D);
+            HEAD(h);
+            const reals x = reals_at(qkv, n * P + at), y = reals_at(Y, n * P + at);
             const float *g = h < H ? gq : gk;
             vf sum = v_zero();
-            for (int64_t d = 0; d < D; d += VW) {
-                const vf v = reals_load(x, d, at_most(VW, D - d));
+            for (int64_t d = 0; d < size; d += VW) {
+                const vf v = reals_load(x, d, at_most(VW, size - d));
                 sum = v_fma(v, v, sum);
             }
-            const float s = 1.0f / sqrtf(v_sum(sum) / (float)D + args->attr.eps);
+            const float s = 1.0f / sqrtf(v_sum(sum) / (float)size + args->attr.eps);
             if (rstd) rstd[n * (H + G) + h] = s;
-            for (int64_t d = 0; d < D; d += VW) {
-                const int64_t m = at_most(VW, D - d);
-                reals_store(y, d, reals_load(x, d, m) * v_set(s) * v_load_n(g + d, m), m);
+            for (int64_t d = 0; d < size; d += VW) {
+                const int64_t m = at_most(VW, size - d);
+                reals_store(y, d, reals_load(x, d, m) * v_set(s) * (v_load_n(g + d, m) + g0), m);
             }
         }
-        reals_copy(reals_at(Y, n * P + (H + G) * D), reals_at(qkv, n * P + (H + G) * D), G * D);
+        reals_copy(reals_at(Y, n * P + H * D + G * E), reals_at(qkv, n * P + H * D + G * E), G * E);
     }
 }
 
 size_t ISA(hone_cpu_qk_norm_back_workspace)(const hone_args *args, int threads)
 {
     (void)threads;
-    return (size_t)(divide_up(args->in[0].dim[0], CHUNK) * 2 * round_up(args->attr.head_dim, 16)) * sizeof(float);
+    const int64_t D = args->in[2].dim[0], E = args->in[3].dim[0];
+    return (size_t)(divide_up(args->in[0].dim[0], CHUNK) * (round_up(D, 16) + round_up(E, 16))) * sizeof(float);
 }
 
 // The gradient of rmsnorm (norm.c), head by head.
@@ -49,38 +55,39 @@ void ISA(hone_cpu_qk_norm_back)(const hone_args *args, int threads)
     const float *gq = f32_in(args, 2), *gk = f32_in(args, 3), *rstd = f32_in(args, 4);
     float *dgq = f32_out(args, 1), *dgk = f32_out(args, 2), *partial = args->workspace;
     const int64_t N = hone_rows(&args->out[0]), P = args->out[0].dim[1];
-    const int64_t H = args->attr.heads, G = args->attr.kv_heads, D = args->attr.head_dim, width = round_up(D, 16);
-    const int64_t chunks = divide_up(N, CHUNK);
+    const int64_t H = args->attr.heads, G = args->attr.kv_heads, D = args->attr.head_dim, E = args->in[3].dim[0];
+    const int64_t chunks = divide_up(N, CHUNK), k_at = round_up(D, 16), width = k_at + round_up(E, 16);
+    const vf g0 = v_set(args->attr.base);
 #pragma omp parallel for schedule(static) num_threads(worth(threads, N * P * 12))
     for (int64_t i = 0; i < chunks; i++) {
-        float *part = partial + i * 2 * width;
-        memset(part, 0, (size_t)(2 * width) * sizeof *part);
+        float *part = partial + i * width;
+        memset(part, 0, (size_t)width * sizeof *part);
         for (int64_t n = i * CHUNK; n < at_most(N, (i + 1) * CHUNK); n++) {
             for (int64_t h = 0; h < H + G; h++) {
-                const reals x = reals_at(qkv, n * P + h * D), dy = reals_at(dY, n * P + h * D), dx = reals_at(dqkv, n * P + h * D);
+                HEAD(h);
+                const reals x = reals_at(qkv, n * P + at), dy = reals_at(dY, n * P + at), dx = reals_at(dqkv, n * P + at);
                 const float s = rstd[n * (H + G) + h], *g = h < H ? gq : gk;
-                float *dg = part + (h < H ? 0 : width);
+                float *dg = part + (h < H ? 0 : k_at);
                 vf dot = v_zero();
-                for (int64_t d = 0; d < D; d += VW) {
-                    const int64_t m = at_most(VW, D - d);
-                    dot = v_fma(reals_load(dy, d, m) * v_load_n(g + d, m), reals_load(x, d, m), dot);
+                for (int64_t d = 0; d < size; d += VW) {
+                    const int64_t m = at_most(VW, size - d);
+                    dot = v_fma(reals_load(dy, d, m) * (v_load_n(g + d, m) + g0), reals_load(x, d, m), dot);
                 }
-                const vf scale = v_set(s), k = v_set(s * s * s * (v_sum(dot) / (float)D));
-                for (int64_t d = 0; d < D; d += VW) {
-                    const int64_t m = at_most(VW, D - d);
+                const vf scale = v_set(s), k = v_set(s * s * s * (v_sum(dot) / (float)size));
+                for (int64_t d = 0; d < size; d += VW) {
+                    const int64_t m = at_most(VW, size - d);
                     const vf xv = reals_load(x, d, m), dyv = reals_load(dy, d, m);
                     v_store_n(dg + d, v_fma(dyv, xv * scale, v_load_n(dg + d, m)), m);
-                    reals_store(dx, d, v_fnma(xv, k, scale * dyv * v_load_n(g + d, m)), m);
+                    reals_store(dx, d, v_fnma(xv, k, scale * dyv * (v_load_n(g + d, m) + g0)), m);
                 }
             }
-            reals_copy(reals_at(dqkv, n * P + (H + G) * D), reals_at(dY, n * P + (H + G) * D), G * D);
+            reals_copy(reals_at(dqkv, n * P + H * D + G * E), reals_at(dY, n * P + H * D + G * E), G * E);
         }
     }
-    for (int64_t i = 0; i < chunks; i++)
-        for (int64_t d = 0; d < D; d++) {
-            if (dgq) dgq[d] += partial[i * 2 * width + d];
-            if (dgk) dgk[d] += partial[i * 2 * width + width + d];
-        }
+    for (int64_t i = 0; i < chunks; i++) {
+        for (int64_t d = 0; dgq && d < D; d++) dgq[d] += partial[i * width + d];
+        for (int64_t d = 0; dgk && d < E; d++) dgk[d] += partial[i * width + k_at + d];
+    }
 }
 
 // Angle, cosine and sine in f32, as transformers computes them: the product rounds to f32 before cos and sin.
