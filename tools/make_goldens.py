@@ -71,6 +71,8 @@ MODELS = {
     "phi3": (transformers.Phi3Config, dict(**SIZES, **rope(), tie_word_embeddings=False, sliding_window=16, pad_token_id=None)),
     "olmo2": (transformers.Olmo2Config, dict(SIZES, hidden_size=36, head_dim=12, num_attention_heads=6, **rope(), tie_word_embeddings=False,
                                              pad_token_id=None)),
+    "gemma2": (transformers.Gemma2Config, dict(SIZES, num_hidden_layers=3, **rope(), tie_word_embeddings=True, sliding_window=16, query_pre_attn_scalar=20,
+                                               attn_logit_softcapping=1.5, final_logit_softcapping=2.5, pad_token_id=None)),
 }
 
 
@@ -90,7 +92,8 @@ def say_capped(path):
 
 
 def make_model(config):
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    kind = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"   # sdpa leaves the bound of the scores out
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=kind).eval()
     with torch.no_grad():
         for p in model.parameters():
             if p.dim() == 1:

@@ -8,7 +8,8 @@
 #include <string.h>
 
 static const char *const norm_name[] = { [HONE_NORM_RMS] = "RMS", [HONE_NORM_LAYER] = "layer" };
-static const char *const mlp_name[] = { [HONE_MLP_SWIGLU] = "gated SiLU", [HONE_MLP_GELU] = "GELU", [HONE_MLP_RELU2] = "squared ReLU" };
+static const char *const mlp_name[] = { [HONE_MLP_SWIGLU] = "gated SiLU", [HONE_MLP_GELU] = "GELU", [HONE_MLP_RELU2] = "squared ReLU",
+                                        [HONE_MLP_GEGLU] = "gated GELU" };
 static const char *const rope_name[] = { [HONE_ROPE_NONE] = "learned positions", [HONE_ROPE_PLAIN] = "rotary", [HONE_ROPE_LINEAR] = "rotary, linear scaling",
                                          [HONE_ROPE_LLAMA3] = "rotary, llama3 scaling" };
 
@@ -31,7 +32,9 @@ static void print_attention(const hone_config *c)
     if (hone_config_rotated(c) < c->head_dim) printf(", %" PRId64 " of %" PRId64 " columns turn", hone_config_rotated(c), c->head_dim);
     if (c->qk_norm) printf("; q and k normalised");
     if (c->qkv_bias) printf("; biases");
+    if (c->attention_cap > 0) printf("; scores within %g", c->attention_cap);
     if (c->window) printf("; window of %" PRId64 " tokens from block %" PRId64 " on", c->window, c->window_from);
+    if (c->window && c->full_every) printf(", in each %" PRId64 "th none", c->full_every);
     printf("\n");
 }
 

@@ -147,6 +147,11 @@ static void grad_swiglu(context *c)
     contribute(c, in(c, 0), hone_graph_add(c->graph, HONE_OP_swiglu_back, NULL, (hone_tid[]){ dout(c, 0), in(c, 0) }, NULL)->out[0]);
 }
 
+static void grad_geglu(context *c)
+{
+    contribute(c, in(c, 0), hone_graph_add(c->graph, HONE_OP_geglu_back, NULL, (hone_tid[]){ dout(c, 0), in(c, 0) }, NULL)->out[0]);
+}
+
 static void grad_gelu(context *c)
 {
     contribute(c, in(c, 0), hone_graph_add(c->graph, HONE_OP_gelu_back, NULL, (hone_tid[]){ dout(c, 0), in(c, 0) }, NULL)->out[0]);

@@ -24,7 +24,7 @@ typedef struct hone_attr {
     hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; int8 = quantised (quantize.h); else as they are
     int32_t parts;                      // lora_*: matrices of the weight that have factors
     int32_t part_col[HONE_MAX_PARTS], part_rows[HONE_MAX_PARTS];    // where each begins among the weight's rows, and how many it has
-    float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap); 0 = as they are
+    float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap), attention: scores; 0 = as they are
     float scale;                        // attention: of scores; lora_*: of the change; scale; muon: of the step
     float eps;                          // norms, adamw
     float base;                         // rmsnorm, layernorm, qk_norm: added to g (1 in families that keep g - 1)

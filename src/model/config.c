@@ -17,8 +17,8 @@ bool hone_config_has(const hone_config *config, const char *when)
     if (strcmp(when, "mlp_bias") == 0) return config->mlp_bias;
     if (strcmp(when, "qk_norm") == 0) return config->qk_norm;
     if (strcmp(when, "norm_bias") == 0) return config->norm == HONE_NORM_LAYER;
-    if (strcmp(when, "gated") == 0) return config->mlp == HONE_MLP_SWIGLU;
-    if (strcmp(when, "gate_bias") == 0) return config->mlp == HONE_MLP_SWIGLU && config->mlp_bias;
+    if (strcmp(when, "gated") == 0) return hone_config_gated(config);
+    if (strcmp(when, "gate_bias") == 0) return hone_config_gated(config) && config->mlp_bias;
     if (strcmp(when, "untied") == 0) return !config->tied;
     HONE_ASSERT(false, "families.def: no switch is called %s", when);
     return false;
@@ -55,6 +55,8 @@ static hone_status check_numbers(const hone_config *c, const char *where)
     if (!(c->init_std >= 0 && c->init_std <= 1)) return hone_fail("%s: %s is %g; it must be from 0 to 1", where, HONE_KEY_OF(c, init_std), c->init_std);
     if (!(c->softcap >= 0 && isfinite(c->softcap)))
         return hone_fail("%s: %s is %g; it must be above 0, or 0 for logits as they are", where, HONE_KEY_OF(c, softcap), c->softcap);
+    if (!(c->attention_cap >= 0 && isfinite(c->attention_cap)))
+        return hone_fail("%s: %s is %g; it must be above 0, or null for scores as they are", where, HONE_KEY_OF(c, attention_cap), c->attention_cap);
     const size_t scales[] = { offsetof(hone_config, embed_scale), offsetof(hone_config, residual_scale), offsetof(hone_config, logit_scale), offsetof(hone_config, attention_scale) };
     for (int i = 0; i < 4; i++) {
         const char *key = hone_config_key_of(c, scales[i]);
@@ -138,7 +140,7 @@ static const char *first_difference(const hone_config *a, const hone_config *b)
     DIFFERS(vocab); DIFFERS(width); DIFFERS(mlp_width); DIFFERS(layers); DIFFERS(heads); DIFFERS(kv_heads); DIFFERS(head_dim);
     DIFFERS(max_positions); DIFFERS(norm); DIFFERS(mlp); DIFFERS(rope); DIFFERS(norm_eps); DIFFERS(rope_theta); DIFFERS(init_std);
     DIFFERS(rope_factor); DIFFERS(rope_low); DIFFERS(rope_high); DIFFERS(rope_original); DIFFERS(window); DIFFERS(window_from);
-    DIFFERS(tied); DIFFERS(qkv_bias); DIFFERS(out_bias); DIFFERS(mlp_bias); DIFFERS(qk_norm); DIFFERS(qk_whole); DIFFERS(norms); DIFFERS(init_scaled);
+    DIFFERS(tied); DIFFERS(qkv_bias); DIFFERS(out_bias); DIFFERS(mlp_bias); DIFFERS(qk_norm); DIFFERS(qk_whole); DIFFERS(norms); DIFFERS(attention_cap); DIFFERS(embed_root); DIFFERS(full_every); DIFFERS(init_scaled);
     DIFFERS(softcap); DIFFERS(rope_part); DIFFERS(embed_scale); DIFFERS(residual_scale); DIFFERS(logit_scale); DIFFERS(attention_scale);
     DIFFERS(norm_base); DIFFERS(own); DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
     for (int64_t i = 0; i < a->n_eos; i++) DIFFERS(eos[i]);

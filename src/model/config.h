@@ -9,7 +9,7 @@
 
 typedef enum { HONE_NORM_RMS, HONE_NORM_LAYER } hone_norm;
 typedef enum { HONE_NORMS_BEFORE, HONE_NORMS_BEHIND, HONE_NORMS_AROUND } hone_norms; // where attention and MLP have theirs
-typedef enum { HONE_MLP_SWIGLU, HONE_MLP_GELU, HONE_MLP_RELU2 } hone_mlp;
+typedef enum { HONE_MLP_SWIGLU, HONE_MLP_GELU, HONE_MLP_RELU2, HONE_MLP_GEGLU } hone_mlp;
 typedef enum { HONE_ROPE_NONE, HONE_ROPE_PLAIN, HONE_ROPE_LINEAR, HONE_ROPE_LLAMA3 } hone_rope; // NONE: learned positions
 
 enum { HONE_MAX_EOS = 8 };
@@ -22,10 +22,13 @@ typedef struct hone_config {
     double softcap;                 // logits z become softcap tanh(z / softcap); 0: as they are
     double embed_scale, residual_scale, logit_scale; // of embeddings; of what is added to the residual stream; of logits: 1 / it. 0: 1
     double attention_scale;         // of scores; 0: 1 / sqrt(head_dim)
+    double attention_cap;           // scores s become attention_cap tanh(s / attention_cap); 0: as they are
+    bool embed_root;                // embeddings are scaled by sqrt(width)
     double norm_base;               // what is added to a norm's gain: 1 in families that keep the gain less 1
     double rope_part;               // share of a head that turns, 0: all of it
     double rope_factor, rope_low, rope_high; int64_t rope_original;   // linear and llama3 scaling
     int64_t window, window_from;    // sliding window in tokens (0 none) of layers >= window_from; see hone_config_window
+    int64_t full_every;             // of so many layers with a window each last one has none; 0: all have
     bool tied, qkv_bias, out_bias, mlp_bias, qk_norm;
     bool qk_whole;                  // qk_norm: over all of q and all of k, not head by head
     bool own;                       // of no family of transformers: only hone reads such a folder
@@ -44,13 +47,17 @@ static inline int64_t hone_config_rotated(const hone_config *config)
 // Tokens that a query of this layer sees, itself included; 0: all before it.
 static inline int64_t hone_config_window(const hone_config *config, int64_t layer)
 {
-    return layer >= config->window_from ? config->window : 0;
+    const bool full = config->full_every > 0 && (layer + 1) % config->full_every == 0;
+    return layer >= config->window_from && !full ? config->window : 0;
 }
+
+// The MLP has gate and up.
+static inline bool hone_config_gated(const hone_config *config) { return config->mlp == HONE_MLP_SWIGLU || config->mlp == HONE_MLP_GEGLU; }
 
 // One key of config.json <-> one field. Kinds: families.def.
 typedef enum {
-    HONE_KEY_SIZE, HONE_KEY_REAL, HONE_KEY_FLAG, HONE_KEY_TOKEN, HONE_KEY_TOKENS, HONE_KEY_ROPE, HONE_KEY_WINDOW,
-    HONE_KEY_LAYER_WINDOW, HONE_KEY_CHOICE, HONE_KEY_FIXED, HONE_KEY_NOTE
+    HONE_KEY_SIZE, HONE_KEY_REAL, HONE_KEY_CAP, HONE_KEY_ROOT, HONE_KEY_FLAG, HONE_KEY_TOKEN, HONE_KEY_TOKENS, HONE_KEY_ROPE, HONE_KEY_WINDOW,
+    HONE_KEY_LAYER_WINDOW, HONE_KEY_PATTERN_WINDOW, HONE_KEY_CHOICE, HONE_KEY_FIXED, HONE_KEY_NOTE
 } hone_key_kind;
 
 typedef struct hone_key_row {

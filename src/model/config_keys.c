@@ -4,6 +4,7 @@
 #include "model/config_keys.h"
 #include "base/memory.h"
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 static int64_t *int_field(hone_config *config, const hone_key_row *row) { return (int64_t *)((char *)config + row->field); }
@@ -151,6 +152,25 @@ static hone_status read_rope(hone_config *config, const hone_key_row *row, const
     return HONE_OK;
 }
 
+// A bound, or null for none.
+static hone_status read_cap(hone_config *config, const hone_key_row *row, const json_t *json, const char *where)
+{
+    *real_field(config, row) = json_is_null(json_object_get(json, row->key)) ? 0 : row->fallback;
+    return json_is_null(json_object_get(json, row->key)) ? HONE_OK : hone_json_real(json, row->key, where, false, real_field(config, row));
+}
+
+// The field is 1 / sqrt(the key), a whole number.
+static hone_status read_root(hone_config *config, const hone_key_row *row, const json_t *json, const char *where)
+{
+    double square = row->fallback;
+    hone_status status = hone_json_real(json, row->key, where, false, &square);
+    if (status) return status;
+    if (!(square >= 1 && square <= 1e6 && square == floor(square)))
+        return hone_fail("%s: %s is %g; it must be a whole number from 1 to 1e6", where, row->key, square);
+    *real_field(config, row) = 1 / sqrt(square);
+    return HONE_OK;
+}
+
 static hone_status read_window(hone_config *config, const hone_key_row *row, const json_t *json, const char *where)
 {
     const json_t *value = json_object_get(json, row->key);
@@ -161,6 +181,25 @@ static hone_status read_window(hone_config *config, const hone_key_row *row, con
     if (status) return status;
     if (config->window < 1 || config->window > INT32_MAX)
         return hone_fail("%s: %s is %" PRId64 "; it must be from 1 to %d, or null", where, row->key, config->window, INT32_MAX);
+    return HONE_OK;
+}
+
+// layer_types, where it is given, must be the family's pattern: each full_every-th layer full_attention, the others sliding.
+static hone_status read_pattern_window(hone_config *config, const hone_key_row *row, const json_t *json, const char *where)
+{
+    const json_t *types = json_object_get(json, "layer_types");
+    hone_status status = read_window(config, row, json, where);
+    if (status) return status;
+    if (config->window == 0) return hone_fail("%s: %s is null, but of these layers all but each %" PRId64 "th have a window", where, row->key, config->full_every);
+    if (!types || json_is_null(types)) return HONE_OK;
+    if (!json_is_array(types) || (int64_t)json_array_size(types) != config->layers)
+        return hone_fail("%s: layer_types must list one kind for each of the %" PRId64 " layers", where, config->layers);
+    for (int64_t l = 0; l < config->layers; l++) {
+        const char *kind = json_string_value(json_array_get(types, (size_t)l)), *wanted = hone_config_window(config, l) ? "sliding_attention" : "full_attention";
+        if (!kind || strcmp(kind, wanted) != 0)
+            return hone_fail("%s: layer_types[%" PRId64 "] is \"%.60s\"; for %s hone has %s there: each %" PRId64 "th layer is full, the others slide", where, l, kind ? kind : "?",
+                             config->family->model_type, wanted, config->full_every);
+    }
     return HONE_OK;
 }
 
@@ -216,7 +255,10 @@ hone_status hone_config_read_key(hone_config *config, const hone_key_row *row, c
         return value ? read_token(config, row->key, value, where, int_field(config, row)) : HONE_OK;
     case HONE_KEY_TOKENS: return read_tokens(config, row, json, where);
     case HONE_KEY_ROPE: return read_rope(config, row, json, where);
+    case HONE_KEY_CAP: return read_cap(config, row, json, where);
+    case HONE_KEY_ROOT: return read_root(config, row, json, where);
     case HONE_KEY_WINDOW: return read_window(config, row, json, where);
+    case HONE_KEY_PATTERN_WINDOW: return read_pattern_window(config, row, json, where);
     case HONE_KEY_LAYER_WINDOW: return read_layer_window(config, row, json, where);
     case HONE_KEY_CHOICE: return read_choice(config, row, json, where);
     case HONE_KEY_FIXED: return read_fixed(config, row, json, where);
@@ -266,8 +308,10 @@ static int write_window(const hone_config *config, const hone_key_row *row, json
 {
     int bad = json_object_set_new(json, row->key, config->window ? json_integer(config->window) : json_null());
     if (row->kind == HONE_KEY_WINDOW) return bad;
-    bad |= json_object_set_new(json, "use_sliding_window", json_boolean(config->window > 0));
-    bad |= json_object_set_new(json, "max_window_layers", json_integer(config->window ? config->window_from : config->layers));
+    if (row->kind == HONE_KEY_LAYER_WINDOW) {
+        bad |= json_object_set_new(json, "use_sliding_window", json_boolean(config->window > 0));
+        bad |= json_object_set_new(json, "max_window_layers", json_integer(config->window ? config->window_from : config->layers));
+    }
     json_t *types = json_array();
     for (int64_t l = 0; l < config->layers; l++)
         bad |= json_array_append_new(types, json_string(hone_config_window(config, l) ? "sliding_attention" : "full_attention"));
@@ -296,7 +340,10 @@ hone_status hone_config_write_key(const hone_config *config, const hone_key_row 
     case HONE_KEY_TOKEN: bad = json_object_set_new(json, row->key, token_json(*(const int64_t *)field)); break;
     case HONE_KEY_TOKENS: bad = json_object_set_new(json, row->key, tokens_json((const int64_t *)field, config->n_eos)); break;
     case HONE_KEY_ROPE: bad = write_rope(config, row, json); break;
+    case HONE_KEY_CAP: bad = json_object_set_new(json, row->key, *(const double *)field > 0 ? json_real(*(const double *)field) : json_null()); break;
+    case HONE_KEY_ROOT: bad = json_object_set_new(json, row->key, json_integer(llround(1 / (*(const double *)field * *(const double *)field)))); break;
     case HONE_KEY_WINDOW:
+    case HONE_KEY_PATTERN_WINDOW:
     case HONE_KEY_LAYER_WINDOW: bad = write_window(config, row, json); break;
     case HONE_KEY_CHOICE: bad = json_object_set_new(json, row->key, constant_json(row, *(const unsigned *)field)); break;
     case HONE_KEY_FIXED:

@@ -45,7 +45,8 @@ static hone_tid build_embedding(builder *b, hone_tid ids)
 {
     hone_model *m = b->model;
     hone_tid addend = m->positions == HONE_NONE ? HONE_NONE : hone_embed(b->graph, b->pos, m->positions, HONE_NONE);
-    hone_tid h = scale(b, hone_embed(b->graph, ids, m->embed, addend), m->config.embed_scale);
+    const double factor = m->config.embed_root ? sqrt((double)m->config.width) : m->config.embed_scale;
+    hone_tid h = scale(b, hone_embed(b->graph, ids, m->embed, addend), factor);
     b->cs = m->rope_freq == HONE_NONE ? HONE_NONE
           : node1(b, HONE_OP_rope_table, &(hone_attr){ 0 }, b->pos, m->rope_freq, HONE_NONE);
     return h;
@@ -58,7 +59,7 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
     int32_t H = (int32_t)c->heads, G = (int32_t)c->kv_heads, D = (int32_t)c->head_dim;
     hone_attr attr = { .heads = H, .kv_heads = G, .head_dim = D, .q_col = 0, .k_col = H * D, .v_col = (H + G) * D,
                        .window = (int32_t)hone_config_window(c, layer), .scale = (float)(c->attention_scale > 0 ? c->attention_scale : 1.0 / sqrt((double)D)), .eps = (float)c->norm_eps,
-                       .group_rows = (int32_t)b->T };
+                       .cap = (float)c->attention_cap, .group_rows = (int32_t)b->T };
     hone_block *w = &b->model->block[layer];
     if (c->qk_norm) {
         const hone_attr by_head = { .heads = H, .kv_heads = G, .head_dim = D, .eps = attr.eps, .base = (float)c->norm_base };
@@ -80,7 +81,8 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
     return hone_graph_add(b->graph, HONE_OP_attention, &attr, in, NULL)->out[0];
 }
 
-static const hone_op activation[] = { [HONE_MLP_SWIGLU] = HONE_OP_swiglu, [HONE_MLP_GELU] = HONE_OP_gelu, [HONE_MLP_RELU2] = HONE_OP_relu2 };
+static const hone_op activation[] = { [HONE_MLP_SWIGLU] = HONE_OP_swiglu, [HONE_MLP_GELU] = HONE_OP_gelu, [HONE_MLP_RELU2] = HONE_OP_relu2,
+                                      [HONE_MLP_GEGLU] = HONE_OP_geglu };
 
 // h + W x, or with a norm behind h + norm(W x).
 static hone_tid join(builder *b, hone_tid x, hone_tid w, hone_tid bias, hone_tid post_g, hone_tid post_b, hone_tid h)

@@ -66,7 +66,7 @@ static void declare_block(declaration *d, int layer)
 {
     const hone_config *c = &d->model->config;
     hone_block *b = &d->model->block[layer];
-    bool before = c->norms != HONE_NORMS_BEHIND, behind = c->norms != HONE_NORMS_BEFORE, gated = c->mlp == HONE_MLP_SWIGLU;
+    bool before = c->norms != HONE_NORMS_BEHIND, behind = c->norms != HONE_NORMS_BEFORE, gated = hone_config_gated(c);
     int64_t C = c->width, F = c->mlp_width, HD = c->heads * c->head_dim, GD = c->kv_heads * c->head_dim;
     const part qkv[] = { { "q", HD }, { "k", GD }, { "v", GD } }, gate_up[] = { { "gate", F }, { "up", F } };
     const part *up = gated ? gate_up : gate_up + 1;
@@ -135,7 +135,7 @@ static double matmul_weights(const hone_config *config)
 {
     double C = (double)config->width, HD = (double)(config->heads * config->head_dim);
     double GD = (double)(config->kv_heads * config->head_dim), F = (double)config->mlp_width;
-    double block = C * (HD + 2 * GD) + HD * C + (config->mlp == HONE_MLP_SWIGLU ? 3 : 2) * C * F;
+    double block = C * (HD + 2 * GD) + HD * C + (hone_config_gated(config) ? 3 : 2) * C * F;
     return (double)config->layers * block + (double)config->vocab * C;
 }
 

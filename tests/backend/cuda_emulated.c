@@ -192,6 +192,8 @@ static const row_case cases[] = {
     { HONE_OP_rope, { { 'n', C }, { 'n', 128 } }, { { 'n', C } } },
     { HONE_OP_swiglu, { { 'n', 2 * C } }, { { 'n', C } } },
     { HONE_OP_swiglu_back, { { 'n', C }, { 'n', 2 * C } }, { { 'n', 2 * C } } },
+    { HONE_OP_geglu, { { 'n', 2 * C } }, { { 'n', C } } },
+    { HONE_OP_geglu_back, { { 'n', C }, { 'n', 2 * C } }, { { 'n', 2 * C } } },
     { HONE_OP_gelu, { { 'n', C } }, { { 'n', C } } },
     { HONE_OP_gelu_back, { { 'n', C }, { 'n', C } }, { { 'n', C } } },
     { HONE_OP_add, { { 'n', C }, { 'n', C } }, { { 'n', C } } },

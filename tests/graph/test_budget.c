@@ -84,11 +84,12 @@ static double cheapest(const choice *all, int n, size_t most)
     return least;
 }
 
-// Two blocks hold 8 to 12 stored outputs: all choices can be looked at.
+// Two blocks hold 8 to 12 stored outputs: all choices can be looked at. (With norms around they hold 19: too many.)
 static void test_the_choice_is_near_the_cheapest_of_all(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RIG_KINDS; kind++) {
+        if (rig_config(kind).norms != HONE_NORMS_BEFORE) continue;
         bench b;
         bench_open(&b, kind, 2, "cpu");
         int64_t stored[64];

@@ -8,7 +8,7 @@
 #include "io/hf.h"
 #include <unistd.h>
 
-static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "granite", "stablelm", "phi3", "olmo2" };
+static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "granite", "stablelm", "phi3", "olmo2", "gemma2" };
 
 static void test_every_family_comes_back_bit_by_bit(void **state)
 {
@@ -275,7 +275,7 @@ static void test_transformers_loads_without_a_warning(void **state)
     }
     assert_int_equal(hone_dir_create(test_path("tok2")), HONE_OK);
     assert_int_equal(hone_file_write(test_path("tok2/tokenizer.json"), tokenizer, sizeof tokenizer - 1), HONE_OK);
-    for (size_t f = 0; f < 5; f++)
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
         for (int variant = 0; variant < 3; variant++) {
             hone_config config = test_family_config(families[f], variant == 0);
             if (variant == 2 && config.rope) { config.rope = HONE_ROPE_LLAMA3; config.rope_factor = 8; config.rope_low = 1; config.rope_high = 4; config.rope_original = 16; }

@@ -44,14 +44,14 @@ static void assert_refused(const char *model_type, const char *key, const char *
     if (!strstr(hone_error(), words) || !strstr(hone_error(), path)) fail_msg("%s = %s: the message lacks \"%s\" or the path: %s", key, value ? value : "(absent)", words, hone_error());
 }
 
-static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone", "granite", "stablelm", "phi3", "olmo2" };
+static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone", "granite", "stablelm", "phi3", "olmo2", "gemma2" };
 
 static void test_every_family_survives_saving_and_loading(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof every_family / sizeof *every_family; i++) {
         hone_config a, b;
-        const bool windowed = i == 3 || i == 4 || i == 6, own = i == 6;
+        const bool windowed = i == 3 || i == 4 || i == 6, own = i == 6, gemma = i == 11;
         assert_int_equal(load_changed(&a, every_family[i], NULL, NULL), HONE_OK);
         a.norm_eps = 3e-6;
         a.n_eos = 2; a.eos[0] = 5; a.eos[1] = 130; a.bos = -1; a.pad = 7; a.tied = !a.tied;
@@ -77,10 +77,12 @@ static void test_every_family_survives_saving_and_loading(void **state)
         assert_int_equal(b.qk_norm, i == 4 || own || i == 10);
         assert_int_equal(b.mlp, a.mlp);
         assert_int_equal(b.norm, a.norm);
-        assert_true(b.softcap == (own ? 15 : 0));
+        assert_true(b.softcap == (own ? 15 : gemma ? 30 : 0));
         assert_int_equal(b.own, own);
-        assert_int_equal(hone_config_window(&b, 0), i == 2 ? 16 : 0);
-        assert_int_equal(hone_config_window(&b, 2), i == 2 || windowed ? 16 : 0);
+        assert_int_equal(hone_config_window(&b, 0), i == 2 ? 16 : gemma ? 4096 : 0);
+        assert_int_equal(hone_config_window(&b, 1), i == 2 || windowed ? 16 : 0);
+        assert_int_equal(hone_config_window(&b, 2), i == 2 || windowed ? 16 : gemma ? 4096 : 0);
+        assert_true(b.attention_cap == (gemma ? 50 : 0) && b.attention_scale == (i == 7 ? 1 : gemma ? 1 / 16.0 : 0));
     }
 }
 
@@ -188,6 +190,11 @@ static void test_each_bad_value_is_named_with_its_key(void **state)
     assert_refused("hone", "final_logit_softcapping", "-1", "final_logit_softcapping");
     assert_refused("hone", "hidden_act", "\"relu\"", "relu2");
     assert_refused("hone", "norm", "\"group\"", "layer");
+    assert_refused("gemma2", "attn_logit_softcapping", "-1", "attn_logit_softcapping is -1");
+    assert_refused("gemma2", "query_pre_attn_scalar", "0.5", "query_pre_attn_scalar is 0.5; it must be a whole number");
+    assert_refused("gemma2", "sliding_window", "null", "sliding_window is null");
+    assert_refused("gemma2", "layer_types", "[\"full_attention\", \"full_attention\", \"sliding_attention\"]", "layer_types[0] is \"full_attention\"");
+    assert_refused("gemma2", "hidden_activation", "\"relu\"", "gelu_pytorch_tanh");
 }
 
 static void test_each_unsupported_rope_is_named(void **state)

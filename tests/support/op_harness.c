@@ -186,7 +186,7 @@ static void share_kv(op_trial *t)
 //   packed    groups of rows (half of them each where N is even), in them documents of 1, 2, 3 ... rows
 //   ranges    runs of four rows: an empty range, then growing ones that neither start at 0 nor are causal
 //   paged     runs of rows of one slot, each seeing what its slot has so far
-enum { KIND_WHOLE, KIND_PACKED, KIND_WINDOW, KIND_RANGES, KIND_PAGED, KIND_ATTENTION_COUNT };
+enum { KIND_WHOLE, KIND_PACKED, KIND_WINDOW, KIND_CAPPED, KIND_RANGES, KIND_PAGED, KIND_PAGED_CAPPED, KIND_ATTENTION_COUNT };
 
 static void fill_packed(op_trial *t, int32_t *lo, int32_t *hi, int32_t N)
 {
@@ -228,16 +228,17 @@ static bool fill_attention(op_trial *t)
     int kind = t->variant.kind;
     bool back = t->variant.op == HONE_OP_attention_back;
     bool paged = !back && named(t, "slot")->present, half = !back && paged != named(t, "table")->present;
-    if (half || paged != (kind == KIND_PAGED) || (back && named(t, "dkv")->present != (kind == KIND_RANGES))) return false;
+    if (half || paged != (kind >= KIND_PAGED) || (back && named(t, "dkv")->present != (kind == KIND_RANGES))) return false;
     int32_t *lo = named(t, "lo")->data, *hi = named(t, "hi")->data;
     int32_t N = (int32_t)symbol(t, "N"), R = (int32_t)symbol(t, "R");
-    if (kind == KIND_WHOLE)
+    if (kind == KIND_CAPPED || kind == KIND_PAGED_CAPPED) t->args.attr.cap = 1.5f;
+    if (kind == KIND_WHOLE || kind == KIND_CAPPED)
         for (int32_t n = 0; n < N; n++) lo[n] = 0, hi[n] = n + 1;
     if (kind == KIND_PACKED || kind == KIND_WINDOW) fill_packed(t, lo, hi, N);
     if (kind == KIND_WINDOW) t->args.attr.window = 5;
     if (kind == KIND_RANGES) fill_ranges(lo, hi, N, R);
-    if (kind == KIND_PAGED) fill_paged(t, lo, hi, N, R);
-    if (kind <= KIND_WINDOW) share_kv(t);
+    if (kind >= KIND_PAGED) fill_paged(t, lo, hi, N, R);
+    if (kind <= KIND_CAPPED) share_kv(t);
     return true;
 }
 

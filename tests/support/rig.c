@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const char *const names[RIG_KINDS] = { "gpt2-like", "llama-like", "llama3-like, tied", "mistral-like, window", "qwen3-like" };
+static const char *const names[RIG_KINDS] = { "gpt2-like", "llama-like", "llama3-like, tied", "mistral-like, window", "qwen3-like", "gemma2-like" };
 const char *rig_name(int kind) { return names[kind]; }
 
 hone_config rig_config(int kind)
@@ -26,6 +26,10 @@ hone_config rig_config(int kind)
         break;
     case 3: c.window = 16; c.qkv_bias = true; break;
     case 4: c.qk_norm = true; c.head_dim = 24; c.tied = true; break;
+    case 5:
+        c.norms = HONE_NORMS_AROUND; c.norm_base = 1; c.mlp = HONE_MLP_GEGLU; c.attention_cap = 1.5; c.softcap = 2.5; c.embed_root = c.tied = true;
+        c.window = 16; c.full_every = 2; c.qk_norm = c.qk_whole = true;
+        break;
     default: break;
     }
     return c;

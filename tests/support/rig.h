@@ -11,9 +11,9 @@ typedef struct rig {
     hone_session session;
 } rig;
 
-// Five shapes that between them turn every switch of hone_config on and off (odd sizes, grouped heads, window, biases,
-// qk-norm, tied and not, llama3 scaling). kind: 0 <= kind < RIG_KINDS.
-enum { RIG_KINDS = 5 };
+// Six shapes that between them turn every switch of hone_config on and off (odd sizes, grouped heads, window, biases,
+// qk-norm, tied and not, llama3 scaling, norms around, bounded scores). kind: 0 <= kind < RIG_KINDS.
+enum { RIG_KINDS = 6 };
 hone_config rig_config(int kind);
 const char *rig_name(int kind);
 

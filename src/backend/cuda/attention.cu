@@ -55,6 +55,9 @@ HONE_DEVICE float dot(const float *a, const float *b, int D)
     return sum;
 }
 
+// scale q . k, bounded where there is a cap
+HONE_DEVICE float score_of(float scale, float cap, float product) { return cap > 0 ? cap * tanhf(scale * product / cap) : scale * product; }
+
 // --- forward -------------------------------------------------------------------------------------------------------------
 
 //   in: q (N, P), kv (R, Q), lo, hi (N,)   out: o (N, H D), lse (N, H)
@@ -79,7 +82,7 @@ HONE_KERNEL(attention, 128)
         __syncthreads();
         for (int r = t / WARP; r < QUERIES; r += THREADS / WARP) {
             const bool sees = j0 + lane >= rows[r].from && j0 + lane < rows[r].to;
-            const float score = sees ? c.scale * dot(q + r * D, k + lane * (D + 1), D) : NOTHING;
+            const float score = sees ? score_of(c.scale, c.cap, dot(q + r * D, k + lane * (D + 1), D)) : NOTHING;
             const float before = top[r], now = fmaxf(before, warp_max(score));
             const float p = sees ? expf(score - now) : 0, added = warp_sum(p);
             s[r * KEYS + lane] = p;
@@ -122,7 +125,7 @@ HONE_KERNEL(attention_paged, 128)
             const int64_t row = (int64_t)get_index(&c.in[5], slot * blocks + key / c.block) * c.block + key % c.block;
             float part = 0;
             for (int d = lane; d < D; d += WARP) part += get(&c.in[0], from_q + d) * get(&c.in[1], row * Q + c.k_col + (int64_t)g * D + d);
-            part = c.scale * warp_sum(part);
+            part = score_of(c.scale, c.cap, warp_sum(part));
             if (lane == 0) s[j] = part;
             largest = fmaxf(largest, part);
         }
@@ -145,7 +148,7 @@ HONE_KERNEL(attention_paged, 128)
 }
 
 // --- backward ------------------------------------------------------------------------------------------------------------
-//     p_j = exp(scale q . k_j - lse)      ds_j = p_j (do . v_j - do . o)
+//     p_j = exp(s_j - lse), s_j = scale q . k_j      ds_j = p_j (do . v_j - do . o), with a cap times 1 - (s_j / cap)^2 of the capped s_j
 //     dq = scale sum_j ds_j k_j      dk_j = scale sum_n ds_nj q_n      dv_j = sum_n p_nj do_n
 // in: do (N, H D), q (N, P), kv (R, Q), o (N, H D), lse (N, H), lo, hi (N,)   out: dq (N, P), dkv (R, Q)
 // work: delta (N, H) f32 = do . o, then spans (tiles,) of query tiles, n[0] bytes behind it
@@ -174,12 +177,13 @@ HONE_KERNEL(attention_spans, 128)
 }
 
 // Probability and its gradient of row r and key j of two tiles in shared memory.
-typedef struct tiles { const float *q, *d_o, *k, *v, *lse, *delta; const range *rows; int D; float scale; } tiles;
+typedef struct tiles { const float *q, *d_o, *k, *v, *lse, *delta; const range *rows; int D; float scale, cap; } tiles;
 HONE_DEVICE void probability(const tiles *x, int r, int j, int64_t key, float *p, float *ds)
 {
     const bool sees = key >= x->rows[r].from && key < x->rows[r].to;
-    *p = sees ? expf(x->scale * dot(x->q + r * x->D, x->k + j * (x->D + 1), x->D) - x->lse[r]) : 0;
-    *ds = sees ? *p * (dot(x->d_o + r * x->D, x->v + j * (x->D + 1), x->D) - x->delta[r]) : 0;
+    const float s = score_of(x->scale, x->cap, dot(x->q + r * x->D, x->k + j * (x->D + 1), x->D)), part = x->cap > 0 ? s / x->cap : 0;
+    *p = sees ? expf(s - x->lse[r]) : 0;
+    *ds = sees ? (1 - part * part) * *p * (dot(x->d_o + r * x->D, x->v + j * (x->D + 1), x->D) - x->delta[r]) : 0;
 }
 
 // Query rows of a tile, what goes with them, into shared memory.
@@ -204,7 +208,7 @@ HONE_KERNEL(attention_dq, 128)
     const int D = c.head_dim, t = (int)threadIdx.x, h = (int)blockIdx.y, g = h / (c.heads / c.kv_heads);
     const int64_t n0 = (int64_t)blockIdx.x * QUERIES, N = c.in[0].rows;
     float *q = shared, *d_o = q + QUERIES * D, *dq = d_o + QUERIES * D, *k = dq + QUERIES * D, *v = k + KEYS * (D + 1), *ds = v + KEYS * (D + 1);
-    const tiles x = { q, d_o, k, v, lse, delta, rows, D, c.scale };
+    const tiles x = { q, d_o, k, v, lse, delta, rows, D, c.scale, c.cap };
     load_queries(&c, n0, h, q, d_o, lse, delta, rows);
     for (int e = t; e < QUERIES * D; e += THREADS) dq[e] = 0;
     __syncthreads();
@@ -239,7 +243,7 @@ HONE_KERNEL(attention_dkv, 128)
     const int64_t j0 = (int64_t)blockIdx.x * KEYS, N = c.in[0].rows, R = c.in[2].rows;
     float *q = shared, *d_o = q + QUERIES * D, *k = d_o + QUERIES * D, *v = k + KEYS * (D + 1);
     float *dk = v + KEYS * (D + 1), *dv = dk + KEYS * D, *p = dv + KEYS * D, *ds = p + PAIRS;
-    const tiles x = { q, d_o, k, v, lse, delta, rows, D, c.scale };
+    const tiles x = { q, d_o, k, v, lse, delta, rows, D, c.scale, c.cap };
     load_tile(k, D + 1, &c.in[2], j0, KEYS, 0, R, c.k_col + (int64_t)g * D, D);
     load_tile(v, D + 1, &c.in[2], j0, KEYS, 0, R, c.v_col + (int64_t)g * D, D);
     for (int e = t; e < KEYS * D; e += THREADS) dk[e] = dv[e] = 0;

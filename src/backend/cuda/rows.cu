@@ -267,6 +267,29 @@ HONE_KERNEL(swiglu_back, 256)
 #define GELU_B 0.044715f
 HONE_DEVICE float gelu_tanh(float x) { return tanhf(GELU_A * (x + GELU_B * x * x * x)); }
 
+//   in: gu (N, 2 F): g, then u   out: h (N, F)
+HONE_KERNEL(geglu, 256)
+{
+    const int64_t F = c.out[0].cols;
+    for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step()) {
+        const int64_t at = i / F * 2 * F + i % F;
+        const float g = get(&c.in[0], at);
+        put(&c.out[0], i, g / 2 * (1 + gelu_tanh(g)) * get(&c.in[0], at + F));
+    }
+}
+
+//   in: dh (N, F), gu (N, 2 F)   out: dgu (N, 2 F), which may be gu
+HONE_KERNEL(geglu_back, 256)
+{
+    const int64_t F = c.in[0].cols;
+    for (int64_t i = first_element(); i < count(&c.in[0]); i += element_step()) {
+        const int64_t at = i / F * 2 * F + i % F;
+        const float g = get(&c.in[1], at), u = get(&c.in[1], at + F), d = get(&c.in[0], i), t = gelu_tanh(g);
+        put(&c.out[0], at, d * u * ((1 + t) / 2 + g / 2 * (1 - t * t) * GELU_A * (1 + 3 * GELU_B * g * g)));
+        put(&c.out[0], at + F, d * g / 2 * (1 + t));
+    }
+}
+
 HONE_KERNEL(gelu, 256)
 {
     for (int64_t i = first_element(); i < count(&c.in[0]); i += element_step()) {

@@ -2,7 +2,7 @@
 //
 // Query n, head h sees the keys j in [first(n), hi[n]) of head g = h / (H / G), where first = lo[n], or hi[n] - window
 // if that is later:
-//     s_j = scale q . k_j      p_j = exp(s_j - lse)      lse = log sum_j exp(s_j)      o = sum_j p_j v_j
+//     s_j = scale q . k_j (with a cap c  c tanh(scale q . k_j / c))      p_j = exp(s_j - lse)      lse = log sum_j exp(s_j)      o = sum_j p_j v_j
 #include "backend/ref/ref.h"
 
 static int64_t first_key(const hone_args *a, const hone_operand *lo, const hone_operand *hi, int64_t n)
@@ -17,6 +17,13 @@ static double dot(const hone_operand *x, int64_t i, const hone_operand *y, int64
     double sum = 0;
     for (int64_t d = 0; d < D; d++) sum += get(x, i + d) * get(y, j + d);
     return sum;
+}
+
+// scale q . k, bounded where there is a cap.
+static double score_of(const hone_args *a, double product)
+{
+    double s = (double)a->attr.scale * product, cap = (double)a->attr.cap;
+    return cap > 0 ? cap * tanh(s / cap) : s;
 }
 
 // Where key j of query n lies in kv.
@@ -42,7 +49,7 @@ void hone_ref_attention(const hone_args *a)
             int64_t q_at = n * P + a->attr.q_col + h * D, k_at = a->attr.k_col + g * D, v_at = a->attr.v_col + g * D;
             double largest = (double)-INFINITY, sum = 0;
             for (int64_t i = 0; i < keys; i++) {
-                p[i] = (double)a->attr.scale * dot(q, q_at, kv, row_of_key(a, n, first + i) * Q + k_at, D);
+                p[i] = score_of(a, dot(q, q_at, kv, row_of_key(a, n, first + i) * Q + k_at, D));
                 if (p[i] > largest) largest = p[i];
             }
             for (int64_t i = 0; i < keys; i++) sum += p[i] = exp(p[i] - largest);
@@ -58,7 +65,7 @@ void hone_ref_attention(const hone_args *a)
 // From o = sum_j p_j v_j and p = softmax(s):
 //     dp_j = do . v_j      ds_j = p_j (dp_j - sum_i p_i dp_i) = p_j (dp_j - do . o)
 //     dq = scale sum_j ds_j k_j      dk_j = scale sum_n ds_nj q_n      dv_j = sum_n p_nj do_n
-// p is made anew from lse. Columns that are no q, k or v get 0; so do keys that nobody sees.
+// With a cap ds has the factor 1 - (s_j / c)^2 more. p is made anew from lse. Columns that are no q, k or v get 0; so do keys that nobody sees.
 typedef struct back {
     const hone_args *a;
     const hone_operand *d_o, *q, *kv, *o, *lse, *lo, *hi;
@@ -69,9 +76,10 @@ typedef struct back {
 static void probability(const back *b, int64_t n, int64_t h, int64_t j, double *p, double *ds)
 {
     int64_t D = b->D, g = h / b->share, out = n * b->H * D + h * D;
-    double s = (double)b->a->attr.scale * dot(b->q, n * b->P + b->a->attr.q_col + h * D, b->kv, j * b->Q + b->a->attr.k_col + g * D, D);
+    double s = score_of(b->a, dot(b->q, n * b->P + b->a->attr.q_col + h * D, b->kv, j * b->Q + b->a->attr.k_col + g * D, D));
+    double part = b->a->attr.cap > 0 ? s / (double)b->a->attr.cap : 0;
     *p = exp(s - get(b->lse, n * b->H + h));
-    *ds = *p * (dot(b->d_o, out, b->kv, j * b->Q + b->a->attr.v_col + g * D, D) - dot(b->d_o, out, b->o, out, D));
+    *ds = (1 - part * part) * *p * (dot(b->d_o, out, b->kv, j * b->Q + b->a->attr.v_col + g * D, D) - dot(b->d_o, out, b->o, out, D));
 }
 
 static void query_gradients(const back *b, const hone_operand *dq, double *sum)

@@ -35,24 +35,50 @@ void hone_ref_swiglu_back(const hone_args *a)
 // Hendrycks & Gimpel 2016, the tanh form: y = x/2 (1 + tanh(t)),  t = sqrt(2/pi) (x + 0.044715 x^3)
 static const double gelu_a = 0.79788456080286535588, gelu_b = 0.044715;
 
+static double gelu(double x) { return x / 2 * (1 + tanh(gelu_a * (x + gelu_b * x * x * x))); }
+
+// tanh' = 1 - tanh^2:  y' = (1 + tanh(t)) / 2 + x/2 (1 - tanh^2(t)) sqrt(2/pi) (1 + 3 0.044715 x^2)
+static double gelu_slope(double x)
+{
+    double t = tanh(gelu_a * (x + gelu_b * x * x * x));
+    return (1 + t) / 2 + x / 2 * (1 - t * t) * gelu_a * (1 + 3 * gelu_b * x * x);
+}
+
 void hone_ref_gelu(const hone_args *a)
 {
     const hone_operand *x = &a->in[0], *y = &a->out[0];
-    for (int64_t i = 0; i < count(x); i++) {
-        double v = get(x, i);
-        put(y, i, v / 2 * (1 + tanh(gelu_a * (v + gelu_b * v * v * v))));
-    }
+    for (int64_t i = 0; i < count(x); i++) put(y, i, gelu(get(x, i)));
 }
 
-// tanh' = 1 - tanh^2:  dx = dy ((1 + tanh(t)) / 2 + x/2 (1 - tanh^2(t)) sqrt(2/pi) (1 + 3 0.044715 x^2))
-//   x and dx may be one
+// dx = dy y';  x and dx may be one
 void hone_ref_gelu_back(const hone_args *a)
 {
     const hone_operand *dy = &a->in[0], *x = &a->in[1], *dx = &a->out[0];
-    for (int64_t i = 0; i < count(dy); i++) {
-        double v = get(x, i), t = tanh(gelu_a * (v + gelu_b * v * v * v));
-        put(dx, i, get(dy, i) * ((1 + t) / 2 + v / 2 * (1 - t * t) * gelu_a * (1 + 3 * gelu_b * v * v)));
-    }
+    for (int64_t i = 0; i < count(dy); i++) put(dx, i, get(dy, i) * gelu_slope(get(x, i)));
+}
+
+// Shazeer 2020: h = gelu(g) u
+//   gu (N, 2 F): g, then u   h (N, F)
+void hone_ref_geglu(const hone_args *a)
+{
+    const hone_operand *gu = &a->in[0], *h = &a->out[0];
+    int64_t N = hone_rows(gu), F = h->dim[1];
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t f = 0; f < F; f++) put(h, n * F + f, gelu(get(gu, n * 2 * F + f)) * get(gu, n * 2 * F + F + f));
+}
+
+// dg = dh u gelu'(g),  du = dh gelu(g);  gu and dgu may be one
+void hone_ref_geglu_back(const hone_args *a)
+{
+    const hone_operand *dh = &a->in[0], *gu = &a->in[1], *dgu = &a->out[0];
+    int64_t N = hone_rows(dh), F = dh->dim[1];
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t f = 0; f < F; f++) {
+            int64_t at_g = n * 2 * F + f, at_u = at_g + F;
+            double g = get(gu, at_g), u = get(gu, at_u), d = get(dh, n * F + f);
+            put(dgu, at_g, d * u * gelu_slope(g));
+            put(dgu, at_u, d * gelu(g));
+        }
 }
 
 // So et al. 2021: y = max(x, 0)^2

@@ -1,4 +1,4 @@
-// act.c: swiglu, gelu, relu2, their gradients, dropout and scale. Element by element; a gradient may lie where its input lies.
+// act.c: swiglu, geglu, gelu, relu2, their gradients, dropout and scale. Element by element; a gradient may lie where its input lies.
 #include "backend/cpu/isa/kernel.h"
 #include "graph/drop.h"
 
@@ -45,6 +45,9 @@ void ISA(hone_cpu_swiglu_back)(const hone_args *args, int threads)
 
 // x (1 + tanh(t)) / 2 = x sigmoid(2 t),  2 t = x (A + B x^2)
 static const float A = 1.5957691216057308f, B = 0.07135481282553484f; // 2 sqrt(2 / pi), and that times 0.044715
+V_INLINE vf gelu_share(vf x) { return v_sigmoid(x * v_fma(x * x, v_set(B), v_set(A))); }
+// s = sigmoid(2 t):  y' = s + x s (1 - s) (A + 3 B x^2)
+V_INLINE vf gelu_slope(vf x, vf s) { return v_fma(x * s * (v_set(1.0f) - s), v_fma(x * x, v_set(3.0f * B), v_set(A)), s); }
 
 void ISA(hone_cpu_gelu)(const hone_args *args, int threads)
 {
@@ -56,12 +59,11 @@ void ISA(hone_cpu_gelu)(const hone_args *args, int threads)
         for (int64_t i = s.from; i < s.to; i += VW) {
             const int64_t n = at_most(VW, s.to - i);
             const vf v = reals_load(x, i, n);
-            reals_store(y, i, v * v_sigmoid(v * v_fma(v * v, v_set(B), v_set(A))), n);
+            reals_store(y, i, v * gelu_share(v), n);
         }
     }
 }
 
-// s = sigmoid(2 t):  y' = s + x s (1 - s) (A + 3 B x^2)
 void ISA(hone_cpu_gelu_back)(const hone_args *args, int threads)
 {
     const reals dy = reals_of(&args->in[0]), x = reals_of(&args->in[1]), dx = reals_of(&args->out[0]);
@@ -71,11 +73,39 @@ void ISA(hone_cpu_gelu_back)(const hone_args *args, int threads)
         const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
         for (int64_t i = s.from; i < s.to; i += VW) {
             const int64_t n = at_most(VW, s.to - i);
-            const vf v = reals_load(x, i, n), v2 = v * v, sig = v_sigmoid(v * v_fma(v2, v_set(B), v_set(A)));
-            const vf slope = v_fma(v * sig * (v_set(1.0f) - sig), v_fma(v2, v_set(3.0f * B), v_set(A)), sig);
-            reals_store(dx, i, reals_load(dy, i, n) * slope, n);
+            const vf v = reals_load(x, i, n);
+            reals_store(dx, i, reals_load(dy, i, n) * gelu_slope(v, gelu_share(v)), n);
         }
     }
+}
+
+// h = gelu(g) u
+void ISA(hone_cpu_geglu)(const hone_args *args, int threads)
+{
+    const reals gu = reals_of(&args->in[0]), h = reals_of(&args->out[0]);
+    const int64_t N = hone_rows(&args->out[0]), F = args->out[0].dim[1];
+#pragma omp parallel for schedule(static) num_threads(worth(threads, N * F * 12))
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t f = 0, at = n * 2 * F; f < F; f += VW) {
+            const int64_t m = at_most(VW, F - f);
+            const vf g = reals_load(gu, at + f, m);
+            reals_store(h, n * F + f, g * gelu_share(g) * reals_load(gu, at + F + f, m), m);
+        }
+}
+
+// dg = dh u gelu'(g),  du = dh gelu(g)
+void ISA(hone_cpu_geglu_back)(const hone_args *args, int threads)
+{
+    const reals dh = reals_of(&args->in[0]), gu = reals_of(&args->in[1]), dgu = reals_of(&args->out[0]);
+    const int64_t N = hone_rows(&args->out[0]), F = args->in[0].dim[1];
+#pragma omp parallel for schedule(static) num_threads(worth(threads, N * F * 20))
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t f = 0, at = n * 2 * F; f < F; f += VW) {
+            const int64_t m = at_most(VW, F - f);
+            const vf g = reals_load(gu, at + f, m), u = reals_load(gu, at + F + f, m), d = reals_load(dh, n * F + f, m), s = gelu_share(g);
+            reals_store(dgu, at + f, d * u * gelu_slope(g, s), m);
+            reals_store(dgu, at + F + f, d * g * s, m);
+        }
 }
 
 void ISA(hone_cpu_relu2)(const hone_args *args, int threads)

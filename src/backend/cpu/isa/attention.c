@@ -83,6 +83,12 @@ V_INLINE void weigh(int U, scratch *t, int v, segment g)
     V_UNROLL for (int u = 0; u < U; u++) v_store(t->l + (v + u) * VW, l[u]);
 }
 
+static void cap_segment(segment g, float *s, float cap)
+{
+    for (int j = g.from; j < g.to; j++)
+        for (int v = g.v0; v < g.v1; v++) v_store(s + j * LANES + v * VW, v_set(cap) * bend(v_load(s + j * LANES + v * VW), cap));
+}
+
 static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
 {
     segment seg[KEYS / SUB];
@@ -96,6 +102,7 @@ static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
     }
     for (int i = 0; i < segments; i++) {
         dot_segment(seg[i], t->s, t->k, t->b.qt, a->D);
+        if (a->cap > 0) cap_segment(seg[i], t->s, a->cap);
         for (int v = seg[i].v0; v < seg[i].v1; v++) {
             if (sees_whole(&t->b, v, tile + seg[i].from, tile + seg[i].to)) continue;
             for (int j = seg[i].from; j < seg[i].to; j++) {
@@ -150,6 +157,7 @@ static void run_row(const attention *a, scratch *t, int i, int from, int to)
     for (int v = v0; v < v1; v++) {
         vf sum = v_zero();
         for (int64_t d = 0; d < a->D; d++) sum = v_fma(v_load(t->kt + d * KEYS + v * VW), v_set(q[d]), sum);
+        if (a->cap > 0) sum = v_set(a->cap) * bend(sum, a->cap);
         s[v] = v_select(v_between(at_least(0, from - v * VW), at_most(VW, to - v * VW)), sum, v_set(-INFINITY));
         top = v_max(s[v], top);
     }

@@ -32,7 +32,7 @@ typedef struct attention { // one call
     int64_t q_col, k_col, v_col, H, G, D, r, N; // r = H / G
     const int32_t *lo, *hi, *slot, *table;
     int64_t table_stride, key_block, window;
-    float scale;
+    float scale, cap;                // cap: scores s become cap tanh(s / cap); 0: as they are
 } attention;
 
 typedef struct query_block { int32_t row0, u0, lanes; } query_block; // lanes u0 .. u0 + lanes - 1 of the run that starts at row0
@@ -55,7 +55,7 @@ V_INLINE attention attention_of(const hone_args *args, const hone_operand *q, co
     const hone_attr *a = &args->attr;
     return (attention){ .q = reals_of(q), .kv = reals_of(kv), .P = q->dim[1], .Q = kv->dim[1], .q_col = a->q_col, .k_col = a->k_col,
                         .v_col = a->v_col, .H = a->heads, .G = a->kv_heads, .D = a->head_dim, .r = a->heads / a->kv_heads,
-                        .N = hone_rows(q), .lo = lo, .hi = hi, .window = a->window, .scale = a->scale };
+                        .N = hone_rows(q), .lo = lo, .hi = hi, .window = a->window, .scale = a->scale, .cap = a->cap };
 }
 
 // Splits rows into runs that share keys (a group of rows, or rows of one slot) and runs into blocks. Returns their number.
@@ -280,6 +280,9 @@ V_INLINE void mix_segment(segment g, float *ot, const float *const *rows, const 
         v += U;
     }
 }
+
+// tanh(s / cap): the capped score is cap times that
+V_INLINE vf bend(vf s, float cap) { return v_tanh(s * v_set(1.0f / cap)); }
 
 // Lanes of vector v that see key j; all of them where `whole`.
 V_INLINE bool sees_whole(const lane_block *b, int v, int64_t from, int64_t to) { return b->all_from[v] <= from && to <= b->all_to[v]; }

@@ -2,7 +2,7 @@
 //
 // With scores s = (scale q) . k, p = exp(s - lse), delta = do . o:
 //
-//     dp = v do      ds = p (dp - delta)      dv += p do      dk += ds (scale q)      dq = scale sum_j ds k
+//     dp = v do      ds = p (dp - delta) (with a cap times the slope of the capped score, 1 - (s / cap)^2)      dv += p do      dk += ds (scale q)      dq = scale sum_j ds k
 //
 // A task is one kv head of one run of rows: it alone writes that head's columns of dk and dv for the run's keys and adds to
 // them block by block in order, straight in the output (of bf16: in its scratch, rounded when the run is done), so the sums do not
@@ -97,17 +97,26 @@ static void gather_segment(segment g, float *const *out, const float *w, const f
 }
 
 // p = exp(s - lse) in place of s, ds = p (dp - delta) in place of dp, for U keys from j and one vector of lanes
-V_INLINE void weigh_back(int U, scratch *t, int v, int64_t tile, int j, bool whole, vf lse, vf delta)
+V_INLINE void weigh_back(int U, scratch *t, int v, int64_t tile, int j, bool whole, vf lse, vf delta, float cap)
 {
-    vf p[4];
+    vf p[4], slope[4];
     float *p_at = t->p + j * LANES + v * VW, *ds_at = t->ds + j * LANES + v * VW;
-    V_UNROLL for (int u = 0; u < U; u++) p[u] = v_load(p_at + u * LANES) - lse;
+    V_UNROLL for (int u = 0; u < U; u++) {
+        p[u] = v_load(p_at + u * LANES);
+        slope[u] = v_set(1.0f);
+        if (cap > 0) {
+            const vf bent = bend(p[u], cap);
+            slope[u] = v_fnma(bent, bent, slope[u]);
+            p[u] = v_set(cap) * bent;
+        }
+        p[u] = p[u] - lse;
+    }
     v_exp_each(U, p);
     if (!whole)
         V_UNROLL for (int u = 0; u < U; u++) p[u] = v_select(sees(&t->b, v, tile + j + u), p[u], v_zero());
     V_UNROLL for (int u = 0; u < U; u++) {
         v_store(p_at + u * LANES, p[u]);
-        v_store(ds_at + u * LANES, p[u] * (v_load(ds_at + u * LANES) - delta));
+        v_store(ds_at + u * LANES, slope[u] * (p[u] * (v_load(ds_at + u * LANES) - delta)));
     }
 }
 
@@ -135,8 +144,8 @@ static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
             const vf lse = v_load(t->lse + v * VW), delta = v_load(t->delta + v * VW);
             const bool whole = sees_whole(&t->b, v, tile + s.from, tile + s.to);
             int j = s.from;
-            for (; j + 4 <= s.to; j += 4) weigh_back(4, t, v, tile, j, whole, lse, delta);
-            for (; j < s.to; j++) weigh_back(1, t, v, tile, j, whole, lse, delta);
+            for (; j + 4 <= s.to; j += 4) weigh_back(4, t, v, tile, j, whole, lse, delta, a->cap);
+            for (; j < s.to; j++) weigh_back(1, t, v, tile, j, whole, lse, delta, a->cap);
         }
         if (c->dkv.data) {
             gather_segment(s, t->dv, t->p, t->do_row, a->D, c->width);
