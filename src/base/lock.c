@@ -38,7 +38,8 @@ static void write_holder(int fd, const char *who)
     if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) != n) hone_error_clear(); // without a name it is as good a lock
 }
 
-hone_status hone_lock_take(hone_lock *lock, const char *folder, const char *who)
+// how: LOCK_NB, or 0 to wait.
+static hone_status take(hone_lock *lock, const char *folder, const char *who, int how)
 {
     *lock = (hone_lock){ .fd = -1 };
     char *path = hone_path_join(folder, ".lock"), holder[256];
@@ -49,7 +50,7 @@ hone_status hone_lock_take(hone_lock *lock, const char *folder, const char *who)
         status = hone_fail("%s: cannot open: %s; check the folder's permissions or choose another one", path, strerror(errno));
         goto out;
     }
-    do result = flock(fd, LOCK_EX | LOCK_NB); while (result && errno == EINTR);
+    do result = flock(fd, LOCK_EX | how); while (result && errno == EINTR);
     if (result && errno == EWOULDBLOCK) {
         read_holder(fd, holder, sizeof holder);
         status = hone_fail("%s: is in use by %s; wait for it, stop it, or choose another folder", folder, holder);
@@ -65,6 +66,9 @@ out:
     hone_free(path);
     return status;
 }
+
+hone_status hone_lock_take(hone_lock *lock, const char *folder, const char *who) { return take(lock, folder, who, LOCK_NB); }
+hone_status hone_lock_wait(hone_lock *lock, const char *folder, const char *who) { return take(lock, folder, who, 0); }
 
 void hone_lock_release(hone_lock *lock)
 {

@@ -1,6 +1,7 @@
 // talks.c: see talks.h.
 #include "data/talks.h"
 #include "base/json.h"
+#include "base/lock.h"
 #include "base/units.h"
 
 #include <inttypes.h>
@@ -42,30 +43,50 @@ static hone_status print_identity(const hone_prepare_options *o, const hone_toke
     return status;
 }
 
-// "out/run", "texts/talks.jsonl.gz" -> "out/prepared/talks-HASH".
-static char *folder_of(const char *output_dir, const char *path, uint64_t hash)
+// "out/run" -> "out/prepared"
+static char *parent_of(const char *output_dir)
 {
     size_t n = strlen(output_dir);
     while (n > 1 && output_dir[n - 1] == '/') n--;
     while (n > 0 && output_dir[n - 1] != '/') n--;
+    return hone_format("%.*sprepared", (int)n, output_dir);
+}
+
+// "texts/talks.jsonl.gz" -> "talks-HASH"
+static char *name_of(const char *path, uint64_t hash)
+{
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    return hone_format("%.*sprepared/%.*s-%016" PRIx64, (int)n, output_dir, (int)strcspn(name, "."), name, hash);
+    return hone_format("%.*s-%016" PRIx64, (int)strcspn(name, "."), name, hash);
+}
+
+static hone_status prepare_once(const hone_prepare_options *o, const char *parent)
+{
+    hone_prepare_report report;
+    hone_lock lock = { .fd = -1 };
+    if (hone_dir_exists(o->output)) return HONE_OK;
+    hone_status status = hone_dir_create(parent);
+    if (!status) status = hone_lock_wait(&lock, parent, "preparing conversations");
+    if (!status && !hone_dir_exists(o->output) && !(status = hone_prepare(o, &report))) hone_prepare_report_release(&report);
+    hone_lock_release(&lock);
+    return status;
 }
 
 hone_status hone_talks_prepare(const hone_recipe *recipe, const char *path, const char *tokenizer_path, const hone_tokenizer *tokenizer, double held_out, char **folder)
 {
     hone_prepare_options o = options_of(recipe, &path, tokenizer_path, held_out);
-    hone_prepare_report report;
     hone_buffer identity = { 0 };
     *folder = NULL;
     hone_status status = print_identity(&o, tokenizer, &identity);
-    if (!status && !(*folder = folder_of(recipe->output_dir, path, hone_hash64(identity.data, identity.size)))) status = HONE_FAILED;
+    char *parent = status ? NULL : parent_of(recipe->output_dir), *name = status ? NULL : name_of(path, hone_hash64(identity.data, identity.size));
+    if (!status && (!parent || !name || !(*folder = hone_path_join(parent, name)))) status = HONE_FAILED;
     o.output = *folder;
-    if (!status && !hone_dir_exists(*folder) && !(status = hone_prepare(&o, &report))) hone_prepare_report_release(&report);
+    if (!status) status = prepare_once(&o, parent);
     if (status) {
         hone_free(*folder);
         *folder = NULL;
     }
+    hone_free(parent);
+    hone_free(name);
     hone_buffer_release(&identity);
     return status;
 }

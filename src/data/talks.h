@@ -2,7 +2,7 @@
 //
 // They are prepared as `hone prepare --chat` does it, once: into PARENT/prepared/NAME-HASH, PARENT being the folder that output_dir
 // lies in. HASH is of the file, the tokenizer, the template and the keys that say what is trained, so that a run finds what an earlier
-// one made, and another file or key makes another folder.
+// one made, and another file or key makes another folder. Of runs that start side by side one prepares, the others wait.
 #pragma once
 #include "data/prepare.h"
 

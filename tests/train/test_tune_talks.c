@@ -48,16 +48,26 @@ static int make_files(void **state)
     return 0;
 }
 
+// Data sets in a folder; *path: of one of them.
+static int count_made(const char *parent, char *path, size_t size)
+{
+    char **names;
+    int64_t count;
+    int made = 0;
+    if (!hone_dir_exists(test_path(parent))) return 0;
+    must(hone_dir_list(test_path(parent), &names, &count));
+    for (int64_t i = 0; i < count; i++) {
+        if (names[i][0] != '.' && ++made) snprintf(path, size, "%s/%s", parent, names[i]);
+        hone_free(names[i]);
+    }
+    hone_free(names);
+    return made;
+}
+
 static const char *folder_of_only(const char *parent)
 {
     static char path[600];
-    char **names;
-    int64_t count;
-    must(hone_dir_list(test_path(parent), &names, &count));
-    snprintf(path, sizeof path, "%s/%s", parent, count ? names[0] : "");
-    for (int64_t i = 0; i < count; i++) hone_free(names[i]);
-    hone_free(names);
-    assert_int_equal(count, 1);
+    assert_int_equal(count_made(parent, path, sizeof path), 1);
     return path;
 }
 
@@ -116,6 +126,23 @@ static void must_say(const char *say, const char *run, const char *key)
     hone_free(out);
 }
 
+// Runs that start at once share what one of them prepares.
+static void test_runs_side_by_side_prepare_once(void **state)
+{
+    (void)state;
+    enum { RUNS = 3 };
+    verb_run run[RUNS];
+    char *out = hone_format("output_dir=%s", test_path("side/run"));
+    for (int i = 0; i < RUNS; i++) verb_start(&run[i], (const char *const[]){ "inspect", "data", test_path("recipe.yaml"), out, NULL });
+    for (int i = 0; i < RUNS; i++) {
+        int code = verb_finish(&run[i]);
+        if (code) fail_msg("%d: %s", code, run[i].output);
+        hone_free(run[i].output);
+    }
+    folder_of_only("side/prepared");
+    hone_free(out);
+}
+
 static void test_keys_say_what_is_trained_and_what_is_held_out(void **state)
 {
     (void)state;
@@ -132,13 +159,8 @@ static void refused(const char *talks, const char *more, const char *says)
     put("bad.jsonl", talks);
     char *dataset = hone_format("dataset=%s", test_path("bad.jsonl")), *out = hone_format("output_dir=%s", test_path("bad/run"));
     verb_must_fail(says, (const char *const[]){ "pretrain", test_path("recipe.yaml"), dataset, out, more, NULL });
-    if (hone_dir_exists(test_path("bad/prepared"))) {   // an empty folder may be left
-        char **names;
-        int64_t count;
-        must(hone_dir_list(test_path("bad/prepared"), &names, &count));
-        hone_free(names);
-        assert_int_equal(count, 0);
-    }
+    char made[600];
+    assert_int_equal(count_made("bad/prepared", made, sizeof made), 0);
     hone_free(dataset);
     hone_free(out);
 }
@@ -188,6 +210,7 @@ int main(void)
         cmocka_unit_test(test_a_recipe_takes_conversations_as_they_are),
         cmocka_unit_test(test_inspect_shows_what_is_trained_of_them),
         cmocka_unit_test(test_a_json_list_of_another_form_is_the_same_data),
+        cmocka_unit_test(test_runs_side_by_side_prepare_once),
         cmocka_unit_test(test_keys_say_what_is_trained_and_what_is_held_out),
         cmocka_unit_test(test_what_is_wrong_is_named_and_nothing_is_written),
         cmocka_unit_test(test_a_gguf_model_learns_new_answers_by_an_adapter),
