@@ -113,15 +113,16 @@ static void test_the_oldest_turns_are_left_out_of_a_full_context(void **state)
     assert_int_equal(say(&s, "The dog", &l).left_out, 2);
     assert_string_equal(message(&s, 0), "Lily and Tom.");
     assert_string_equal(message(&s, 1), "The dog");
-    char far[400] = "";
-    for (int i = 0; i < 60; i++) strcat(far, "a dog ");
-    assert_int_equal(hone_talk_say(&s.talk, far, strlen(far), &(hone_talk_hooks){ 0 }, &turn), HONE_FAILED);
+    hone_buffer far = { 0 };
+    for (int i = 0; i < 60; i++) must(hone_buffer_append(&far, "a dog ", 6));
+    assert_int_equal(hone_talk_say(&s.talk, far.data, far.size, &(hone_talk_hooks){ 0 }, &turn), HONE_FAILED);
     assert_says(hone_error(), "the context has 90");
     assert_int_equal(json_array_size(json_object_get(s.talk.messages, "messages")), 3);     // as it was
     must(hone_talk_clear(&s.talk));
     assert_int_equal(json_array_size(json_object_get(s.talk.messages, "messages")), 1);
     assert_int_equal(say(&s, "The dog", &l).left_out, 0);
     close_talk(&s);
+    hone_buffer_release(&far);
     hone_buffer_release(&l.text);
 }
 
