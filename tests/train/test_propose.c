@@ -36,7 +36,7 @@ static void test_repeated_data_count_for_less_and_for_less_each_time(void **stat
 
 #if defined(__SANITIZE_ADDRESS__) // a sanitizer's memory counts as the program's own
 #define BUDGET_MB "160"
-#define TUNE_MB "240"
+#define TUNE_MB "170"
 #else
 #define BUDGET_MB "40"
 #define TUNE_MB "120"
