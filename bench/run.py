@@ -546,6 +546,36 @@ def tuning(kind, pairs, **keys):
     return own, other
 
 
+def tuned_loss(data, folder, **keys):
+    """Held-out loss behind 24 steps of 4 x 256 on conversations."""
+    recipe = dict(model_name_or_path=folder, dataset=data, cutoff_len=256, per_device_train_batch_size=4, max_steps=24, learning_rate=5e-4, warmup_steps=4,
+                  lora_rank=16, eval_tokens=16384, threads=THREADS, run_store="none", **keys)
+    with tempfile.TemporaryDirectory(dir=WORK) as out:
+        recipe.update(output_dir=os.path.join(out, "run"))
+        path = os.path.join(out, "recipe.yaml")
+        with open(path, "w") as f:
+            json.dump(recipe, f)
+        run(HONE, "tune", path)
+        return [r["loss"] for r in read_log(out) if r["event"] == "eval"][-1]
+
+
+def qlora_loss(pairs):
+    """How far QLoRA's held-out loss is above LoRA's in f32 on MedQuAD; the run is a function of its recipe, so one pair is all."""
+    folder, _ = smollm2()
+    source, data = os.path.join(SHARED, "data", "medical", "medquad.jsonl"), os.path.join(WORK, "medquad-chat")
+    if not os.path.exists(data):
+        chat = os.path.join(WORK, "medquad-chat.jsonl")
+        with open(chat, "w") as f:
+            for line in open(source):
+                r = json.loads(line)
+                q, a = r.get("question"), r.get("answer")
+                if q and a:
+                    f.write(json.dumps(dict(messages=[dict(role="user", content=q), dict(role="assistant", content=a)])) + "\n")
+        run(HONE, "prepare", "--tokenizer", folder, "--chat", "--output", data, chat)
+    full, few = tuned_loss(data, folder, finetuning_type="lora"), tuned_loss(data, folder, finetuning_type="qlora")
+    return few / full - 1, few, full
+
+
 def tune_row(kind, key, **keys):
     return lambda pairs: median_ratio(*tuning(kind, pairs, **keys), key)
 
@@ -571,6 +601,7 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("lora-memory", "peak resident MiB of the same", 0.35, -1, tune_row("lora", "peak_mib", **LORA)),
     ("tune-speed", "full tuning of the same, tokens/s, against the peer's best", 1.8, +1, tune_row("full", "tokens_per_second", **FULL)),
     ("tune-memory", "peak resident MiB of the same", 0.5, -1, tune_row("full", "peak_mib", **FULL)),
+    ("qlora-loss", "held-out loss of QLoRA (NF4) above LoRA's in f32, SmolLM2-135M, 24 steps of 4 x 256 MedQuAD conversations, as a share", 0.01, -1, qlora_loss),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
     ("plan-speed-small", "planned tokens/s against the run's, how far off: 4 x 192, 8 x 256", 0.15, -1, planned_speed("llama-15m", **SMALL)),
     ("plan-speed-small-1", "the same on one thread", 0.15, -1, planned_speed("llama-15m", threads=1, **SMALL)),

@@ -549,6 +549,24 @@ hone_status hone_dir_remove(const char *path)
 
 uint64_t hone_hash64(const void *data, size_t size) { return XXH3_64bits(data, size); }
 
+struct hone_hash_stream { uint8_t state[sizeof(XXH3_state_t) + 63]; };
+
+hone_status hone_hash_open(hone_hash_stream **hash)
+{
+    if (!(*hash = hone_alloc(1, sizeof **hash))) return HONE_FAILED;
+    XXH3_64bits_reset(hash_of(*hash));
+    return HONE_OK;
+}
+
+void hone_hash_add(hone_hash_stream *hash, const void *data, size_t size) { XXH3_64bits_update(hash_of(hash), data, size); }
+
+uint64_t hone_hash_close(hone_hash_stream *hash)
+{
+    const uint64_t value = XXH3_64bits_digest(hash_of(hash));
+    hone_free(hash);
+    return value;
+}
+
 hone_status hone_file_hash(const char *path, uint64_t *hash)
 {
     hone_map map;

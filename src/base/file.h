@@ -54,4 +54,8 @@ hone_status hone_dir_remove(const char *path);                              // w
 hone_status hone_dir_list(const char *path, char ***names, int64_t *count); // sorted; hone_free() each and the array
 
 uint64_t hone_hash64(const void *data, size_t size); // XXH3-64: checksums and identities, not security
+typedef struct hone_hash_stream hone_hash_stream;    // the same of data that comes in pieces
+hone_status hone_hash_open(hone_hash_stream **hash);
+void hone_hash_add(hone_hash_stream *hash, const void *data, size_t size);
+uint64_t hone_hash_close(hone_hash_stream *hash);
 hone_status hone_file_hash(const char *path, uint64_t *hash);

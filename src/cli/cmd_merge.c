@@ -22,6 +22,8 @@ static hone_status merge(const char *folder, const hone_cli_model *how, const ch
     if (!status) status = hone_hf_save(&runner.model, output, &tokenizer, place, &runner.session);
     if (!status) {
         printf("merge  %" PRId64 " matrices of %s, rank %" PRId64 ", into %s\n", runner.model.lora.n_module, how->adapter, runner.model.lora.rank, output);
+        if (runner.adapter->base_blocks && runner.adapter->base_blocks[0])
+            printf("  the adapter was trained on these matrices in %s; it is merged into them as the base has them\n", runner.adapter->base_blocks);
         printf("  KL from base + adapter, nats a token over %" PRId64 " tokens of %s\n", m.tokens, data);
         printf("    merged     %.3g\n    base       %.3g\n", m.kl_merged, m.kl_base);
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 // The form that input 1 of a node wants, or HONE_FORM_PLAIN. Programs whose forms live (decoding) stream weights past few rows.
+// A weight in blocks has no form that lives: it is kept so for its few bytes.
 static hone_form wanted_form(const hone_node *node, hone_forms policy)
 {
     if (node->op == HONE_OP_linear || node->op == HONE_OP_lora_linear) return policy == HONE_FORMS_LIVING ? HONE_FORM_STREAMED : HONE_FORM_PACKED;
@@ -16,6 +17,12 @@ static bool has_form(const hone_graph *graph, const hone_node *node, hone_forms 
 {
     const hone_tensor *w = node->n_in > 1 && node->in[1] != HONE_NONE ? hone_at(graph, node->in[1]) : NULL;
     return wanted_form(node, policy) != HONE_FORM_PLAIN && w && w->cls == HONE_CLASS_param && w->form == HONE_FORM_PLAIN;
+}
+
+static hone_forms policy_of(const hone_graph *graph, const hone_node *node, hone_forms policy)
+{
+    const bool blocked = node->n_in > 1 && node->in[1] != HONE_NONE && hone_dtype_is_blocked(hone_at(graph, node->in[1])->dtype);
+    return blocked ? HONE_FORMS_AT_USE : policy;
 }
 
 // Of the numbers that the product is made in.
@@ -42,29 +49,29 @@ hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms
 {
     if (graph->failed) return hone_fail("out of memory while the graph was built");
     if (policy == HONE_FORMS_NONE) return HONE_OK;
-    hone_program before = *program, *now = graph->now;
+    const hone_program before = *program;
+    hone_program *now = graph->now;
     const hone_phase phase = graph->phase;
     const int layer = graph->layer;
-    if (policy == HONE_FORMS_AT_USE) {
-        program->node = NULL;
-        program->count = program->capacity = 0;
-    }
-    graph->now = policy == HONE_FORMS_AT_USE ? program : hone_graph_program(graph, "refresh");
+    hone_program *refresh = policy == HONE_FORMS_LIVING ? hone_graph_program(graph, "refresh") : NULL;
+    program->node = NULL;
+    program->count = program->capacity = 0;
     hone_status status = HONE_FAILED;
     for (int64_t n = 0; n < before.count; n++) {
         hone_node node = before.node[n];
+        const hone_forms its = policy_of(graph, &node, policy);
+        graph->now = its == HONE_FORMS_AT_USE ? program : refresh;
         graph->phase = node.phase;
         graph->layer = node.layer;
-        if (has_form(graph, &node, policy))
-            node.in[1] = policy == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node, policy), node.attr.product)
-                                                     : living_form(graph, node.in[1], wanted_form(&node, policy), node.attr.product);
-        if (policy == HONE_FORMS_LIVING) { before.node[n] = node; continue; }
+        if (has_form(graph, &node, its))
+            node.in[1] = its == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node, its), node.attr.product)
+                                                  : living_form(graph, node.in[1], wanted_form(&node, its), node.attr.product);
         if (hone_grow(&program->node, program->count, &program->capacity, sizeof node)) goto out;
         program->node[program->count++] = node;
     }
     status = graph->failed ? hone_fail("out of memory while weight forms were planned") : HONE_OK;
 out:
-    if (policy == HONE_FORMS_AT_USE) hone_free(before.node);
+    hone_free(before.node);
     graph->now = now;
     graph->phase = phase;
     graph->layer = layer;

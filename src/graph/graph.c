@@ -81,12 +81,25 @@ hone_tid hone_graph_view(hone_graph *graph, hone_tid base, int64_t row, int64_t 
     tensor->live = HONE_NONE;
     tensor->base = of->base == HONE_NONE ? base : of->base;
     tensor->offset_bytes = of->offset_bytes
-                         + row * (hone_tensor_count(of) / of->dim[0]) * (int64_t)hone_dtype_bytes(of->dtype);
+                         + hone_dtype_size(of->dtype, row * (hone_tensor_count(of) / of->dim[0]));
     va_list list;
     va_start(list, name);
     vsnprintf(tensor->name, sizeof tensor->name, name, list);
     va_end(list);
     return id;
+}
+
+int64_t hone_view_row(const hone_tensor *view) { return view->offset_bytes / hone_dtype_size(view->dtype, hone_tensor_count(view) / view->dim[0]); }
+
+void hone_graph_store(hone_graph *graph, hone_tid storage, hone_dtype dtype)
+{
+    for (hone_tid id = 0; id < graph->n_tensor; id++) {
+        hone_tensor *t = hone_at(graph, id);
+        if (hone_storage(graph, id) != storage) continue;
+        const int64_t row = hone_view_row(t);
+        t->dtype = dtype;
+        t->offset_bytes = hone_dtype_size(dtype, row * (hone_tensor_count(t) / t->dim[0]));
+    }
 }
 
 hone_tid hone_graph_find(const hone_graph *graph, const char *name)
@@ -135,6 +148,8 @@ static hone_status bind_operand(const hone_tensor *tensor, const hone_operand_sp
     if (!spec->any_float && spec->dtype != HONE_DTYPE_COUNT && tensor->dtype != spec->dtype && !(spec->dtype == HONE_f32 && tensor->dtype == HONE_f64))
         return hone_fail("%s as %s is %s, not %s", tensor->name, spec->name, hone_dtype_name(tensor->dtype),
                          hone_dtype_name(spec->dtype));
+    if (spec->any_float && !spec->blocked && hone_dtype_is_blocked(tensor->dtype))
+        return hone_fail("%s as %s is in blocks (%s), which it cannot read", tensor->name, spec->name, hone_dtype_name(tensor->dtype));
     if (spec->any_float && (tensor->dtype == HONE_i32 || tensor->dtype == HONE_u8))
         return hone_fail("%s as %s is %s, not a float", tensor->name, spec->name, hone_dtype_name(tensor->dtype));
     return HONE_OK;

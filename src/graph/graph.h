@@ -54,6 +54,9 @@ hone_tid hone_graph_tensor(hone_graph *graph, hone_class cls, hone_dtype dtype, 
 // Rows [row, row + rows) of dimension 0 of `base`, as a tensor of its own (q, k, v inside a fused weight).
 hone_tid hone_graph_view(hone_graph *graph, hone_tid base, int64_t row, int64_t rows, const char *name, ...)
     __attribute__((format(printf, 5, 6)));
+int64_t hone_view_row(const hone_tensor *view);     // its first row within what it is a view of
+// From here on a storage and its views are of another dtype. Before any program reads them.
+void hone_graph_store(hone_graph *graph, hone_tid storage, hone_dtype dtype);
 hone_tid hone_graph_find(const hone_graph *graph, const char *name);     // a persistent tensor by name, or HONE_NONE
 static inline hone_tensor *hone_at(const hone_graph *graph, hone_tid id) { return &graph->tensor[id]; }
 static inline hone_tid hone_storage(const hone_graph *graph, hone_tid id)  // what holds its bytes: itself, or what it is a view of

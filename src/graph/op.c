@@ -25,6 +25,7 @@ static uint64_t table_hash;
 
 static const char *const dtype_name[] = {
 #define DTYPE(name, bytes, st, is_float) [HONE_##name] = #name,
+#define BLOCKED(name) [HONE_##name] = #name,
 #include "graph/dtypes.def"
 #undef DTYPE
 };
@@ -36,7 +37,36 @@ size_t hone_dtype_bytes(hone_dtype dtype)
 #include "graph/dtypes.def"
 #undef DTYPE
     };
+    HONE_ASSERT(dtype < sizeof bytes / sizeof *bytes, "%s has no bytes of one element", hone_dtype_name(dtype));
     return bytes[dtype];
+}
+
+hone_blocks hone_dtype_blocks(hone_dtype dtype)
+{
+    switch (dtype) {
+#define DTYPE(...)
+#define BLOCKED(name) case HONE_##name: return HONE_BLOCKS_##name;
+#include "graph/dtypes.def"
+#undef DTYPE
+    default: return HONE_BLOCKS_COUNT;
+    }
+}
+
+hone_dtype hone_dtype_of_blocks(hone_blocks blocks)
+{
+    switch (blocks) {
+#define DTYPE(...)
+#define BLOCKED(name) case HONE_BLOCKS_##name: return HONE_##name;
+#include "graph/dtypes.def"
+#undef DTYPE
+    default: return HONE_DTYPE_COUNT;
+    }
+}
+
+int64_t hone_dtype_size(hone_dtype dtype, int64_t count)
+{
+    const hone_blocks blocks = hone_dtype_blocks(dtype);
+    return blocks == HONE_BLOCKS_COUNT ? count * (int64_t)hone_dtype_bytes(dtype) : (int64_t)hone_blocks_bytes(blocks, count);
 }
 
 const char *hone_dtype_name(hone_dtype dtype) { return dtype_name[dtype]; }
@@ -48,7 +78,7 @@ int64_t hone_tensor_count(const hone_tensor *tensor)
     return count;
 }
 
-int64_t hone_tensor_bytes(const hone_tensor *tensor) { return hone_tensor_count(tensor) * (int64_t)hone_dtype_bytes(tensor->dtype); }
+int64_t hone_tensor_bytes(const hone_tensor *tensor) { return hone_dtype_size(tensor->dtype, hone_tensor_count(tensor)); }
 
 // Copies the run of characters up to one of `stop` into `to`; returns where it stopped.
 static const char *copy_until(char *to, size_t size, const char *from, const char *stop)
@@ -64,8 +94,9 @@ static const char *copy_until(char *to, size_t size, const char *from, const cha
 static const char *parse_operand(hone_operand_spec *spec, const char *at)
 {
     if (*at == '+') { spec->update = true; at++; }
-    at = copy_until(spec->name, sizeof spec->name, at, "~?:[");
+    at = copy_until(spec->name, sizeof spec->name, at, "~#?:[");
     if (*at == '~') { spec->half = true; at++; }
+    if (*at == '#') { spec->blocked = true; at++; }
     if (*at == '?') { spec->optional = true; at++; }
     spec->any_float = *at != ':';
     if (*at == ':') {

@@ -41,7 +41,7 @@ enum { HONE_CHEAP = 1 << 9, HONE_PRODUCT = 1 << 10, HONE_INTEGERS = 1 << 11,
 
 typedef struct hone_operand_spec {
     char name[16];
-    bool optional, update, half;    // `?`, `+`, `~`
+    bool optional, update, half, blocked;    // `?`, `+`, `~`, `#`
     bool any_float;                 // no dtype named; (f32 means f32, or f64 in an f64 graph)
     hone_dtype dtype;               // HONE_DTYPE_COUNT: any
     char below[8];                  // i32<V>: the symbol, "" none

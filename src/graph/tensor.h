@@ -4,6 +4,7 @@
 // count: an i32 scalar tensor that says at run time how many rows are in use (<= bound). Layout uses the bound, kernels
 // loop to the count.
 #pragma once
+#include "base/blocks.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@ enum { HONE_MAX_RANK = 4 };
 
 typedef enum {
 #define DTYPE(name, bytes, st, is_float) HONE_##name,
+#define BLOCKED(name) HONE_##name,
 #include "graph/dtypes.def"
 #undef DTYPE
     HONE_DTYPE_COUNT
@@ -55,7 +57,11 @@ typedef struct hone_tensor {
     int layer;                // transformer block it belongs to, -1 none: for the plan's table
 } hone_tensor;
 
-size_t hone_dtype_bytes(hone_dtype dtype);
+size_t hone_dtype_bytes(hone_dtype dtype);            // of an element; blocked dtypes have none
+hone_blocks hone_dtype_blocks(hone_dtype dtype);      // HONE_BLOCKS_COUNT: it is not blocked
+static inline bool hone_dtype_is_blocked(hone_dtype dtype) { return hone_dtype_blocks(dtype) != HONE_BLOCKS_COUNT; }
+hone_dtype hone_dtype_of_blocks(hone_blocks blocks);  // HONE_DTYPE_COUNT: matrices are not kept in these
+int64_t hone_dtype_size(hone_dtype dtype, int64_t count);    // bytes of so many elements, whole blocks where it is blocked
 const char *hone_dtype_name(hone_dtype dtype);
 int64_t hone_tensor_count(const hone_tensor *tensor); // elements, by bounds
 int64_t hone_tensor_bytes(const hone_tensor *tensor); // as they lie plainly, without a form

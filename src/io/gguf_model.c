@@ -30,7 +30,7 @@ static const struct { const char *name, *param; int when; bool turned; } tensors
 #undef TENSOR
 };
 enum { N_ARCH = sizeof archs / sizeof *archs, N_SIZE = sizeof sizes / sizeof *sizes, N_TENSOR = sizeof tensors / sizeof *tensors };
-enum { MAX_KEY = 128, DROP_BYTES = 16 << 20 };
+enum { MAX_KEY = 128, DROP_BYTES = 16 << 20, PIECE_BYTES = 1 << 20 };
 #define ROPE_FREQS "rope_freqs.weight"
 
 const char *hone_gguf_size_name(int index, size_t *field)
@@ -293,6 +293,56 @@ static void read_tensor(const hone_gguf *file, const hone_gguf_tensor *t, const 
         hone_blocks_decode(t->blocks, data + (size_t)r * row_bytes, entry->columns, y + hone_gguf_row(entry->turned, r) * entry->columns);
 }
 
+// Where row r of a parameter is in the file: hone_gguf_row() back.
+static int64_t file_row(int64_t turned, int64_t r)
+{
+    return turned ? r / turned * turned + r % turned % (turned / 2) * 2 + r % turned / (turned / 2) : r;
+}
+
+// A matrix that is kept in blocks, a piece at a time; in those of the file bit for bit where they are the same.
+static hone_status read_blocked(const hone_model *model, const hone_gguf *file, const hone_gguf_tensor *t, const hone_gguf_entry *entry, void *place)
+{
+    const int64_t K = entry->columns, fit = PIECE_BYTES / (K * (int64_t)sizeof(float)), rows = fit > 1 ? fit : 1;
+    const size_t row_bytes = hone_blocks_bytes(t->blocks, K);
+    const bool same = hone_dtype_of_blocks(t->blocks) == hone_at(model->graph, entry->param)->dtype;
+    float *x = hone_alloc((size_t)(rows * K), sizeof *x);
+    uint8_t *as = hone_alloc((size_t)rows, row_bytes);
+    hone_blocked_writer writer;
+    hone_status status = x && as ? hone_blocked_open(&writer, model, entry->param, place) : HONE_FAILED;
+    for (int64_t first = 0; first < entry->rows && !status; first += rows) {
+        const int64_t n = entry->rows - first < rows ? entry->rows - first : rows;
+#pragma omp parallel for schedule(static)
+        for (int64_t r = 0; r < n; r++) {
+            memcpy(as + (size_t)r * row_bytes, file->map.data + t->begin + (size_t)file_row(entry->turned, first + r) * row_bytes, row_bytes);
+            hone_blocks_decode(t->blocks, as + (size_t)r * row_bytes, K, x + r * K);
+        }
+        hone_blocked_write(&writer, x, n, same ? as : NULL);
+    }
+    if (!status) hone_blocked_close(&writer);
+    hone_free(x);
+    hone_free(as);
+    return status;
+}
+
+hone_status hone_gguf_own_blocks(const hone_model *model, const char *path, hone_dtype *own)
+{
+    hone_gguf file;
+    hone_gguf_map map = { 0 };
+    hone_status status = hone_gguf_open(&file, path);
+    if (status) return status;
+    status = hone_gguf_map_build(&map, model);
+    for (int64_t p = 0; p < model->n_param && !status; p++) {
+        own[p] = HONE_DTYPE_COUNT;
+        for (int64_t i = 0; i < map.count; i++) {
+            const hone_gguf_tensor *t = map.entry[i].param == model->param[p] ? hone_gguf_find_tensor(&file, map.entry[i].name) : NULL;
+            if (t) own[p] = hone_dtype_of_blocks(t->blocks);
+        }
+    }
+    hone_gguf_map_release(&map);
+    hone_gguf_close(&file);
+    return status;
+}
+
 hone_status hone_gguf_load(const hone_model *model, const char *path, hone_place_fn data, void *context)
 {
     hone_gguf file;
@@ -304,8 +354,10 @@ hone_status hone_gguf_load(const hone_model *model, const char *path, hone_place
     if ((status = hone_gguf_map_build(&map, model))) goto out;
     if (!(found = hone_alloc((size_t)map.count + 1, sizeof *found))) { status = HONE_FAILED; goto out; }
     if ((status = check_fit(&file, &map, found))) goto out;
-    for (int64_t i = 0; i < map.count; i++) {
-        read_tensor(&file, found[i], &map.entry[i], data(context, map.entry[i].param));
+    for (int64_t i = 0; i < map.count && !status; i++) {
+        void *place = data(context, map.entry[i].param);
+        if (!hone_dtype_is_blocked(hone_at(model->graph, map.entry[i].param)->dtype)) read_tensor(&file, found[i], &map.entry[i], place);
+        else status = read_blocked(model, &file, found[i], &map.entry[i], place);
         touched += found[i]->size;
         if (touched < DROP_BYTES) continue;
         touched = 0;

@@ -12,6 +12,9 @@ hone_status hone_gguf_read_config(hone_config *config, const char *path);
 // hone_model_fill_constants afterwards.
 hone_status hone_gguf_load(const hone_model *model, const char *path, hone_place_fn data, void *context);
 
+// What a file has each parameter in, own (n_param,): HONE_DTYPE_COUNT where that is plain numbers.
+hone_status hone_gguf_own_blocks(const hone_model *model, const char *path, hone_dtype *own);
+
 // The tensors of a model in the order they are written.
 typedef struct hone_gguf_entry {
     char *name;

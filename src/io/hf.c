@@ -54,7 +54,6 @@ static hone_status add_entry(hone_hf_map *map, int64_t *capacity, const hone_mod
                             .transposed = row->transposed, .rank = t->rank };
     if (!entry.name) return HONE_FAILED;
     HONE_ASSERT(t->rank == 1 || t->rank == 2, "%s has rank %d", t->name, t->rank);
-    HONE_ASSERT(t->dtype == HONE_f32, "%s is %s; masters are f32", t->name, hone_dtype_name(t->dtype));
     int64_t rows = t->dim[0] * row->parts;
     entry.dim[0] = row->transposed ? t->dim[1] : rows;
     entry.dim[1] = t->rank == 1 ? 0 : row->transposed ? rows : t->dim[1];
@@ -229,6 +228,41 @@ static void read_entry(const hone_safetensors *set, const hone_safetensor *t, co
     else for (int p = 0; p < entry->parts; p++) hone_safetensor_read(set, t, p * count, count, HONE_f32, part[p]);
 }
 
+// Rows [first, first + n) of part p of a matrix, in the order that y = x W^T has them, to `to` (n, in).
+static void read_rows(const hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, int p, int64_t first, int64_t n, float *strip, float *to)
+{
+    const int64_t own = t->count / entry->parts, in = entry->dim[entry->transposed ? 0 : 1], columns = entry->dim[1];
+    if (!entry->transposed) {
+        hone_safetensor_read(set, t, p * own + first * in, n * in, HONE_f32, to);
+        return;
+    }
+    for (int64_t i = 0; i < in; i++) {   // n elements of each row of the file
+        hone_safetensor_read(set, t, i * columns + p * (own / in) + first, n, HONE_f32, strip);
+        for (int64_t j = 0; j < n; j++) to[j * in + i] = strip[j];
+    }
+}
+
+// A matrix that is kept in blocks, a piece at a time.
+static hone_status read_blocked(const hone_model *model, const hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, hone_place_fn data, void *context)
+{
+    const int64_t in = entry->dim[entry->transposed ? 0 : 1], fit = SCRATCH_BYTES / (in * (int64_t)sizeof(float)), rows = fit > 1 ? fit : 1;
+    float *piece = hone_alloc((size_t)(rows * (in + 1)), sizeof *piece);
+    hone_status status = piece ? HONE_OK : HONE_FAILED;
+    for (int p = 0; p < entry->parts && !status; p++) {
+        const int64_t all = hone_at(model->graph, entry->param[p])->dim[0];
+        hone_blocked_writer writer;
+        if ((status = hone_blocked_open(&writer, model, entry->param[p], data(context, entry->param[p])))) break;
+        for (int64_t first = 0; first < all; first += rows) {
+            const int64_t n = all - first < rows ? all - first : rows;
+            read_rows(set, t, entry, p, first, n, piece + rows * in, piece);
+            hone_blocked_write(&writer, piece, n, NULL);
+        }
+        hone_blocked_close(&writer);
+    }
+    hone_free(piece);
+    return status;
+}
+
 // A head that a tied model carries must be the embedding; silence would lose a trained matrix.
 static hone_status check_tied_head(const hone_safetensors *set, const hone_safetensor *tied, const char *folder, const float *embedding, float *scratch)
 {
@@ -256,14 +290,18 @@ hone_status hone_hf_load(const hone_model *model, const char *folder, hone_place
     scratch = hone_alloc(SCRATCH_BYTES, 1);
     if (!found || !scratch) { status = HONE_FAILED; goto out; }
     if ((status = check_fit(&set, model, &map, folder, found))) goto out;
-    for (int64_t i = 0; i < map.count; i++) {
+    for (int64_t i = 0; i < map.count && !status; i++) {
         float *part[HONE_HF_PARTS] = { 0 };
+        if (hone_dtype_is_blocked(hone_at(model->graph, map.entry[i].param[0])->dtype)) {
+            status = read_blocked(model, &set, found[i], &map.entry[i], data, context);
+            continue;
+        }
         for (int p = 0; p < map.entry[i].parts; p++) part[p] = data(context, map.entry[i].param[p]);
         read_entry(&set, found[i], &map.entry[i], part, scratch);
     }
     const hone_hf_entry *tied_to = NULL;
     const hone_safetensor *tied = find_tied_head(&set, model, &map, &tied_to);
-    if (tied) status = check_tied_head(&set, tied, folder, data(context, model->embed), scratch);
+    if (tied && !status) status = check_tied_head(&set, tied, folder, data(context, model->embed), scratch);
 out:
     hone_free(found);
     hone_free(scratch);

@@ -66,15 +66,16 @@ static bool parse_hex(const char *text, uint64_t *value)
 static hone_status read_base(hone_peft *peft)
 {
     json_t *base = NULL;
-    const char *hash = "", *from = "";
+    const char *hash = "", *from = "", *blocks = "";
     char *path = hone_path_join(peft->folder, BASE);
     hone_status status = path ? HONE_OK : HONE_FAILED;
     if (!status && hone_file_exists(path)) {
         status = hone_json_load(path, &base);
         if (!status) status = hone_json_text(base, "xxh3", path, true, &hash);
         if (!status) status = hone_json_text(base, "path", path, true, &from);
+        if (!status) status = hone_json_text(base, "quantization", path, false, &blocks);
         if (!status && !parse_hex(hash, &peft->base_hash)) status = hone_fail("%s: xxh3 is not 16 hexadecimal digits", path);
-        if (!status && !(peft->base_path = hone_strdup(from))) status = HONE_FAILED;
+        if (!status && (!(peft->base_path = hone_strdup(from)) || !(peft->base_blocks = hone_strdup(blocks)))) status = HONE_FAILED;
         peft->has_base = !status;
     }
     json_decref(base);
@@ -143,6 +144,7 @@ void hone_peft_close(hone_peft *peft)
     hone_free(peft->module);
     hone_free(peft->folder);
     hone_free(peft->base_path);
+    hone_free(peft->base_blocks);
     if (peft->set.n_file) hone_safetensors_close(&peft->set);
     *peft = (hone_peft){ 0 };
 }
@@ -153,7 +155,8 @@ hone_status hone_peft_note_base(hone_model *model, const char *path, hone_place_
 {
     uint64_t pair[2] = { 0, 0 };   // hash so far, of the next parameter
     for (int64_t i = 0; i < model->n_param; i++) {
-        pair[1] = hone_hash64(data(context, model->param[i]), (size_t)hone_tensor_bytes(hone_at(model->graph, model->param[i])));
+        const hone_tensor *t = hone_at(model->graph, model->param[i]);
+        pair[1] = hone_dtype_is_blocked(t->dtype) ? model->blocked_hash[i] : hone_hash64(data(context, model->param[i]), (size_t)hone_tensor_bytes(t));
         pair[0] = hone_hash64(pair, sizeof pair);
     }
     hone_free(model->lora.base_path);
@@ -267,7 +270,11 @@ hone_status hone_peft_save_about(const hone_model *model, const char *folder)
                                "target_modules", target_modules(model), "inference_mode", true);
     snprintf(hash, sizeof hash, "%016" PRIx64, lora->base_hash);
     hone_status status = save_json(folder, CONFIG, config);
-    return status ? status : save_json(folder, BASE, json_pack("{s:s, s:s}", "path", lora->base_path, "xxh3", hash));
+    json_t *base = json_pack("{s:s, s:s}", "path", lora->base_path, "xxh3", hash);
+    if (base && hone_model_is_blocked(model)) json_object_set_new(base, "quantization", json_string(hone_model_blocked_title(model)));
+    if (!status) return save_json(folder, BASE, base);
+    json_decref(base);
+    return status;
 }
 
 typedef struct { const hone_model *model; hone_place_fn data; void *context; } factors;

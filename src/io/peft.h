@@ -2,7 +2,7 @@
 //
 //     adapter_config.json         r, lora_alpha, target_modules, ...
 //     adapter_model.safetensors   base_model.model.<module>.lora_A.weight (r, K), .lora_B.weight (M, r), f32
-//     base.json                   hone's own: the base model's path and the hash of its weights; absent in folders of PEFT's making
+//     base.json                   hone's own: the base model's path, the hash of its weights, the blocks they were kept in; absent in folders of PEFT's making
 //
 // What an adapter changes is told by the tensors of its file, not by patterns: each module has both factors, of one rank.
 #pragma once
@@ -13,7 +13,7 @@ typedef struct hone_peft {
     char *folder;
     hone_lora_options options;      // .target: the modules that the file has
     char **module;                  // (options.n_target,)
-    bool has_base; uint64_t base_hash; char *base_path;
+    bool has_base; uint64_t base_hash; char *base_path, *base_blocks;   // what its matrices were kept in while the adapter was trained, "" numbers
     hone_safetensors set;
 } hone_peft;
 

@@ -16,6 +16,7 @@
 #pragma once
 #include "model/config.h"
 #include "graph/pass.h"
+#include "model/blocked.h"
 #include "model/lora.h"
 
 // The storages of one block; HONE_NONE where the family has none.
@@ -36,6 +37,7 @@ typedef struct hone_model {
     hone_tid rope_freq;                        // (R/2) state, R columns of a head turn; HONE_NONE without RoPE: hone_model_fill_constants writes it
     hone_tid score_count; int64_t score_rows;  // see hone_train_io.count
     hone_block *block;                         // (layers,)
+    uint64_t *blocked_hash;                    // (n_param,) of the numbers that matrices in blocks were made of; NULL: none is (blocked.h)
     hone_lora lora;                            // low-rank changes of frozen matrices; rank 0 none
 } hone_model;
 

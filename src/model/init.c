@@ -55,6 +55,7 @@ void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data,
         const hone_tensor *t = hone_at(model->graph, model->param[i]);
         float *w = data(context, model->param[i]);
         int64_t count = hone_tensor_count(t);
+        if (hone_dtype_is_blocked(t->dtype)) continue;   // a frozen matrix comes from a file; until then it is zeros
         HONE_ASSERT(t->dtype == HONE_f32, "%s is %s", t->name, hone_dtype_name(t->dtype));
         if (t->rank == 2) {
             fill_normal(w, count, std_of(model, t->name), seed, t->name);

@@ -58,7 +58,7 @@ static hone_tid find_param(const hone_graph *graph, const hone_weight_row *row, 
     const hone_tid id = hone_graph_find(graph, name);
     HONE_ASSERT(id != HONE_NONE, "families.def: no parameter %s", name);
     const hone_tensor *t = hone_at(graph, id);
-    *first = t->rank == 2 ? t->offset_bytes / (t->dim[1] * (int64_t)hone_dtype_bytes(t->dtype)) : 0;
+    *first = t->rank == 2 ? hone_view_row(t) : 0;
     return id;
 }
 

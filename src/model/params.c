@@ -117,6 +117,7 @@ void hone_model_release(hone_model *model)
 {
     hone_free(model->param);
     hone_free(model->block);
+    hone_free(model->blocked_hash);
     hone_lora_release(&model->lora);
     *model = (hone_model){ 0 };
 }

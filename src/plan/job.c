@@ -1,6 +1,8 @@
 // job.c: from a recipe to a planned session (see job.h).
 #include "data/talks.h"
 #include "plan/fit.h"
+#include "base/memory.h"
+#include "io/gguf_model.h"
 #include "io/hf.h"
 #include <inttypes.h>
 #include <math.h>
@@ -323,6 +325,40 @@ static hone_status declare_factors(hone_job *job)
     return hone_recipe_fail(r, HONE_KEY_lora_target, NULL, "%s", message);
 }
 
+// What frozen matrices are kept in: HONE_DTYPE_COUNT, numbers.
+static hone_status frozen_blocks(const hone_recipe *r, hone_dtype *dtype)
+{
+    static const hone_dtype of[] = { [HONE_quantization_type_nf4] = HONE_nf4, [HONE_quantization_type_q4_0] = HONE_q4_0, [HONE_quantization_type_q8_0] = HONE_q8_0 };
+    const int64_t bits = r->quantization_bit ? r->quantization_bit : r->finetuning_type != HONE_finetuning_type_qlora ? 0 : r->quantization_type == HONE_quantization_type_q8_0 ? 8 : 4;
+    const bool is_auto = r->quantization_type == HONE_quantization_type_auto;
+    *dtype = !bits ? HONE_DTYPE_COUNT : !is_auto ? of[r->quantization_type] : bits == 8 ? HONE_q8_0 : HONE_nf4;
+    if (bits && bits != 4 && bits != 8) return hone_recipe_fail(r, HONE_KEY_quantization_bit, NULL, "%" PRId64 " bits: give 4 or 8", bits);
+    if (bits && r->finetuning_type == HONE_finetuning_type_full)
+        return hone_recipe_fail(r, HONE_KEY_quantization_bit, NULL, "weights that are trained are not kept in few bits; use it with finetuning_type: qlora");
+    if (!bits && !is_auto) return hone_recipe_fail(r, HONE_KEY_quantization_type, NULL, "nothing is kept in few bits; use it with finetuning_type: qlora");
+    if (!is_auto && (bits == 8) != (*dtype == HONE_q8_0)) return hone_recipe_fail(r, HONE_KEY_quantization_type, NULL, "%s has not the %" PRId64 " bits of quantization_bit", hone_dtype_name(*dtype), bits);
+    return HONE_OK;
+}
+
+static hone_status keep_frozen_blocked(hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    hone_dtype dtype, *own = NULL;
+    hone_status status = frozen_blocks(r, &dtype);
+    if (status || dtype == HONE_DTYPE_COUNT) return status;
+    if (r->quantization_type == HONE_quantization_type_auto && !r->quantization_bit && hone_gguf_is(r->model_name_or_path)) {
+        if (!(own = hone_alloc((size_t)job->model.n_param + 1, sizeof *own))) return HONE_FAILED;
+        status = hone_gguf_own_blocks(&job->model, r->model_name_or_path, own);
+    }
+    if (!status && hone_model_keep_blocked(&job->model, dtype, own)) {
+        char message[512];
+        snprintf(message, sizeof message, "%s", hone_error());
+        status = hone_recipe_fail(r, HONE_KEY_quantization_type, NULL, "%s; choose smaller blocks (q4_0, q8_0), or finetuning_type: lora", message);
+    }
+    hone_free(own);
+    return status;
+}
+
 static hone_status build_programs(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
@@ -331,6 +367,7 @@ static hone_status build_programs(hone_job *job)
     job->model.product = hone_job_product(r);
     job->model.zero_outputs = r->zero_init_outputs;
     if (!status && r->finetuning_type != HONE_finetuning_type_full) status = declare_factors(job);
+    if (!status) status = keep_frozen_blocked(job);
     if (!status) status = hone_model_build_stored(&job->model, job->rows, job->T, &job->micro);
     job->optim = (hone_optim_options){ .beta1 = r->adam_beta1, .beta2 = r->adam_beta2, .epsilon = r->adam_epsilon,
                                        .weight_decay = r->weight_decay, .max_grad_norm = r->max_grad_norm,

@@ -83,6 +83,7 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
         plan->params += hone_tensor_count(t);
     }
     plan->factors = hone_lora_count(&job->model);
+    if (hone_model_is_blocked(&job->model)) plan->frozen_blocks = hone_model_blocked_title(&job->model);
     hone_job_price_recompute(job, &plan->recompute);
     hone_job_price_offload(job, &plan->offload);
     plan->gap_bytes = plan->arena_bytes - plan->workspace_bytes;
@@ -177,6 +178,7 @@ hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
         if (plan->group[g])
             status = hone_buffer_print(out, "    %-22s %10s\n", hone_param_group_name[g], hone_units_grouped(plan->group[g]).s);
     if (!status && plan->factors) status = hone_buffer_print(out, "  trained (adapters)       %10s\n", hone_units_grouped(plan->factors).s);
+    if (!status && plan->frozen_blocks) status = hone_buffer_print(out, "  frozen matrices in       %10s\n", plan->frozen_blocks);
     if (!status) status = hone_buffer_print(out, "  memory\n");
     for (int c = 0; c < HONE_CLASS_COUNT && !status; c++) {
         note[0] = '\0';
@@ -205,8 +207,8 @@ hone_status hone_plan_json(const hone_plan *plan, json_t **out)
     bad |= json_object_set_new(classes, "workspace", json_integer(plan->workspace_bytes));
     bad |= json_object_set_new(classes, "gaps", json_integer(plan->gap_bytes));
     for (int64_t l = 0; l < plan->layers; l++) bad |= json_array_append_new(layers, json_integer(plan->layer_bytes[l]));
-    *out = json_pack("{s:I, s:I, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:o, s:o}", "parameters", (json_int_t)plan->params,
-                     "trained_parameters", (json_int_t)(plan->factors ? plan->factors : plan->params),
+    *out = json_pack("{s:I, s:I, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:o, s:o}", "parameters", (json_int_t)plan->params,
+                     "trained_parameters", (json_int_t)(plan->factors ? plan->factors : plan->params), "frozen_blocks", plan->frozen_blocks,
                      "parameters_by_group", groups, "bytes_by_class", classes, "activation_bytes_by_layer", layers,
                      "arena_bytes", (json_int_t)plan->arena_bytes, "device_bytes", (json_int_t)plan->device_bytes, "base_bytes", (json_int_t)plan->base_bytes,
                      "late_bytes", (json_int_t)plan->late_bytes, "process_bytes", (json_int_t)plan->process_bytes,

@@ -15,6 +15,7 @@ enum { HONE_PARAM_GROUPS = 5 };
 typedef struct hone_plan {
     int64_t params, group[HONE_PARAM_GROUPS];      // hone_param_group_name
     int64_t factors;                               // numbers in adapters: all that is trained then; 0 none
+    const char *frozen_blocks;                     // what frozen matrices are kept in ("NF4"), NULL: plain numbers
     int64_t class_bytes[HONE_CLASS_COUNT];         // persistent: all, parked ones too; transient: at the peak
     int64_t workspace_bytes;                       // at the peak
     int64_t gap_bytes;                             // arena - all of the above: alignment and places that do not fit

@@ -335,9 +335,27 @@ static void store_in_bf16(op_trial *t, const char *name)
     t->block[i] = o->data;
 }
 
+// Keeps an input in blocks. False: its rows are no whole ones.
+static bool keep_in_blocks(op_trial *t, const char *name, hone_dtype dtype)
+{
+    const int i = operand_named(t->info, name);
+    hone_operand *o = op_trial_operand(t, i);
+    const int64_t count = count_of(o), K = o->dim[1];
+    if (o->dtype != HONE_f32 || K % hone_blocks_about(hone_dtype_blocks(dtype))->elements) return false;
+    t->bytes[i] = (size_t)hone_dtype_size(dtype, count);
+    void *data = block_new(t->bytes[i]);
+    hone_blocks_encode(hone_dtype_blocks(dtype), o->data, count, data);
+    free(t->block[i]);
+    t->block[i] = o->data = data;
+    o->dtype = dtype;
+    return true;
+}
+
+enum { PACK_FIRST_BLOCKS = 2 };     // kinds: a copy, to bf16, then of each kind of blocks
 static bool fill_pack(op_trial *t)
 {
     if (t->variant.kind == 0) return true;
+    if (t->variant.kind >= PACK_FIRST_BLOCKS) return keep_in_blocks(t, "w", (hone_dtype)(HONE_q4_0 + t->variant.kind - PACK_FIRST_BLOCKS));
     t->args.attr.dtype = HONE_bf16;
     store_in_bf16(t, "f");
     return true;
@@ -423,7 +441,7 @@ static const struct { int kinds; bool (*fill)(op_trial *); } hook[HONE_OP_COUNT]
     [HONE_OP_layernorm_back] = { 2, fill_norm },
     [HONE_OP_qk_norm] = { 2, fill_norm },
     [HONE_OP_qk_norm_back] = { 2, fill_norm },
-    [HONE_OP_pack] = { 2, fill_pack },
+    [HONE_OP_pack] = { PACK_FIRST_BLOCKS + HONE_DTYPE_COUNT - HONE_q4_0, fill_pack },
     [HONE_OP_clip_factor] = { 3, fill_clip_factor },
     [HONE_OP_adamw] = { 2, fill_adamw },
     [HONE_OP_adamw8] = { 1, fill_adamw8 },

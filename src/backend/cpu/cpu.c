@@ -75,6 +75,7 @@ static bool takes(hone_op op, bool output, int k, const hone_operand *operand)
 {
     const hone_dtype dtype = operand->dtype;
     if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
+    if (hone_dtype_is_blocked(dtype)) return !output && hone_op_get(op)->in[k].blocked && !(hone_op_get(op)->flags & HONE_PRODUCT);
     if (dtype == HONE_bf16) return hone_may_be_bf16(op, output, k);
     if (dtype != HONE_int8 || operand->form == HONE_FORM_PLAIN) return false;
     return op == HONE_OP_pack ? output : !output && k == 1 && hone_may_be_bf16(op, output, k);

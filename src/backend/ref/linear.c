@@ -129,7 +129,7 @@ void hone_ref_lora_dw(const hone_args *a)
             }
 }
 
-// f = w in another dtype (this backend has no other arrangement)
+// f = w in another dtype, w maybe in blocks (this backend has no other arrangement)
 void hone_ref_pack(const hone_args *a)
 {
     const hone_operand *w = &a->in[0], *f = &a->out[0];

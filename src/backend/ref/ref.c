@@ -7,6 +7,8 @@
 #include "base/memory.h"
 #include <string.h>
 
+enum { MOST_ELEMENTS = 256 };   // of a block
+
 double hone_ref_f16_to_f64(uint16_t half)
 {
     int exponent = half >> 10 & 31, mantissa = half & 1023;
@@ -28,6 +30,17 @@ uint16_t hone_ref_f64_to_f16(double value)
     int steps = (int)nearbyint(ldexp(magnitude, 11 - exponent)); // in units of the spacing 2^(exponent - 11)
     // A normal half counts 1024..2047 steps above its binade; a carry to 2048 runs into the next exponent by itself.
     return sign | (uint16_t)(steps + (exponent + 13) * 1024);
+}
+
+double hone_ref_get_blocked(const hone_operand *x, int64_t i)
+{
+    const hone_blocks blocks = hone_dtype_blocks(x->dtype);
+    HONE_ASSERT(blocks != HONE_BLOCKS_COUNT, "dtype %d holds no real numbers", x->dtype);
+    const int64_t elements = hone_blocks_about(blocks)->elements;
+    float y[MOST_ELEMENTS];
+    HONE_ASSERT(elements <= MOST_ELEMENTS, "blocks of %s", hone_dtype_name(x->dtype));
+    hone_blocks_decode(blocks, (const uint8_t *)x->data + hone_blocks_bytes(blocks, i / elements * elements), elements, y);
+    return (double)y[i % elements];
 }
 
 typedef void (*ref_kernel)(const hone_args *a);

@@ -87,23 +87,73 @@ static void weight_panel(const gemm_core *core, void *panel, const hone_operand 
     else core->panel_of_rows(panel, data + j * NR * K * bytes, w->dtype, K, NULL, at_most(NR, M - j * NR), K);
 }
 
+// A weight kept in blocks is decoded piece by piece, each thread in room of its own: a row, a panel's rows, or so many columns as
+// are whole blocks and whole panels (all are powers of two).
+static int64_t piece_columns(hone_dtype dtype) { return at_least(NR, hone_blocks_about(hone_dtype_blocks(dtype))->elements); }
+static int64_t piece_floats(const hone_args *args)
+{
+    const hone_operand *w = &args->in[0];
+    const hone_form form = args->out[0].form;
+    if (!hone_dtype_is_blocked(w->dtype)) return 0;
+    return round_up(form == HONE_FORM_PACKED_T ? w->dim[0] * piece_columns(w->dtype) : (form == HONE_FORM_PLAIN ? 1 : NR) * w->dim[1], 16);
+}
+size_t ISA(hone_cpu_pack_workspace)(const hone_args *args, int threads) { return (size_t)(threads * piece_floats(args)) * sizeof(float); }
+
+// Rows [row, row + n) and of those columns [column, column + width), which begin and end with a block, as a plain (n, width).
+static hone_operand decode(const hone_operand *w, int64_t row, int64_t n, int64_t column, int64_t width, float *room)
+{
+    const hone_blocks blocks = hone_dtype_blocks(w->dtype);
+    const size_t row_bytes = hone_blocks_bytes(blocks, w->dim[1]), at = hone_blocks_bytes(blocks, column);
+    for (int64_t i = 0; i < n; i++) hone_blocks_decode(blocks, (const char *)w->data + (size_t)(row + i) * row_bytes + at, width, room + i * width);
+    return (hone_operand){ .data = room, .dtype = HONE_f32, .rank = 2, .dim = { n, width }, .present = true };
+}
+
+static void pack_blocks(const hone_args *args, const gemm_core *core, int64_t panels, int64_t bytes, int threads)
+{
+    const hone_operand *w = &args->in[0], *f = &args->out[0];
+    const int64_t M = w->dim[0], K = w->dim[1], columns = f->form == HONE_FORM_PACKED_T ? piece_columns(w->dtype) : NR, together = columns / NR;
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t first = 0; first < panels; first += together) {
+        float *room = (float *)args->workspace + omp_get_thread_num() * piece_floats(args);
+        const hone_operand part = f->form == HONE_FORM_PACKED_T ? decode(w, 0, M, first * NR, at_most(columns, K - first * NR), room)
+                                                                : decode(w, first * NR, at_most(NR, M - first * NR), 0, K, room);
+        for (int64_t j = 0; j < at_most(together, panels - first); j++) weight_panel(core, (char *)f->data + (first + j) * bytes, &part, f->form, j);
+    }
+}
+
+// The numbers of a weight, or of one row in the thread's room, as plain ones.
+static void pack_plain(const hone_args *args, int threads)
+{
+    const hone_operand *w = &args->in[0], *f = &args->out[0];
+    const int64_t M = w->dim[0], K = w->dim[1];
+    const bool blocked = hone_dtype_is_blocked(w->dtype);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t m = 0; m < M; m++) {
+        const hone_operand row = blocked ? decode(w, m, 1, 0, K, (float *)args->workspace + omp_get_thread_num() * piece_floats(args)) : *w;
+        for (int64_t i = m * K; i < m * K + K; i++) {
+            const int64_t from = blocked ? i - m * K : i;
+            const float v = row.dtype == HONE_bf16 ? hone_bf16_to_f32(((const uint16_t *)row.data)[from]) : ((const float *)row.data)[from];
+            if (f->dtype == HONE_bf16) ((uint16_t *)f->data)[i] = hone_f32_to_bf16(v);
+            else ((float *)f->data)[i] = v;
+        }
+    }
+}
+
 void ISA(hone_cpu_pack)(const hone_args *args, int threads)
 {
     const hone_operand *w = &args->in[0], *f = &args->out[0];
     const int64_t M = w->dim[0], K = w->dim[1];
     threads = worth(threads, M * K * 8);
     if (f->form == HONE_FORM_PLAIN) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (int64_t m = 0; m < M; m++)
-            for (int64_t i = m * K; i < m * K + K; i++) {
-                const float v = w->dtype == HONE_bf16 ? hone_bf16_to_f32(((const uint16_t *)w->data)[i]) : ((const float *)w->data)[i];
-                if (f->dtype == HONE_bf16) ((uint16_t *)f->data)[i] = hone_f32_to_bf16(v);
-                else ((float *)f->data)[i] = v;
-            }
+        pack_plain(args, threads);
         return;
     }
     const gemm_core *core = core_of_form(f->form, f->dtype);
     const int64_t panels = form_panels(f->form, M, K), bytes = gemm_panel_bytes(core, form_depth(f->form, M, K));
+    if (hone_dtype_is_blocked(w->dtype)) {
+        pack_blocks(args, core, panels, bytes, threads);
+        return;
+    }
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t j = 0; j < panels; j++) weight_panel(core, (char *)f->data + j * bytes, w, f->form, j);
 }
