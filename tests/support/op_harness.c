@@ -341,6 +341,7 @@ static bool keep_in_blocks(op_trial *t, const char *name, hone_dtype dtype)
     const int i = operand_named(t->info, name);
     hone_operand *o = op_trial_operand(t, i);
     const int64_t count = count_of(o), K = o->dim[1];
+    if (o->dtype == HONE_bf16) return true;     // a variant that stores it so
     if (o->dtype != HONE_f32 || K % hone_blocks_about(hone_dtype_blocks(dtype))->elements) return false;
     t->bytes[i] = (size_t)hone_dtype_size(dtype, count);
     void *data = block_new(t->bytes[i]);
