@@ -196,6 +196,7 @@ static const row_case cases[] = {
     { HONE_OP_geglu_back, { { 'n', C }, { 'n', 2 * C } }, { { 'n', 2 * C } } },
     { HONE_OP_gelu, { { 'n', C } }, { { 'n', C } } },
     { HONE_OP_gelu_back, { { 'n', C }, { 'n', C } }, { { 'n', C } } },
+    { HONE_OP_scale, { { 'n', C } }, { { 'n', C } } },
     { HONE_OP_add, { { 'n', C }, { 'n', C } }, { { 'n', C } } },
     { HONE_OP_adamw, { { 'v', 5 }, { 'v', 2 } }, { { 'n', C }, { 'n', C }, { 'n', C }, { 'n', C } } },
     { HONE_OP_momentum, { { 'v', 5 }, { 'v', 2 } }, { { 'n', C }, { 'n', C }, { 'n', C } } },

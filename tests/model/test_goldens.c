@@ -3,6 +3,10 @@
 //
 // The bounds are the issue's. What f32 itself costs is far less: the goldens are float64 results for the same f32 weights,
 // a product over K <= 96 is off by eps sqrt(K / 6) = 2.4e-7, and some thirty of those follow each other in two layers.
+//
+// Compiled a second time as test_goldens_gpu: backend cuda alone, on the GPU of this machine or on what HONE_LIBCUDA names; HONE_GOLDEN is
+// then where the goldens lie, for a machine without this folder.
+#include "backend/backends.h"
 #include "base/cpu.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -317,6 +321,10 @@ static void check_model(const char *folder, const hone_session_options *options,
 typedef void (*check_fn)(const char *folder, const hone_session_options *options, const char *where);
 static void on_every_backend(const char *folder, check_fn check)
 {
+#ifdef HONE_TEST_GPU
+    check(folder, &(hone_session_options){ .backend = "cuda" }, "cuda");
+    return;
+#endif
     check(folder, &(hone_session_options){ .backend = "ref" }, "ref");
     for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
         for (int threads = SANITIZED ? 2 : 1; threads <= 2; threads++) {
@@ -332,10 +340,11 @@ static void test_tiny_models_of_every_family_equal_pytorch(void **state)
     char **names;
     int64_t count, models = 0;
     wrong = 0;
-    must(hone_dir_list(HONE_SOURCE_DIR "/tests/golden", &names, &count));
+    const char *golden = getenv("HONE_GOLDEN") ? getenv("HONE_GOLDEN") : HONE_SOURCE_DIR "/tests/golden";
+    must(hone_dir_list(golden, &names, &count));
     for (int64_t i = 0; i < count; i++) {
         char folder[512];
-        snprintf(folder, sizeof folder, "%s/tests/golden/%s", HONE_SOURCE_DIR, names[i]);
+        snprintf(folder, sizeof folder, "%s/%s", golden, names[i]);
         char *config = hone_path_join(folder, "config.json"); // other goldens lie beside the models'
         if (config && hone_file_exists(config)) on_every_backend(folder, check_model), models++;
         hone_free(config);
@@ -346,6 +355,7 @@ static void test_tiny_models_of_every_family_equal_pytorch(void **state)
     assert_int_equal(wrong, 0);
 }
 
+#ifndef HONE_TEST_GPU
 // Controls: one constant a little off, and the checks must say so. (Adam hardly feels the scale of gradients nor, in five
 // steps, a few thousandths of beta2, so those two are more than a little off.)
 static void wrong_theta(hone_config *c, hone_optim_options *a) { (void)a; c->rope_theta *= 1.01; }
@@ -395,6 +405,8 @@ static void test_a_wrong_constant_is_noticed(void **state)
     mistake = NULL;
 }
 
+#endif
+
 static const char *const trained_model = HONE_SOURCE_DIR "/../shared/data/weights/stories260K/hf";
 
 static void check_trained(const char *folder, const hone_session_options *options, const char *where)
@@ -442,9 +454,19 @@ static void test_a_trained_model_writes_the_golden_story(void **state)
 
 int main(void)
 {
+#ifdef HONE_TEST_GPU
+    void *found = NULL;
+    if (hone_backend_cuda.open(&(hone_backend_options){ 0 }, &found)) {
+        print_message("skipped: the goldens on a GPU: %s\n", hone_error());
+        return 0;
+    }
+    hone_backend_cuda.close(found);
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tiny_models_of_every_family_equal_pytorch),
+#ifndef HONE_TEST_GPU
         cmocka_unit_test(test_a_wrong_constant_is_noticed),
+#endif
         cmocka_unit_test(test_a_trained_model_writes_the_golden_story),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

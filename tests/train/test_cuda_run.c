@@ -155,6 +155,25 @@ static void test_a_run_is_saved_and_resumed(void **state)
     hone_free(recipe), hone_free(whole), hone_free(parts);
 }
 
+// Adapters with dropout, trained on the model that the run before left: on the stub and in the emulator the same to the bit.
+static void test_adapters_are_the_emulator_s(void **state)
+{
+    (void)state;
+    NEED_KERNELS();
+    uint64_t hash[2];
+    char *model = hone_format("model_name_or_path: %s/whole/step-4\n", folder);
+    char *more = hone_format("%s" SMALL "finetuning_type: lora\nlora_rank: 2\nlora_dropout: 0.1\nmax_steps: 3\n", model);
+    char *recipe = run_rig_recipe_file(folder, more);
+    for (int i = 0; i < 2; i++) {
+        char *backend = hone_format("backend=%s", i ? HONE_BINARY_DIR "/cuda_emulated_backend.so" : "cuda"), *output = hone_format("output_dir=%s/tuned%d", folder, i);
+        verb_must("step", (const char *[]){ "tune", recipe, backend, output, NULL });
+        hash[i] = test_hash("%s/step-3/adapter_model.safetensors", output + 11);
+        hone_free(backend), hone_free(output);
+    }
+    assert_true(hash[0] == hash[1]);
+    hone_free(recipe), hone_free(more), hone_free(model);
+}
+
 static void fails(const char *variable, const char *value, const char *says)
 {
     char *recipe = run_rig_recipe_file(folder, SMALL "backend: cuda\nmax_steps: 2\nresume: never\n"), *before = getenv(variable) ? hone_strdup(getenv(variable)) : NULL;
@@ -252,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_what_another_thread_reads_is_not_captured),
         cmocka_unit_test(test_micro_is_captured_once_and_replayed),
         cmocka_unit_test(test_a_run_is_saved_and_resumed),
+        cmocka_unit_test(test_adapters_are_the_emulator_s),
         cmocka_unit_test(test_what_goes_wrong_is_named),
         cmocka_unit_test(test_the_plan_and_the_profile_know_the_device),
         cmocka_unit_test(test_scores_and_texts_are_the_emulator_s),

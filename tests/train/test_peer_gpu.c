@@ -1,5 +1,4 @@
 // test_peer_gpu.c: bench/peer_gpu.py, the PyTorch side of the figures on a GPU: its logic on small shapes, on the CPU.
-#include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "support/check.h"

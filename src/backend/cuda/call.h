@@ -8,8 +8,10 @@
 #define inline __host__ __device__ __forceinline__
 #include "graph/round.h"
 #include "graph/tensor.h"
+#include "graph/drop.h"
 #undef inline
 #else
+#include "graph/drop.h"
 #include "graph/round.h"
 #include "graph/tensor.h"
 #endif
@@ -26,7 +28,8 @@ typedef struct hone_cuda_call {
     void *work;                 // scratch of the node, or the part of it that this kernel takes
     int64_t n[4];
     int32_t heads, kv_heads, head_dim, q_col, k_col, v_col, window, group_rows, block, inverse, stream;
-    float scale, cap, base, eps, beta1, beta2, decay, max_norm, poly[3];
+    int32_t parts, part_col[3], part_rows[3];   // lora_*, as in hone_attr
+    float scale, cap, base, eps, beta1, beta2, decay, max_norm, rate, poly[3];
     bool same_kv;
 } hone_cuda_call;
 

@@ -47,8 +47,10 @@ hone_cuda_call hone_cuda_call_of(const hone_cuda_node *node)
         .work = args->workspace, .heads = a->heads, .kv_heads = a->kv_heads, .head_dim = a->head_dim, .q_col = a->q_col, .k_col = a->k_col,
         .v_col = a->v_col, .window = a->window, .group_rows = a->group_rows, .block = a->block, .inverse = a->inverse, .stream = a->stream,
         .scale = a->scale, .cap = a->cap, .base = a->base, .eps = a->eps, .beta1 = a->beta1, .beta2 = a->beta2, .decay = a->decay, .max_norm = a->max_norm,
+        .rate = a->rate, .parts = a->parts,
         .poly = { a->poly[0], a->poly[1], a->poly[2] }, .same_kv = args->same_kv,
     };
+    for (int u = 0; u < HONE_MAX_PARTS; u++) call.part_col[u] = a->part_col[u], call.part_rows[u] = a->part_rows[u];
     for (int i = 0; i < HONE_MAX_IN; i++) call.in[i] = hone_cuda_view_of(&args->in[i]);
     for (int i = 0; i < HONE_MAX_OUT; i++) call.out[i] = hone_cuda_view_of(&args->out[i]);
     return call;
@@ -80,7 +82,7 @@ static const char *refused(const void *self, const hone_args *args, const hone_o
 {
     const hone_cuda_backend *cuda = self;
     const bool plain = o->form == HONE_FORM_PLAIN || args->op == HONE_OP_pack;
-    const bool reads_forms = !output && k == 1 && (args->op == HONE_OP_linear || args->op == HONE_OP_linear_dx);
+    const bool reads_forms = !output && k == 1 && (args->op == HONE_OP_linear || args->op == HONE_OP_linear_dx || args->op == HONE_OP_lora_linear);
     const bool known = o->dtype == HONE_f32 || o->dtype == HONE_i32 || o->dtype == HONE_u8;
     if (!known && (o->dtype != HONE_bf16 || !hone_may_be_bf16(args->op, output, k))) return "takes no %s as %s";
     const hone_dtype product = args->attr.product == HONE_bf16 ? HONE_bf16 : HONE_f32;

@@ -105,3 +105,41 @@ HONE_KERNEL(gram_poly, 256)
         put(&c.out[0], i, identity + c.poly[1] * part * get(&c.in[0], i) + c.poly[2] * part * part * ((const float *)c.work)[i]);
     }
 }
+
+// --- low-rank changes -----------------------------------------------------------------------------------------------------
+// The factors B of a weight's parts lie one below the other: b (E, J), rows of part 0, of part 1 ... As one matrix F (M, R = parts J)
+// part u has columns [u J, (u + 1) J) and rows from part_col[u] on, zeros elsewhere: the change is t F^T.
+
+// The part that row e of b is of, and the row of F that it is.
+HONE_DEVICE int part_of_row(const hone_cuda_call *c, int64_t e, int64_t *row)
+{
+    int u = 0;
+    for (; u + 1 < c->parts && e >= c->part_rows[u]; u++) e -= c->part_rows[u];
+    *row = c->part_col[u] + e;
+    return u;
+}
+
+// F = scale b, spread      in: b (E, J)   out: F (M, R)
+HONE_KERNEL(lora_spread, 256)
+{
+    const int64_t R = c.out[0].cols, J = c.in[0].cols;
+    for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step()) {
+        const int u = (int)(i % R / J);
+        int64_t first = 0;
+        for (int k = 0; k < u; k++) first += c.part_rows[k];
+        const int64_t e = i / R - c.part_col[u];
+        put(&c.out[0], i, e >= 0 && e < c.part_rows[u] ? c.scale * get(&c.in[0], (first + e) * J + i % J) : 0);
+    }
+}
+
+// db += scale G, gathered      G (M, R) f32 at `work`   out: db (E, J)
+HONE_KERNEL(lora_gather, 256)
+{
+    const float *G = (const float *)c.work;
+    const int64_t J = c.out[0].cols, R = J * c.parts;
+    for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step()) {
+        int64_t row;
+        const int u = part_of_row(&c, i / J, &row);
+        put(&c.out[0], i, get(&c.out[0], i) + c.scale * G[row * R + u * J + i % J]);
+    }
+}

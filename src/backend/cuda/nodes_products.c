@@ -1,4 +1,4 @@
-// nodes_products.c: matrix products and what is made of them: linear and its gradients, the head in chunks, Muon's Gram matrices.
+// nodes_products.c: matrix products and what is made of them: linear and its gradients, low-rank changes, the head in chunks, Muon's Gram matrices.
 //
 // A product is the device's gemm(). Its operands have one dtype, `product` (bf16 or f32): an operand that lies in the other one is
 // cast into scratch first (weights of training come as forms, already cast). Sums are f32. A result that needs nothing more goes
@@ -33,19 +33,38 @@ static void multiply(const hone_cuda_node *node, hone_cuda_gemm gemm, void *scra
 // The product library rounds sums to bf16 only of operands in bf16.
 static bool makes(const hone_cuda_node *node, hone_dtype dtype) { return dtype == HONE_f32 || product_of(node) == HONE_bf16; }
 
-// y (rows, m) = a (rows, k) W (+ bias) (+ addend)
-static void make_rows(const hone_cuda_node *node, bool w_t, const hone_operand *bias, const hone_operand *addend, hone_cuda_scratch *scratch)
+// The factors b (E, J) of a change to a weight of M rows as one matrix F (M, R), times `scale`, in the product's numbers.
+static const void *spread_factors(const hone_cuda_node *node, const hone_operand *b, int64_t M, int64_t R, hone_cuda_scratch *scratch)
+{
+    void *to = hone_cuda_take(scratch, bytes_of(M * R, product_of(node)));
+    if (scratch->counts) return NULL;
+    hone_cuda_call call = hone_cuda_call_of(node);
+    call.in[0] = hone_cuda_view_of(b);
+    call.out[0] = (hone_cuda_view){ to, M, R, product_of(node) };
+    hone_cuda_elements(node, HONE_CUDA_lora_spread, M * R, &call);
+    return to;
+}
+
+// y (rows, m) = a (rows, k) W (+ t F^T) (+ bias) (+ addend); t, b: NULL where the weight has no change
+static void make_rows(const hone_cuda_node *node, bool w_t, const hone_operand *t, const hone_operand *b, const hone_operand *bias,
+                      const hone_operand *addend, hone_cuda_scratch *scratch)
 {
     const hone_operand *a = &node->args->in[0], *w = &node->args->in[1], *y = &node->args->out[0];
     const int64_t m = hone_cuda_cols(y), k = hone_cuda_cols(a);
-    const bool direct = !bias->present && !addend->present && makes(node, y->dtype);
+    const bool direct = !bias->present && !addend->present && makes(node, y->dtype) && (!b || y->dtype == HONE_f32);
     hone_cuda_gemm gemm = { .m = m, .k = k, .b_t = w_t, .to = direct ? y->dtype : HONE_f32 };
     void *library = hone_cuda_take(scratch, node->device->gemm_bytes);
     gemm.a = in_product(node, a, scratch), gemm.b = in_product(node, w, scratch);
     gemm.d = direct ? y->data : hone_cuda_take(scratch, bytes_of(hone_cuda_bound(y) * m, HONE_f32));
+    hone_cuda_gemm change = { .m = m, .b_t = true, .add = true, .to = HONE_f32, .d = gemm.d };
+    if (b) {
+        change.k = hone_cuda_cols(t);
+        change.a = in_product(node, t, scratch), change.b = spread_factors(node, b, m, change.k, scratch);
+    }
     if (scratch->counts) return;
-    gemm.n = hone_rows(y);
+    change.n = gemm.n = hone_rows(y);
     multiply(node, gemm, library);
+    if (b) multiply(node, change, library);
     if (direct) return;
     hone_cuda_call call = { .in = { hone_cuda_view_of(bias), hone_cuda_view_of(addend) }, .out = { hone_cuda_view_of(y) }, .work = gemm.d };
     hone_cuda_elements(node, HONE_CUDA_finish, gemm.n * m, &call);
@@ -53,11 +72,50 @@ static void make_rows(const hone_cuda_node *node, bool w_t, const hone_operand *
 
 static void linear(const hone_cuda_node *node, hone_cuda_scratch *scratch)
 {
-    make_rows(node, true, &node->args->in[2], &node->args->in[3], scratch);
+    make_rows(node, true, NULL, NULL, &node->args->in[2], &node->args->in[3], scratch);
+}
+static void lora_linear(const hone_cuda_node *node, hone_cuda_scratch *scratch)
+{
+    const hone_operand *in = node->args->in;
+    make_rows(node, true, &in[2], &in[3], &in[4], &in[5], scratch);
 }
 static void linear_dx(const hone_cuda_node *node, hone_cuda_scratch *scratch)
 {
-    make_rows(node, false, &(hone_operand){ 0 }, &node->args->in[2], scratch);
+    make_rows(node, false, NULL, NULL, &(hone_operand){ 0 }, &node->args->in[2], scratch);
+}
+
+// dt (rows, R) = dy (rows, M) F
+static void lora_dt(const hone_cuda_node *node, hone_cuda_scratch *scratch)
+{
+    const hone_operand *dy = &node->args->in[0], *dt = &node->args->out[0];
+    const int64_t M = hone_cuda_cols(dy), R = hone_cuda_cols(dt);
+    const bool direct = makes(node, dt->dtype);
+    void *library = hone_cuda_take(scratch, node->device->gemm_bytes);
+    hone_cuda_gemm gemm = { .m = R, .k = M, .to = direct ? dt->dtype : HONE_f32 };
+    gemm.a = in_product(node, dy, scratch), gemm.b = spread_factors(node, &node->args->in[1], M, R, scratch);
+    gemm.d = direct ? dt->data : hone_cuda_take(scratch, bytes_of(hone_cuda_bound(dt) * R, HONE_f32));
+    if (scratch->counts) return;
+    gemm.n = hone_rows(dt);
+    multiply(node, gemm, library);
+    const hone_cuda_call narrow = { .in = { { gemm.d, gemm.n, R, HONE_f32 } }, .out = { hone_cuda_view_of(dt) } };
+    if (!direct) hone_cuda_elements(node, HONE_CUDA_cast, gemm.n * R, &narrow);
+}
+
+// db += scale dy^T t, of which each part's rows and columns are taken
+static void lora_dw(const hone_cuda_node *node, hone_cuda_scratch *scratch)
+{
+    const hone_operand *dy = &node->args->in[0], *t = &node->args->in[1], *db = &node->args->out[0];
+    hone_cuda_gemm gemm = { .n = hone_cuda_cols(dy), .m = hone_cuda_cols(t), .a_t = true, .to = HONE_f32 };
+    void *library = hone_cuda_take(scratch, node->device->gemm_bytes);
+    gemm.a = in_product(node, dy, scratch), gemm.b = in_product(node, t, scratch);
+    gemm.d = hone_cuda_take(scratch, bytes_of(gemm.n * gemm.m, HONE_f32));
+    if (scratch->counts) return;
+    gemm.k = hone_rows(dy);
+    if (gemm.k == 0) return;
+    multiply(node, gemm, library);
+    hone_cuda_call call = hone_cuda_call_of(node);
+    call.work = gemm.d;
+    hone_cuda_elements(node, HONE_CUDA_lora_gather, hone_cuda_bound(db) * hone_cuda_cols(db), &call);
 }
 
 // dw (M, K) += dy^T x, db += sums of dy
@@ -220,6 +278,9 @@ static void gram_poly(const hone_cuda_node *node, hone_cuda_scratch *scratch)
     }
 PRODUCT(linear)
 PRODUCT(linear_dx)
+PRODUCT(lora_linear)
+PRODUCT(lora_dt)
+PRODUCT(lora_dw)
 PRODUCT(linear_dw)
 PRODUCT(linear_xent)
 PRODUCT(linear_logprob)

@@ -333,3 +333,20 @@ HONE_KERNEL(softcap, 256)
 {
     for (int64_t i = first_element(); i < count(&c.in[0]); i += element_step()) put(&c.out[0], i, c.cap * tanhf(get(&c.in[0], i) / c.cap));
 }
+
+//   in: x (N, C)   out: y (N, C), which may be x
+HONE_KERNEL(scale, 256)
+{
+    for (int64_t i = first_element(); i < count(&c.in[0]); i += element_step()) put(&c.out[0], i, c.scale * get(&c.in[0], i));
+}
+
+// graph/drop.h says which elements stay.      in: x (N, K), key (3,)   out: y (N, K)
+HONE_KERNEL(dropout, 256)
+{
+    const int64_t K = c.out[0].cols;
+    const uint32_t threshold = hone_drop_threshold(c.rate);
+    for (int64_t i = first_element(); i < count(&c.in[0]); i += element_step()) {
+        const uint32_t row = hone_drop_row((const int32_t *)c.in[1].data, c.stream, i / K);
+        put(&c.out[0], i, hone_drop_keeps(row, i % K, threshold) ? get(&c.in[0], i) / (1 - c.rate) : 0);
+    }
+}
