@@ -28,9 +28,10 @@ typedef struct hone_cuda_call {
     void *work;                 // scratch of the node, or the part of it that this kernel takes
     int64_t n[4];
     int32_t heads, kv_heads, head_dim, q_col, k_col, v_col, window, group_rows, block, inverse, stream;
-    int32_t parts, part_col[3], part_rows[3];   // lora_*, as in hone_attr
-    float scale, cap, base, eps, beta1, beta2, decay, max_norm, rate, poly[3];
+    float scale, cap, base, eps, beta1, beta2, decay, max_norm, poly[3];
     bool same_kv;
+    float rate;                 // dropout (here, not above: there attention_dkv spilled on sm_89)
+    int32_t parts, part_col[3], part_rows[3];   // lora_*, as in hone_attr
 } hone_cuda_call;
 
 typedef enum {

@@ -59,7 +59,7 @@ static void *try_open(const char pattern[512], char path[512])
 {
     glob_t found;
     if (!strchr(pattern, '/')) {
-        strcpy(path, pattern); // as long as it
+        memcpy(path, pattern, strlen(pattern) + 1);     // both are of one size
         return dlopen(pattern, RTLD_NOW | RTLD_LOCAL);
     }
     void *library = NULL;
