@@ -5,7 +5,7 @@
 //   - device memory is readable from a command to the next synchronisation: a host that touches it outside dies at that spot;
 //   - handles, sizes and parameters that make no sense are errors.
 // Environment: CUDA_STUB_LOG=FILE appends a line for each call; CUDA_STUB_FAIL=NAME:CODE:N lets the N-th call of NAME (and all
-// behind it) fail; CUDA_STUB_VERSION, CUDA_STUB_MIB: what the driver says of its version and the device's memory.
+// behind it) fail; CUDA_STUB_CAPTURE_MS lets a capture take so long; CUDA_STUB_VERSION, CUDA_STUB_MIB: what the driver says of its version and the device's memory.
 #include "backend/cuda/emulate/emulated.h"
 #include "backend/cuda/library.h"
 #include <pthread.h>
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define ENTRY(name, arguments) int name arguments;
 #include "backend/cuda/driver.def"
@@ -163,7 +164,9 @@ int cuStreamBeginCapture_v2(void *stream, int mode)
 {
     CALL(stream && mode == HONE_CU_CAPTURE_THREAD_LOCAL && !recording);
     recording = calloc(1, sizeof *recording);
-    return end(recording ? 0 : HONE_CU_OUT_OF_MEMORY);
+    const int status = end(recording ? 0 : HONE_CU_OUT_OF_MEMORY);
+    usleep((useconds_t)number("CUDA_STUB_CAPTURE_MS", 0) * 1000);  // unlocked: what other threads ask for comes in between
+    return status;
 }
 int cuStreamEndCapture(void *stream, void **made) { CALL(stream && recording); *made = recording; recording = NULL; return end(0); }
 int cuGraphInstantiateWithFlags(void **runnable, void *made, unsigned long long flags)

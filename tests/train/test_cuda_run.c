@@ -112,8 +112,10 @@ static void test_what_another_thread_reads_is_not_captured(void **state)
     pthread_t thread;
     run_rig_open(&r, folder, SMALL "backend: cuda\n");
     reader other = { .session = &r.job.session, .weight = r.job.model.param[0] };
+    setenv("CUDA_STUB_CAPTURE_MS", "200", 1);
     assert_int_equal(pthread_create(&thread, NULL, read_on, &other), 0);
     for (int i = 0; i < 2; i++) must(hone_loop_step(&r.loop, 20, &step[i]));
+    unsetenv("CUDA_STUB_CAPTURE_MS");
     other.stop = true;
     pthread_join(thread, NULL);
     assert_true(other.reads > 0);
