@@ -9,7 +9,7 @@
 # A stage has a time limit; one that fails leaves the others running. Exit code: 0 all passed, 1 one failed, 2 there is no GPU to check.
 # RESULTS: a folder for logs and table (default: gpu_check in the working folder). HONE_PEER: the Python with PyTorch (default python3).
 # HONE_CHECK: names of stages, the others are left out; with HONE_LIBCUDA and HONE_CUBLASLT naming the stub of the tests, and a program
-# nvidia-smi that says something, stages run without a GPU (tests/cli/test_gpu_check.c).
+# nvidia-smi that says something, stages run without a GPU (tests/tools/gpu_check_alone.sh).
 # shellcheck disable=SC2329     # functions that `bash -c` calls
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
