@@ -14,8 +14,8 @@ if ! command -v dpkg-query > /dev/null; then
     echo "setup: not a Debian system; hone needs the equivalents of: ${wanted[*]}" >&2
     exit 0
 fi
-for name in "${wanted[@]}"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2> /dev/null)" = installed ] || missing+=("$name")
+for name in "${wanted[@]}"; do # a command of that name will do, whoever installed it: another vendor's nodejs brings npm and forbids Debian's
+    command -v "$name" > /dev/null || [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2> /dev/null)" = installed ] || missing+=("$name")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 echo "setup: installing ${missing[*]}"
