@@ -119,7 +119,7 @@ static bool stored_so(op_trial *t, unsigned half)
     return true;
 }
 
-// Calls `check` for one in `every` of all variants of all ops; where `half_too`, also with operands stored in bf16.
+// Calls `check` for one in `every` of all variants of each op, the first among them; where `half_too`, also with operands stored in bf16.
 typedef void (*check_fn)(const op_trial *made, void *context);
 
 static bool anyone_supports(const op_trial *made)
@@ -141,11 +141,11 @@ enum { CONTROLS = !SANITIZED, WHOLE = true, EVERY = SANITIZED ? 2 : 1, SELF_EVER
 
 static void for_variants(int every, bool half_too, check_fn check, void *context)
 {
-    int count = 0;
     if (getenv("HONE_TEST_LONG")) every = 1;
     wrong = 0;
     for (int op = 0; op < HONE_OP_COUNT; op++) {
         if (hone_op_get((hone_op)op)->flags & HONE_MOVE) continue;   // the executor's own: test_offload.c
+        int count = 0;
         op_variant v = op_variant_first((hone_op)op);
         do {
             unsigned half;
