@@ -11,8 +11,8 @@
 // A third time as test_ops_gpu: backend cuda, on the GPU of this machine, or on what HONE_LIBCUDA names; products of a GPU's library
 // need not give a row the same bits among other rows.
 //
-// Sanitizers look for wrong accesses, not for wrong numbers, and take six times as long: under them every other trial runs on every
-// backend once, plain and packed; the comparisons of a backend with itself take one trial in four, the controls are left out.
+// Sanitizers look for wrong accesses, not for wrong numbers, and take six times as long: under them one trial in four runs on every
+// backend once, plain and packed; the comparisons of a backend with itself take one in eight, the controls are left out.
 #include "backend/backends.h"
 #ifdef HONE_TEST_CUDA
 #include "backend/cuda/emulate/emulated.h"
@@ -136,7 +136,7 @@ enum { CONTROLS = false, WHOLE = false, EVERY = 1, SELF_EVERY = 1, JUDGED = 2, R
 #elif defined HONE_TEST_CUDA
 enum { CONTROLS = false, WHOLE = false, EVERY = SANITIZED ? 9 : 3, SELF_EVERY = SANITIZED ? 33 : 11, JUDGED = 2, ROWS_ALONE = true };
 #else
-enum { CONTROLS = !SANITIZED, WHOLE = true, EVERY = SANITIZED ? 2 : 1, SELF_EVERY = SANITIZED ? 4 : 1, JUDGED = 1 + 2 * HONE_ISA_COUNT, ROWS_ALONE = true };
+enum { CONTROLS = !SANITIZED, WHOLE = true, EVERY = SANITIZED ? 4 : 1, SELF_EVERY = SANITIZED ? 8 : 1, JUDGED = 1 + 2 * HONE_ISA_COUNT, ROWS_ALONE = true };
 #endif
 
 static void for_variants(int every, bool half_too, check_fn check, void *context)
