@@ -74,16 +74,19 @@ static size_t place_class(const hone_graph *graph, hone_layout *layout, int cls,
     return bytes;
 }
 
-// What the host reads and writes between runs comes first: a backend with memory of its own has a twin of it (mirror.h).
+static void place_behind(const hone_graph *graph, hone_layout *layout, int cls)
+{
+    layout->class_bytes[cls] = place_class(graph, layout, cls, layout->persistent_bytes);
+    layout->persistent_bytes += layout->class_bytes[cls];
+}
+
 static void place_persistent(const hone_graph *graph, hone_layout *layout)
 {
-    static const int first[] = { HONE_CLASS_input, HONE_CLASS_output };
-    for (int i = 0; i < HONE_CLASS_COUNT + 2; i++) {
-        const int cls = i < 2 ? first[i] : i - 2;
-        if (cls == HONE_CLASS_cache || (i >= 2 && (cls == first[0] || cls == first[1]))) continue;
-        layout->class_bytes[cls] = place_class(graph, layout, cls, layout->persistent_bytes);
-        layout->persistent_bytes += layout->class_bytes[cls];
-    }
+    // what the host reads and writes between runs comes first: a backend with memory of its own has a twin of it (mirror.h)
+    place_behind(graph, layout, HONE_CLASS_input);
+    place_behind(graph, layout, HONE_CLASS_output);
+    for (int cls = 0; cls < HONE_CLASS_COUNT; cls++)
+        if (cls != HONE_CLASS_input && cls != HONE_CLASS_output && cls != HONE_CLASS_cache) place_behind(graph, layout, cls);
     for (hone_tid id = 0; id < graph->n_tensor; id++) {
         const hone_tensor *tensor = hone_at(graph, id);
         if (!tensor->parked || tensor->base != HONE_NONE) continue;

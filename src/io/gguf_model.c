@@ -187,26 +187,17 @@ hone_status hone_gguf_read_config(hone_config *config, const char *path)
 
 // The weights --------------------------------------------------------------------------------------------------------
 
-static char *expand(const char *pattern, int64_t layer)
-{
-    const char *at = strstr(pattern, "{layer}");
-    return at ? hone_format("%.*s%" PRId64 "%s", (int)(at - pattern), pattern, layer, at + strlen("{layer}")) : hone_strdup(pattern);
-}
-
 // Adds the entry of one row; none where the model has no such parameter.
 static hone_status add_entry(hone_gguf_map *map, int64_t *capacity, const hone_model *model, const arch *a, int row, int64_t layer)
 {
     if ((tensors[row].when == FUSED && !a->fused) || (tensors[row].when == APART && a->fused)) return HONE_OK;
-    char *param = expand(tensors[row].param, layer);
-    if (!param) return HONE_FAILED;
-    hone_tid id = hone_graph_find(model->graph, param);
-    hone_free(param);
+    hone_tid id = hone_weight_find(model->graph, tensors[row].param, layer);
     if (id == HONE_NONE) return HONE_OK;
     hone_status status = hone_grow(&map->entry, map->count, capacity, sizeof *map->entry);
     if (status) return status;
     const hone_tensor *t = hone_at(model->graph, id);
     bool turned = a->turned && tensors[row].turned;   // a vector has as many rows as elements then
-    hone_gguf_entry entry = { .name = expand(tensors[row].name, layer), .param = id, .rows = t->rank == 2 || turned ? t->dim[0] : 1,
+    hone_gguf_entry entry = { .name = hone_weight_name(tensors[row].name, layer), .param = id, .rows = t->rank == 2 || turned ? t->dim[0] : 1,
                               .columns = t->rank == 2 ? t->dim[1] : turned ? 1 : t->dim[0], .rank = t->rank, .turned = turned ? model->config.head_dim : 0 };
     if (!entry.name) return HONE_FAILED;
     map->entry[map->count++] = entry;
@@ -226,8 +217,8 @@ hone_status hone_gguf_map_build(hone_gguf_map *map, const hone_model *model)
     map->arch = a->name;
     for (int r = 0; r < N_TENSOR && !status; ) {
         int behind = r + 1;   // rows of one block go round together
-        bool layered = strstr(tensors[r].name, "{layer}") != NULL;
-        while (layered && behind < N_TENSOR && strstr(tensors[behind].name, "{layer}")) behind++;
+        bool layered = hone_weight_is_layered(tensors[r].name);
+        while (layered && behind < N_TENSOR && hone_weight_is_layered(tensors[behind].name)) behind++;
         for (int64_t layer = 0; layer < (layered ? model->config.layers : 1) && !status; layer++)
             for (int i = r; i < behind && !status; i++) status = add_entry(map, &capacity, model, a, i, layer);
         r = behind;

@@ -13,35 +13,14 @@
 
 enum { SCRATCH_BYTES = 1 << 20, DIRECT_BYTES = 128 << 10 };
 
-// "a.{layer}.b", 3 -> "a.3.b". hone_free() it.
-static char *expand(const char *pattern, int64_t layer)
-{
-    const char *at = strstr(pattern, "{layer}");
-    return at ? hone_format("%.*s%" PRId64 "%s", (int)(at - pattern), pattern, layer, at + strlen("{layer}")) : hone_strdup(pattern);
-}
-
-// Is `name` the pattern for some layer?
-static bool matches(const char *pattern, const char *name)
-{
-    const char *at = strstr(pattern, "{layer}");
-    if (!at) return strcmp(pattern, name) == 0;
-    size_t front = (size_t)(at - pattern);
-    if (strncmp(pattern, name, front) != 0) return false;
-    size_t digits = strspn(name + front, "0123456789");
-    return digits > 0 && strcmp(name + front + digits, at + strlen("{layer}")) == 0;
-}
-
 // Entries of rows [first, behind) that share one {layer}: consecutive rows of one file name are the parts of one tensor.
 static hone_status add_entry(hone_hf_map *map, int64_t *capacity, const hone_model *model, const hone_weight_row *row, int64_t layer)
 {
     hone_status status = hone_grow(&map->entry, map->count, capacity, sizeof *map->entry);
     if (status) return status;
-    char *param = expand(row->param, layer);
-    if (!param) return HONE_FAILED;
-    hone_tid id = hone_graph_find(model->graph, param);
-    HONE_ASSERT(id != HONE_NONE, "families.def: %s has no parameter %s", model->config.family->model_type, param);
-    HONE_ASSERT(row->part < row->parts && row->parts <= HONE_HF_PARTS, "families.def: part %d of %d of %s", row->part, row->parts, param);
-    hone_free(param);
+    hone_tid id = hone_weight_find(model->graph, row->param, layer);
+    HONE_ASSERT(id != HONE_NONE, "families.def: %s has no parameter %s", model->config.family->model_type, row->param);
+    HONE_ASSERT(row->part < row->parts && row->parts <= HONE_HF_PARTS, "families.def: part %d of %d of %s", row->part, row->parts, row->param);
     if (row->part > 0) {
         hone_hf_entry *last = &map->entry[map->count - 1];
         HONE_ASSERT(last->parts == row->parts && hone_tensor_count(hone_at(model->graph, id)) == hone_tensor_count(hone_at(model->graph, last->param[0])),
@@ -50,7 +29,7 @@ static hone_status add_entry(hone_hf_map *map, int64_t *capacity, const hone_mod
         return HONE_OK;
     }
     const hone_tensor *t = hone_at(model->graph, id);
-    hone_hf_entry entry = { .name = expand(row->file_name, layer), .param = { id, HONE_NONE, HONE_NONE }, .parts = row->parts,
+    hone_hf_entry entry = { .name = hone_weight_name(row->file_name, layer), .param = { id, HONE_NONE, HONE_NONE }, .parts = row->parts,
                             .transposed = row->transposed, .rank = t->rank };
     if (!entry.name) return HONE_FAILED;
     HONE_ASSERT(t->rank == 1 || t->rank == 2, "%s has rank %d", t->name, t->rank);
@@ -69,8 +48,8 @@ hone_status hone_hf_map_build(hone_hf_map *map, const hone_model *model)
     *map = (hone_hf_map){ 0 };
     for (int r = 0; r < family->n_row && !status; ) {
         int behind = r + 1;   // rows of one block go round together, so that the file is in the order of the model
-        bool layered = strstr(family->row[r].file_name, "{layer}") != NULL;
-        while (layered && behind < family->n_row && strstr(family->row[behind].file_name, "{layer}")) behind++;
+        bool layered = hone_weight_is_layered(family->row[r].file_name);
+        while (layered && behind < family->n_row && hone_weight_is_layered(family->row[behind].file_name)) behind++;
         for (int64_t layer = 0; layer < (layered ? model->config.layers : 1) && !status; layer++)
             for (int i = r; i < behind && !status; i++)
                 if (family->row[i].param && hone_config_has(&model->config, family->row[i].when))
@@ -128,8 +107,8 @@ static bool ignored(const hone_family *family, const char *name)
     for (int r = 0; r < family->n_row; r++) {
         const hone_weight_row *row = &family->row[r];
         if (row->param) continue;
-        if (matches(row->file_name, name)) return true;
-        if (strncmp(row->file_name, family->prefix, prefix) == 0 && matches(row->file_name + prefix, name)) return true;
+        if (hone_weight_matches(row->file_name, name)) return true;
+        if (strncmp(row->file_name, family->prefix, prefix) == 0 && hone_weight_matches(row->file_name + prefix, name)) return true;
     }
     return false;
 }

@@ -9,6 +9,42 @@
 // L <= 2^14, C, F, H D <= 2^20, V and P <= 2^31: L (C H D + ...) 4 < 2^59.
 enum { MAX_LAYERS = 1 << 14, MAX_WIDTH = 1 << 20 };
 
+// The name of a weight in one of a row of blocks.
+static const char in_layer[] = "{layer}";
+
+static void write_name(char *name, size_t size, const char *pattern, int64_t layer)
+{
+    const char *at = strstr(pattern, in_layer);
+    const int n = at ? snprintf(name, size, "%.*s%" PRId64 "%s", (int)(at - pattern), pattern, layer, at + strlen(in_layer)) : snprintf(name, size, "%s", pattern);
+    HONE_ASSERT(n >= 0 && (size_t)n < size, "%s is too long a name", pattern);
+}
+
+bool hone_weight_is_layered(const char *pattern) { return strstr(pattern, in_layer) != NULL; }
+
+char *hone_weight_name(const char *pattern, int64_t layer)
+{
+    char name[160];
+    write_name(name, sizeof name, pattern, layer);
+    return hone_strdup(name);
+}
+
+bool hone_weight_matches(const char *pattern, const char *name)
+{
+    const char *at = strstr(pattern, in_layer);
+    if (!at) return strcmp(pattern, name) == 0;
+    size_t front = (size_t)(at - pattern);
+    if (strncmp(pattern, name, front) != 0) return false;
+    size_t digits = strspn(name + front, "0123456789");
+    return digits > 0 && strcmp(name + front + digits, at + strlen(in_layer)) == 0;
+}
+
+hone_tid hone_weight_find(const hone_graph *graph, const char *pattern, int64_t layer)
+{
+    char name[80];
+    write_name(name, sizeof name, pattern, layer);
+    return hone_graph_find(graph, name);
+}
+
 bool hone_config_has(const hone_config *config, const char *when)
 {
     if (!when[0]) return true;

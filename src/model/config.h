@@ -78,6 +78,10 @@ typedef struct hone_weight_row {
     bool transposed;                // GPT-2's Conv1D stores (in, out)
     const char *when;               // switch that must be on for the row to exist: hone_config_has()
 } hone_weight_row;
+bool hone_weight_is_layered(const char *pattern);                   // has {layer}
+char *hone_weight_name(const char *pattern, int64_t layer);         // "a.{layer}.b", 3 -> "a.3.b"; hone_free() it
+bool hone_weight_matches(const char *pattern, const char *name);    // the pattern for some layer
+hone_tid hone_weight_find(const hone_graph *graph, const char *pattern, int64_t layer);  // the parameter of that name, or HONE_NONE
 
 typedef struct hone_family {
     const char *model_type, *architecture;   // "llama", "LlamaForCausalLM"

@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/rng.h"
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -40,23 +39,22 @@ static bool wanted(const hone_lora_options *options, const char *module, bool *u
 // "model.layers.{layer}.mlp.up_proj.weight", 3 -> "model.layers.3.mlp.up_proj"; NULL where it is no such matrix. hone_free() it.
 static char *module_name(const hone_weight_row *row, int64_t layer)
 {
-    static const char weight[] = ".weight", placeholder[] = "{layer}";
-    const char *at = strstr(row->file_name, placeholder);
-    const size_t n = strlen(row->file_name), w = strlen(weight);
-    if (!at || n < w || strcmp(row->file_name + n - w, weight)) return NULL;
-    const char *rest = at + strlen(placeholder);
-    return hone_format("%.*s%" PRId64 "%.*s", (int)(at - row->file_name), row->file_name, layer, (int)(row->file_name + n - w - rest), rest);
+    static const char weight[] = ".weight";
+    char *name = hone_weight_is_layered(row->file_name) ? hone_weight_name(row->file_name, layer) : NULL;
+    const size_t n = name ? strlen(name) : 0, w = strlen(weight);
+    if (n >= w && strcmp(name + n - w, weight) == 0) {
+        name[n - w] = '\0';
+        return name;
+    }
+    hone_free(name);
+    return NULL;
 }
 
 // The logical parameter of a row: rows [*first, + its own) of its storage.
 static hone_tid find_param(const hone_graph *graph, const hone_weight_row *row, int layer, int64_t *first)
 {
-    char name[80];
-    const char *at = strstr(row->param, "{layer}");
-    HONE_ASSERT(at, "families.def: %s is of a block, %s is not", row->file_name, row->param);
-    snprintf(name, sizeof name, "%.*s%d%s", (int)(at - row->param), row->param, layer, at + strlen("{layer}"));
-    const hone_tid id = hone_graph_find(graph, name);
-    HONE_ASSERT(id != HONE_NONE, "families.def: no parameter %s", name);
+    const hone_tid id = hone_weight_find(graph, row->param, layer);
+    HONE_ASSERT(id != HONE_NONE, "families.def: no parameter %s", row->param);
     const hone_tensor *t = hone_at(graph, id);
     *first = t->rank == 2 ? hone_view_row(t) : 0;
     return id;
@@ -64,7 +62,7 @@ static hone_tid find_param(const hone_graph *graph, const hone_weight_row *row, 
 
 static bool is_module_row(const hone_model *model, const hone_weight_row *row)
 {
-    return row->param && row->part == 0 && strstr(row->file_name, "{layer}") && hone_config_has(&model->config, row->when);
+    return row->param && row->part == 0 && hone_weight_is_layered(row->file_name) && hone_config_has(&model->config, row->when);
 }
 
 // The module that begins at a row; rows behind it of the same file name are its further parts.

@@ -20,15 +20,19 @@ static const char *const cublaslt_entries[] = {
     "cublasLtGetVersion",    // behind the others in hone_cublaslt
 };
 
-// Fills consecutive function pointers from `to` on.
-static hone_status find_entries(void *library, const char *path, const char *const *names, size_t count, void *to)
+// Fills consecutive function pointers from `to` on; a library that lacks one is closed again, else it is *kept.
+static hone_status take_entries(void *library, const char *path, const char *const *names, size_t count, void *to, void **kept)
 {
     for (size_t i = 0; i < count; i++) {
         void *entry = dlsym(library, names[i]);
-        if (!entry) return hone_fail("%s has no %s: it is older than this hone's CUDA %d.%d; update the driver or the library", path, names[i],
-                                     HONE_CUDA_VERSION / 1000, HONE_CUDA_VERSION % 1000 / 10);
+        if (!entry) {
+            dlclose(library);
+            return hone_fail("%s has no %s: it is older than this hone's CUDA %d.%d; update the driver or the library", path, names[i],
+                             HONE_CUDA_VERSION / 1000, HONE_CUDA_VERSION % 1000 / 10);
+        }
         memcpy((char *)to + i * sizeof entry, &entry, sizeof entry);
     }
+    *kept = library;
     return HONE_OK;
 }
 
@@ -44,8 +48,7 @@ hone_status hone_cuda_driver_open(const hone_cuda_driver **driver)
         const char *forced = getenv("HONE_LIBCUDA"), *path = forced && *forced ? forced : "libcuda.so.1";
         void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (!library) status = hone_fail("no NVIDIA driver: %s; install the driver, or use backend cpu", dlerror());
-        else if (!(status = find_entries(library, path, driver_entries, sizeof driver_entries / sizeof *driver_entries, (char *)&found + offsetof(hone_cuda_driver, cuInit)))) found.library = library;
-        else dlclose(library);
+        else status = take_entries(library, path, driver_entries, sizeof driver_entries / sizeof *driver_entries, (char *)&found + offsetof(hone_cuda_driver, cuInit), &found.library);
     }
     pthread_mutex_unlock(&lock);
     if (!status) *driver = &found;
@@ -109,9 +112,8 @@ hone_status hone_cublaslt_open(const hone_cublaslt **library)
         if (!opened)
             status = hone_fail("libcublasLt.so.13 is neither in the system's folders, nor below CUDA_HOME, VIRTUAL_ENV or HONE_PYTHON; install CUDA 13 or "
                                "the package nvidia-cublas, or name the file by HONE_CUBLASLT");
-        else if (!(status = find_entries(opened, found.path, cublaslt_entries, sizeof cublaslt_entries / sizeof *cublaslt_entries, (char *)&found + offsetof(hone_cublaslt, cublasLtCreate))))
-            found.library = opened;
-        else dlclose(opened);
+        else status = take_entries(opened, found.path, cublaslt_entries, sizeof cublaslt_entries / sizeof *cublaslt_entries,
+                                   (char *)&found + offsetof(hone_cublaslt, cublasLtCreate), &found.library);
     }
     pthread_mutex_unlock(&lock);
     if (!status) *library = &found;

@@ -4,33 +4,9 @@
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
-// Shazeer 2020: h = silu(g) u,  silu(g) = g sigmoid(g)
-//   gu (N, 2 F): g, then u   h (N, F)
-void hone_ref_swiglu(const hone_args *a)
-{
-    const hone_operand *gu = &a->in[0], *h = &a->out[0];
-    int64_t N = hone_rows(gu), F = h->dim[1];
-    for (int64_t n = 0; n < N; n++)
-        for (int64_t f = 0; f < F; f++) {
-            double g = get(gu, n * 2 * F + f), u = get(gu, n * 2 * F + F + f);
-            put(h, n * F + f, g * sigmoid(g) * u);
-        }
-}
-
-// sigmoid' = sigmoid (1 - sigmoid):  dg = dh u sigmoid(g) (1 + g (1 - sigmoid(g))),  du = dh silu(g)
-//   gu and dgu may be one
-void hone_ref_swiglu_back(const hone_args *a)
-{
-    const hone_operand *dh = &a->in[0], *gu = &a->in[1], *dgu = &a->out[0];
-    int64_t N = hone_rows(dh), F = dh->dim[1];
-    for (int64_t n = 0; n < N; n++)
-        for (int64_t f = 0; f < F; f++) {
-            int64_t at_g = n * 2 * F + f, at_u = at_g + F;
-            double g = get(gu, at_g), u = get(gu, at_u), d = get(dh, n * F + f), sigma = sigmoid(g);
-            put(dgu, at_g, d * u * sigma * (1 + g * (1 - sigma)));
-            put(dgu, at_u, d * g * sigma);
-        }
-}
+// silu(x) = x sigmoid(x),  sigmoid' = sigmoid (1 - sigmoid):  silu'(x) = sigmoid(x) (1 + x (1 - sigmoid(x)))
+static double silu(double x) { return x * sigmoid(x); }
+static double silu_slope(double x) { return sigmoid(x) * (1 + x * (1 - sigmoid(x))); }
 
 // Hendrycks & Gimpel 2016, the tanh form: y = x/2 (1 + tanh(t)),  t = sqrt(2/pi) (x + 0.044715 x^3)
 static const double gelu_a = 0.79788456080286535588, gelu_b = 0.044715;
@@ -57,29 +33,34 @@ void hone_ref_gelu_back(const hone_args *a)
     for (int64_t i = 0; i < count(dy); i++) put(dx, i, get(dy, i) * gelu_slope(get(x, i)));
 }
 
-// Shazeer 2020: h = gelu(g) u
+// Shazeer 2020, gated activations: h = f(g) u
 //   gu (N, 2 F): g, then u   h (N, F)
-void hone_ref_geglu(const hone_args *a)
+static void gate(const hone_args *a, double (*f)(double))
 {
     const hone_operand *gu = &a->in[0], *h = &a->out[0];
     int64_t N = hone_rows(gu), F = h->dim[1];
     for (int64_t n = 0; n < N; n++)
-        for (int64_t f = 0; f < F; f++) put(h, n * F + f, gelu(get(gu, n * 2 * F + f)) * get(gu, n * 2 * F + F + f));
+        for (int64_t i = 0; i < F; i++) put(h, n * F + i, f(get(gu, n * 2 * F + i)) * get(gu, n * 2 * F + F + i));
 }
 
-// dg = dh u gelu'(g),  du = dh gelu(g);  gu and dgu may be one
-void hone_ref_geglu_back(const hone_args *a)
+// dg = dh u f'(g),  du = dh f(g);  gu and dgu may be one
+static void gate_back(const hone_args *a, double (*f)(double), double (*slope)(double))
 {
     const hone_operand *dh = &a->in[0], *gu = &a->in[1], *dgu = &a->out[0];
     int64_t N = hone_rows(dh), F = dh->dim[1];
     for (int64_t n = 0; n < N; n++)
-        for (int64_t f = 0; f < F; f++) {
-            int64_t at_g = n * 2 * F + f, at_u = at_g + F;
-            double g = get(gu, at_g), u = get(gu, at_u), d = get(dh, n * F + f);
-            put(dgu, at_g, d * u * gelu_slope(g));
-            put(dgu, at_u, d * gelu(g));
+        for (int64_t i = 0; i < F; i++) {
+            int64_t at_g = n * 2 * F + i, at_u = at_g + F;
+            double g = get(gu, at_g), u = get(gu, at_u), d = get(dh, n * F + i);
+            put(dgu, at_g, d * u * slope(g));
+            put(dgu, at_u, d * f(g));
         }
 }
+
+void hone_ref_swiglu(const hone_args *a) { gate(a, silu); }
+void hone_ref_swiglu_back(const hone_args *a) { gate_back(a, silu, silu_slope); }
+void hone_ref_geglu(const hone_args *a) { gate(a, gelu); }
+void hone_ref_geglu_back(const hone_args *a) { gate_back(a, gelu, gelu_slope); }
 
 // So et al. 2021: y = max(x, 0)^2
 void hone_ref_relu2(const hone_args *a)
