@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { READ_BYTES = 1 << 20, DOCUMENT_MOST = 1 << 30 };
+enum { READ_BYTES = 1 << 16, DOCUMENT_MOST = 1 << 30 };
 
 static const hone_input *input_of(const hone_document_reader *r) { return &r->options->inputs->input[r->at.file]; }
 
