@@ -165,3 +165,36 @@ hone_status hone_recipe_to_json(const hone_recipe *recipe, json_t **out)
     json_decref(object);
     return hone_fail("out of memory while writing a recipe as JSON");
 }
+
+// The character that c begins with, where JSON leaves it as it is and YAML refuses it or takes it for the end of a line; else 0.
+static int32_t unfit_for_yaml(const unsigned char *c, int *length)
+{
+    *length = c[0] == 0x7f ? 1 : c[0] == 0xc2 ? 2 : 3;
+    if (c[0] == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0)) return c[*length - 1];              // DEL, U+0080 to U+009F
+    if (c[0] == 0xe2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9)) return 0x2000 + c[2] - 0x80; // line and paragraph separators
+    if (c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf) return 0xfeff;                       // byte order mark
+    return c[0] == 0xef && c[1] == 0xbf && c[2] >= 0xbe ? 0xff00 + c[2] + 0x40 : 0;        // U+FFFE, U+FFFF
+}
+
+hone_status hone_recipe_to_text(const hone_recipe *recipe, char **out)
+{
+    json_t *json;
+    if (hone_recipe_to_json(recipe, &json) != HONE_OK) return HONE_FAILED;
+    char *plain = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    hone_buffer text = { 0 };
+    hone_status status = plain ? HONE_OK : hone_fail("out of memory while writing a recipe as JSON");
+    for (const unsigned char *c = (unsigned char *)plain, *from = c; !status; c++) {
+        int length = 1;
+        const int32_t unfit = *c ? unfit_for_yaml(c, &length) : 0;
+        if (*c && !unfit) continue;
+        status = hone_buffer_append(&text, from, (size_t)(c - from));
+        if (!*c) break;
+        if (!status) status = hone_buffer_print(&text, "\\u%04x", (unsigned)unfit);
+        c += length - 1, from = c + 1;
+    }
+    hone_free(plain);
+    *out = text.data;
+    if (status) hone_buffer_release(&text);
+    return status;
+}

@@ -81,7 +81,7 @@ typedef struct hone_recipe {
 
 // path NULL: defaults and overrides only. On failure nothing is left to release.
 hone_status hone_recipe_load(hone_recipe *recipe, const char *path, int n_override, char *const *override);
-// The same from a text (YAML, or JSON as hone_recipe_to_json makes it); where: what messages call it.
+// The same from a text (YAML, or what hone_recipe_to_text makes); where: what messages call it.
 hone_status hone_recipe_parse(hone_recipe *recipe, const char *where, const char *text, int n_override, char *const *override);
 void hone_recipe_release(hone_recipe *recipe);
 bool hone_recipe_given(const hone_recipe *recipe, hone_key_id key);
@@ -94,5 +94,6 @@ hone_status hone_recipe_fail_member(const hone_recipe *recipe, hone_key_id key, 
                                     const char *of);
 
 hone_status hone_recipe_to_json(const hone_recipe *recipe, json_t **out);    // all keys with their values
+hone_status hone_recipe_to_text(const hone_recipe *recipe, char **out);      // the same as JSON that YAML reads alike; hone_free() it
 hone_status hone_recipe_print_keys(hone_buffer *out);                        // the table, for people
 hone_status hone_recipe_schema(json_t **out);                                // and as JSON schema, for editors

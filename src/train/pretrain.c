@@ -162,9 +162,8 @@ static hone_status open_folder(hone_run *run, const char *from)
     if (!status && run->recipe->report_to == HONE_report_to_wandb) status = hone_wandb_open(&run->log.wandb, run->recipe->output_dir, from != NULL);
     if (status) return status;
     json_t *recipe = NULL, *plan = NULL;
-    if ((status = hone_recipe_to_json(run->recipe, &recipe))) return status;
-    run->recipe_text = json_dumps(recipe, JSON_COMPACT);
-    if (!run->recipe_text || hone_forecast_json(&run->forecast, &plan)) { json_decref(recipe); return hone_fail("out of memory while a run was opened"); }
+    if ((status = hone_recipe_to_text(run->recipe, &run->recipe_text)) || (status = hone_recipe_to_json(run->recipe, &recipe))) return status;
+    if (hone_forecast_json(&run->forecast, &plan)) { json_decref(recipe); return hone_fail("out of memory while a run was opened"); }
     json_t *row = json_pack("{s:s, s:o, s:o, s:f}", "hone", HONE_VERSION, "recipe", recipe, "plan", plan, "peak_flops_per_second", run->peak_flops);
     if (row && from) json_object_set_new(row, "from", json_string(from));
     hone_run_describe(run, row);

@@ -195,6 +195,23 @@ static void test_an_override_that_is_no_utf8_is_refused(void **state)
     hone_recipe_release(&r);
 }
 
+// A checkpoint keeps the recipe as JSON, and the recipe's reader, which is one of YAML, reads it back.
+static void test_characters_that_yaml_refuses_come_back(void **state)
+{
+    (void)state;
+    static const char odd[] = "\x7f|\xc2\x80|\xc2\x85|\xc2\xa0|\xe2\x80\xa8|\xe2\x80\xa9|\xef\xbb\xbf|\xef\xbf\xbd|\xef\xbf\xbe|\xef\xbf\xbf|\xf0\x9f\x99\x82|\t|\"";
+    hone_recipe r, again;
+    char *text, *override = hone_format("output_dir=%s", odd);
+    assert_int_equal(hone_recipe_load(&r, NULL, 1, &override), HONE_OK);
+    assert_int_equal(hone_recipe_to_text(&r, &text), HONE_OK);
+    assert_int_equal(hone_recipe_parse(&again, "again", text, 0, NULL), HONE_OK);
+    assert_string_equal(again.output_dir, odd);
+    hone_recipe_release(&again);
+    hone_recipe_release(&r);
+    hone_free(override);
+    hone_free(text);
+}
+
 // Whatever bytes stand in the file, loading ends in a value or in a message.
 static void test_mutated_recipes_never_crash(void **state)
 {
@@ -229,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_later_failures_point_into_the_file),
         cmocka_unit_test(test_table_is_printed_whole),
         cmocka_unit_test(test_an_override_that_is_no_utf8_is_refused),
+        cmocka_unit_test(test_characters_that_yaml_refuses_come_back),
         cmocka_unit_test(test_mutated_recipes_never_crash),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
