@@ -559,21 +559,34 @@ def tuned_loss(data, folder, **keys):
         return [r["loss"] for r in read_log(out) if r["event"] == "eval"][-1]
 
 
-def qlora_loss(pairs):
-    """How far QLoRA's held-out loss is above LoRA's in f32 on MedQuAD; the run is a function of its recipe, so one pair is all."""
-    folder, _ = smollm2()
-    source, data = os.path.join(SHARED, "data", "medical", "medquad.jsonl"), os.path.join(WORK, "medquad-chat")
+def conversations(base):
+    """MedQuAD's questions and answers as tokens of a model: a folder for `dataset`."""
+    source, data = os.path.join(SHARED, "data", "medical", "medquad.jsonl"), os.path.join(WORK, "medquad-" + os.path.basename(base))
     if not os.path.exists(data):
-        chat = os.path.join(WORK, "medquad-chat.jsonl")
+        chat = data + ".jsonl"
         with open(chat, "w") as f:
             for line in open(source):
                 r = json.loads(line)
                 q, a = r.get("question"), r.get("answer")
                 if q and a:
                     f.write(json.dumps(dict(messages=[dict(role="user", content=q), dict(role="assistant", content=a)])) + "\n")
-        run(HONE, "prepare", "--tokenizer", folder, "--chat", "--output", data, chat)
-    full, few = tuned_loss(data, folder, finetuning_type="lora"), tuned_loss(data, folder, finetuning_type="qlora")
-    return few / full - 1, few, full
+        run(HONE, "prepare", "--tokenizer", base, "--chat", "--output", data, chat)
+    return data
+
+
+@functools.cache
+def lora_loss():
+    folder, _ = smollm2()
+    return tuned_loss(conversations(folder), folder, finetuning_type="lora")
+
+
+def qlora_loss(own_blocks=False, **keys):
+    """How far QLoRA's held-out loss is above LoRA's in f32 on MedQuAD; the run is a function of its recipe, so one pair is all."""
+    def row(pairs):
+        base = gguf_model() if own_blocks else smollm2()[0]
+        full, few = lora_loss(), tuned_loss(conversations(base), base, finetuning_type="qlora", **keys)
+        return few / full - 1, few, full
+    return row
 
 
 def tune_row(kind, key, **keys):
@@ -601,7 +614,9 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("lora-memory", "peak resident MiB of the same", 0.35, -1, tune_row("lora", "peak_mib", **LORA)),
     ("tune-speed", "full tuning of the same, tokens/s, against the peer's best", 1.8, +1, tune_row("full", "tokens_per_second", **FULL)),
     ("tune-memory", "peak resident MiB of the same", 0.5, -1, tune_row("full", "peak_mib", **FULL)),
-    ("qlora-loss", "held-out loss of QLoRA (NF4) above LoRA's in f32, SmolLM2-135M, 24 steps of 4 x 256 MedQuAD conversations, as a share", 0.01, -1, qlora_loss),
+    ("qlora-loss", "held-out loss of QLoRA on the blocks of the model's own file (Q4_1) above LoRA's in f32, SmolLM2-135M, 24 steps of 4 x 256 MedQuAD conversations, as a share", 0.01, -1, qlora_loss(own_blocks=True)),
+    ("qlora-loss-q8_0", "the same, the weights made Q8_0", 0.01, -1, qlora_loss(quantization_bit=8)),
+    ("qlora-loss-nf4", "the same, the weights made NF4", 0.01, -1, qlora_loss(quantization_type="nf4")),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
     ("plan-speed-small", "planned tokens/s against the run's, how far off: 4 x 192, 8 x 256", 0.15, -1, planned_speed("llama-15m", **SMALL)),
     ("plan-speed-small-1", "the same on one thread", 0.15, -1, planned_speed("llama-15m", threads=1, **SMALL)),

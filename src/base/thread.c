@@ -1,6 +1,8 @@
 // thread.c: see thread.h.
 #include "base/thread.h"
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 hone_status hone_thread_start(pthread_t *thread, size_t stack_bytes, void *(*main)(void *), void *argument, const char *purpose)
 {
@@ -12,4 +14,10 @@ hone_status hone_thread_start(pthread_t *thread, size_t stack_bytes, void *(*mai
         pthread_attr_destroy(&attributes);
     }
     return error ? hone_fail("the thread that %s cannot start: %s; raise the limit of processes (ulimit -u)", purpose, strerror(error)) : HONE_OK;
+}
+
+void hone_thread_wait_briefly(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "10000", 0)) return;
+    execv("/proc/self/exe", argv);
 }

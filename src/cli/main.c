@@ -1,6 +1,7 @@
 // main.c: finds the verb, runs it, prints its error, and turns its status into the exit code: 0 done, 1 the world failed,
 // 2 the command line was wrong.
 #include "base/nearest.h"
+#include "base/thread.h"
 #include "cli/verbs.h"
 #include <errno.h>
 #include <stdio.h>
@@ -55,6 +56,7 @@ static hone_status run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (argc > 2) hone_thread_wait_briefly(argv);
     hone_status status = run(argc, argv);
     if (fflush(stdout) && !status) status = hone_fail("standard output: cannot write: %s", strerror(errno));
     if (status) fprintf(stderr, "hone: %s\n", hone_error());
