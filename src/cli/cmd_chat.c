@@ -22,7 +22,7 @@ typedef struct {
 } settings;
 
 typedef struct {
-    const settings *set;
+    settings *set;
     hone_runner runner;
     hone_talk talk;
     hone_line_reader lines;
@@ -216,6 +216,7 @@ static hone_status run(session *s, const char *model)
     hone_cli_model how = s->set->model;
     how.slots = 1;
     hone_status status = hone_cli_open_model(&s->runner, model, &how);
+    if (!status) status = hone_cli_default_sampling(&s->set->sampling, &s->runner);
     if (!status) status = open_talk(s);
     if (status) return status;
     if ((status = hone_line_reader_open(&s->lines, NULL))) return status;
@@ -238,7 +239,7 @@ static hone_status check(settings *s, int operands, char **operand)
 
 hone_status hone_cmd_chat(int argc, char **argv)
 {
-    settings set = { .sampling.how = HONE_SAMPLING_GREEDY };
+    settings set = { .sampling = HONE_CLI_SAMPLING_NONE };
     bool done;
     const hone_cli_option options[] = {
         { "system", HONE_CLI_TEXT, &set.system, "TEXT", "the system message (default: what the template has of its own)" },
@@ -251,7 +252,7 @@ hone_status hone_cmd_chat(int argc, char **argv)
     const hone_cli_command command_line = { "chat", "MODEL [options]",
         "Talks with a chat model, a Hugging Face folder or a GGUF file, by its own chat template. Replies are shown as they are made;\n"
         "each turn computes what is new alone. Ctrl-C stops a reply, Ctrl-D ends; /help lists what else can be typed.\n"
-        "Through a pipe: a line in, a reply out.",
+        "Through a pipe: a line in, a reply out. Where no option says how tokens are drawn, the model's generation_config.json does.",
         "hone chat SmolLM2-135M-Instruct-Q4_1.gguf --system \"You are a helpful assistant.\" --temperature 0.7 --top-p 0.9", options };
     hone_status status = hone_cli_parse(&command_line, &argc, argv, &done);
     if (status || done) return status;

@@ -30,7 +30,7 @@ typedef struct {                 // one answer on its way out
 } answer;
 
 typedef struct {
-    const settings *set;
+    settings *set;
     hone_runner runner;
     hone_chat chat;              // where prompts are messages
     hone_ids *prompt;            // (count,)
@@ -128,6 +128,7 @@ static hone_status open_chat(job *j)
 {
     if (!j->set->chat) return HONE_OK;
     hone_status status = hone_runner_need_tokenizer(&j->runner);
+    if (!status) status = hone_cli_default_sampling(&j->set->sampling, &j->runner);
     if (!status) status = hone_chat_open(&j->chat, j->runner.folder, j->set->template, j->runner.tokenizer);
     return status ? status : hone_turn_end_add(&j->runner, &j->chat);
 }
@@ -288,7 +289,7 @@ static hone_status check(settings *s, int operands, char **operand)
 
 hone_status hone_cmd_generate(int argc, char **argv)
 {
-    settings s = { .sampling.how = HONE_SAMPLING_GREEDY, .batch = DEFAULT_BATCH };
+    settings s = { .sampling = HONE_CLI_SAMPLING_NONE, .batch = DEFAULT_BATCH };
     bool done;
     const hone_cli_option options[] = {
         { "prompt", HONE_CLI_TEXT, &s.prompt, "TEXT", "what the text begins with; it is printed too (not with --chat)" },
@@ -306,7 +307,7 @@ hone_status hone_cmd_generate(int argc, char **argv)
         { "json", HONE_CLI_FLAG, &s.json, NULL, "prints one JSON object instead of text" }, { 0 } };
     const hone_cli_command command = { "generate", "MODEL --prompt TEXT | --input FILE [options]",
         "Continues texts. MODEL is a Hugging Face folder or a GGUF file. Text goes to standard output as it is made, speed to\n"
-        "standard error.",
+        "standard error. With --chat and no option that says how tokens are drawn, the model's generation_config.json does.",
         "hone generate out/step-700 --prompt \"Once upon a time\" --temperature 0.8 --top-p 0.95 --max-new-tokens 100", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
     if (status || done) return status;

@@ -2,7 +2,9 @@
 #include "cli/model.h"
 #include "base/nearest.h"
 #include "gen/probe.h"
+#include "gen/sampling_default.h"
 #include "plan/precision.h"
+#include <inttypes.h>
 #include <string.h>
 
 static const hone_dtype known[] = { HONE_f32, HONE_bf16, HONE_int8 };   // from wide to narrow, as hone_precision_pick wants them
@@ -50,10 +52,41 @@ hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const h
     return status || !how->adapter ? status : hone_runner_add_adapter(runner, how->adapter);
 }
 
+static void fill_real(hone_cli_sampling *s, double *value, double otherwise)
+{
+    if (isnan(*value)) *value = otherwise;
+    else s->given = true;
+}
+
 hone_status hone_cli_check_sampling(hone_cli_sampling *s, const char *verb)
 {
+    const hone_sampling greedy = HONE_SAMPLING_GREEDY;
+    fill_real(s, &s->how.temperature, greedy.temperature);
+    fill_real(s, &s->how.top_p, greedy.top_p);
+    fill_real(s, &s->how.min_p, greedy.min_p);
+    fill_real(s, &s->how.repetition_penalty, greedy.repetition_penalty);
+    if (s->how.top_k == INT64_MIN) s->how.top_k = greedy.top_k;
+    else s->given = true;
     s->how.seed = (uint64_t)s->seed;
     for (int i = 0; i < s->stop.count; i++)
         if (!*s->stop.text[i]) return hone_fail_usage("%s: --stop: an empty string would stop everything", verb);
     return hone_sampling_check(&s->how, verb) ? HONE_USAGE : HONE_OK;
+}
+
+hone_status hone_cli_default_sampling(hone_cli_sampling *s, const hone_runner *runner)
+{
+    hone_sampling how;
+    bool said;
+    if (s->given) return HONE_OK;
+    hone_status status = hone_sampling_default(runner->folder, &how, &said);
+    if (status || !said) return status;
+    how.seed = s->how.seed;
+    s->how = how;
+    fprintf(stderr, "sampling  temperature %g", how.temperature);
+    if (how.top_k > 0) fprintf(stderr, "  top-k %" PRId64, how.top_k);
+    if (how.top_p < 1) fprintf(stderr, "  top-p %g", how.top_p);
+    if (how.min_p > 0) fprintf(stderr, "  min-p %g", how.min_p);
+    if (how.repetition_penalty != 1) fprintf(stderr, "  repetition-penalty %g", how.repetition_penalty);
+    fprintf(stderr, "  (the model's generation_config.json)\n");
+    return HONE_OK;
 }

@@ -117,6 +117,57 @@ static void test_what_cannot_be_done_is_said(void **state)
     hone_free(command);
 }
 
+// Where nobody says how tokens are drawn, generation_config.json does; what is drawn is what the options would draw.
+static void test_the_model_says_how_tokens_are_drawn(void **state)
+{
+    (void)state;
+    static const char *const file[] = { "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json" };
+    static const char drawn[] = "{\"do_sample\": true, \"temperature\": 1.5, \"top_k\": 40, \"min_p\": null, \"repetition_penalty\": 1.25}";
+    static const char penalty[] = "{\"temperature\": 1.5, \"repetition_penalty\": 1.25}", bad[] = "{\"do_sample\": true, \"top_p\": 1.5}";
+    must(hone_dir_create(test_path("model")));
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
+        char *from = hone_path_join(MODEL, file[i]), *to = hone_path_join(test_path("model"), file[i]);
+        assert_int_equal(symlink(from, to), 0);
+        hone_free(from);
+        hone_free(to);
+    }
+    char *command = hone_format("generate '%s' --chat --chat-template '%s' --prompt 'Once upon a time' --max-new-tokens 40", test_path("model"), test_path("plain.jinja"));
+    char *talk = hone_format("chat '%s' --chat-template '%s' --max-new-tokens 40 < '%s'", test_path("model"), test_path("plain.jinja"), test_path("talk.txt"));
+    hone_test_hone(&run, "%s --temperature 1.5 --top-k 40 --repetition-penalty 1.25", command);
+    char *as_given = hone_strdup(run.out);
+    hone_test_hone(&run, "%s --repetition-penalty 1.25", command);
+    char *as_penalised = hone_strdup(run.out);
+    hone_test_hone(&run, "%s", command);
+    char *greedy = hone_strdup(run.out);
+    assert_null(strstr(run.err, "sampling"));
+    assert_string_not_equal(as_given, greedy);
+
+    must(hone_file_write(test_path("model/generation_config.json"), drawn, sizeof drawn - 1));
+    hone_test_hone(&run, "%s", command);
+    assert_string_equal(run.out, as_given);
+    assert_says(run.err, "sampling  temperature 1.5  top-k 40  repetition-penalty 1.25  (the model's generation_config.json)");
+    hone_test_hone(&run, "%s --temperature 0", command);    // said by hand: nothing of the file holds
+    assert_string_equal(run.out, greedy);
+    assert_null(strstr(run.err, "sampling"));
+    write_talk("Once upon a time\n");
+    hone_test_hone(&run, "%s", talk);
+    assert_int_equal(strncmp(run.out, as_given, strlen(as_given)), 0);
+    assert_says(run.err, "top-k 40");
+
+    must(hone_file_write(test_path("model/generation_config.json"), penalty, sizeof penalty - 1));   // do_sample is false where it is absent
+    hone_test_hone(&run, "%s", command);
+    assert_string_equal(run.out, as_penalised);
+    must(hone_file_write(test_path("model/generation_config.json"), bad, sizeof bad - 1));
+    hone_test_hone(&run, "%s", command);
+    assert_int_equal(run.code, 1);
+    assert_says(run.err, "generation_config.json: top_p 1.5; it must be in (0, 1]");
+    hone_free(command);
+    hone_free(talk);
+    hone_free(as_given);
+    hone_free(as_penalised);
+    hone_free(greedy);
+}
+
 // --- on a terminal
 
 typedef struct { pid_t pid; int fd; hone_buffer said; } screen;
@@ -198,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_a_pipe_gets_a_reply_for_each_line),
         cmocka_unit_test(test_a_line_that_ends_in_a_backslash_goes_on),
         cmocka_unit_test(test_what_cannot_be_done_is_said),
+        cmocka_unit_test(test_the_model_says_how_tokens_are_drawn),
         cmocka_unit_test(test_ctrl_d_ends_and_ctrl_c_twice_does),
     };
     return cmocka_run_group_tests(tests, make_template, test_folder_remove);
