@@ -49,9 +49,13 @@ hone_status hone_inspect_mixture(hone_inspector *in, hone_buffer *out)
     return status;
 }
 
-// The file that the document at a position came from; NULL unknown.
-static const char *file_of(hone_inspector *in, int64_t source, int64_t position)
+// Row `row` of a source's loader, as it lies in the batch.
+typedef struct { const hone_loader *loader; int64_t source, row, used; } shown;     // used: places that are not padding
+
+// The file that the document at place t came from; NULL unknown.
+static const char *file_at(hone_inspector *in, const shown *row, int64_t t)
 {
+    const int64_t source = row->source, position = hone_loader_position(row->loader, row->row, t);
     const hone_dataset *data = &in->mixture->source[source].loader.data;
     if (data->raw) return NULL;
     if (!in->files[source]) {
@@ -90,40 +94,53 @@ static hone_status add_piece(hone_inspector *in, int32_t id, hone_buffer *out)
 
 static bool begins(const hone_inspector *in, int64_t t) { return in->batch.pos[t] == 0; }
 
-static int64_t count_documents(const hone_inspector *in)
+static int64_t count_documents(const hone_inspector *in, const shown *row)
 {
     int64_t n = 0;
-    for (int64_t t = 0; t < in->mixture->common.window; t++) n += begins(in, t);
+    for (int64_t t = 0; t < row->used; t++) n += begins(in, t);
     return n;
+}
+
+// A document that lies whole has its last token as a target only.
+static bool closes(const hone_inspector *in, const shown *row, int64_t t)
+{
+    return row->loader->packing.n_rows && (t + 1 == row->used || begins(in, t + 1));
 }
 
 // --- the three forms of a row
 
-static hone_status add_text(hone_inspector *in, int64_t source, int64_t start, hone_buffer *out)
+static hone_status add_token(hone_inspector *in, int32_t id, int64_t t, bool untrained, hone_buffer *out)
 {
-    int64_t T = in->mixture->common.window;
+    hone_status status;
+    if (in->colour) status = hone_buffer_print(out, "\033[%sm", untrained ? "2" : t % 2 ? "36" : "33");
+    else status = hone_buffer_append(out, untrained ? "|[" : "|", untrained ? 2 : 1);
+    if (!status) status = add_piece(in, id, out);
+    if (!status && in->colour) status = hone_buffer_append(out, "\033[0m", 4);
+    else if (!status && untrained) status = hone_buffer_append(out, "]", 1);
+    return status;
+}
+
+static hone_status add_text(hone_inspector *in, const shown *row, hone_buffer *out)
+{
     hone_status status = HONE_OK;
-    for (int64_t t = 0; t < T && !status; t++) {
+    for (int64_t t = 0; t < row->used && !status; t++) {
         bool untrained = in->batch.weight[t] == 0;
         if (begins(in, t)) {
-            const char *file = file_of(in, source, start + t);
+            const char *file = file_at(in, row, t);
             status = hone_buffer_print(out, "%s    @%" PRId64 "%s%s\n      ", t ? "\n" : "", t, file ? "  " : "", file ? file : "");
         } else if (t > 0 && in->batch.pos[t] % 40 == 0) status = hone_buffer_append(out, "\n      ", 7); // lines that can be read
         if (status) break;
-        if (in->colour) status = hone_buffer_print(out, "\033[%sm", untrained ? "2" : t % 2 ? "36" : "33");
-        else status = hone_buffer_append(out, untrained ? "|[" : "|", untrained ? 2 : 1);
-        if (!status) status = add_piece(in, in->batch.ids[t], out);
-        if (!status && in->colour) status = hone_buffer_append(out, "\033[0m", 4);
-        else if (!status && untrained) status = hone_buffer_append(out, "]", 1);
+        status = add_token(in, in->batch.ids[t], t, untrained, out);
+        if (!status && closes(in, row, t)) status = add_token(in, in->batch.target[t], t + 1, true, out);
     }
     return status ? status : hone_buffer_append(out, "\n", 1);
 }
 
-static hone_status add_table(hone_inspector *in, int64_t source, int64_t start, hone_buffer *out)
+static hone_status add_table(hone_inspector *in, const shown *row, hone_buffer *out)
 {
     hone_status status = hone_buffer_print(out, "        t    pos      id  trained  token\n");
-    for (int64_t t = 0; t < in->mixture->common.window && !status; t++) {
-        const char *file = begins(in, t) ? file_of(in, source, start + t) : NULL;
+    for (int64_t t = 0; t < row->used && !status; t++) {
+        const char *file = begins(in, t) ? file_at(in, row, t) : NULL;
         if (begins(in, t)) status = hone_buffer_print(out, "    ---- a document%s%s\n", file ? " of " : "", file ? file : "");
         if (!status) status = hone_buffer_print(out, "  %7" PRId64 " %6" PRId32 " %7" PRId32 "  %7s  ", t, in->batch.pos[t], in->batch.ids[t], in->batch.weight[t] != 0 ? "yes" : "no");
         if (!status) status = add_piece(in, in->batch.ids[t], out);
@@ -132,22 +149,22 @@ static hone_status add_table(hone_inspector *in, int64_t source, int64_t start, 
     return status;
 }
 
-static hone_status add_json(hone_inspector *in, int64_t row, int64_t source, int64_t source_row, int64_t start, hone_buffer *out)
+static hone_status add_json(hone_inspector *in, int64_t number, const shown *row, hone_buffer *out)
 {
     const hone_mixture *m = in->mixture;
     json_t *ids = json_array(), *trained = json_array(), *documents = json_array();
     int bad = 0;
-    for (int64_t t = 0; t < m->common.window; t++) {
+    for (int64_t t = 0; t < row->used; t++) {
         bad |= json_array_append_new(ids, json_integer(in->batch.ids[t]));
         bad |= json_array_append_new(trained, json_integer(in->batch.weight[t] != 0));
         if (!begins(in, t)) continue;
         json_t *document = json_pack("{s:I}", "at", (json_int_t)t);
-        const char *file = file_of(in, source, start + t);
+        const char *file = file_at(in, row, t);
         if (file && document) bad |= json_object_set_new(document, "file", json_string(file));
         bad |= json_array_append_new(documents, document);
     }
-    json_t *json = json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "row", (json_int_t)row, "step", (json_int_t)(row / m->step_rows), "source", m->source[source].name,
-                             "source_row", (json_int_t)source_row, "position", (json_int_t)start, "documents", documents, "ids", ids, "trained", trained);
+    json_t *json = json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "row", (json_int_t)number, "step", (json_int_t)(number / m->step_rows), "source", m->source[row->source].name,
+                             "source_row", (json_int_t)row->row, "position", (json_int_t)hone_loader_position(row->loader, row->row, 0), "documents", documents, "ids", ids, "trained", trained);
     char *text = json && !bad ? json_dumps(json, JSON_COMPACT) : NULL;
     hone_status status = text ? hone_buffer_print(out, "%s\n", text) : hone_fail("out of memory while a row was written");
     hone_free(text);
@@ -155,21 +172,30 @@ static hone_status add_json(hone_inspector *in, int64_t row, int64_t source, int
     return status;
 }
 
-hone_status hone_inspect_row(hone_inspector *in, int64_t row, hone_buffer *out)
+static hone_status add_head(hone_inspector *in, int64_t number, const shown *row, hone_buffer *out)
+{
+    const hone_mixture *m = in->mixture;
+    const int64_t T = m->common.window, documents = count_documents(in, row), start = hone_loader_position(row->loader, row->row, 0);
+    hone_status status = hone_buffer_print(out, "\n  row %" PRId64 "  step %" PRId64 "  %s  pass %" PRId64, number, number / m->step_rows, m->source[row->source].name, row->row / row->loader->windows + 1);
+    if (!status && !row->loader->packing.n_rows) status = hone_buffer_print(out, "  tokens %" PRId64 " to %" PRId64, start, start + T);
+    if (!status) status = hone_buffer_print(out, "  %" PRId64 " document%s  %" PRId64 " of %" PRId64 " tokens trained", documents, documents == 1 ? "" : "s", in->batch.trained, T);
+    if (!status && row->used < T) status = hone_buffer_print(out, ", %" PRId64 " of padding", T - row->used);
+    return status ? status : hone_buffer_append(out, "\n", 1);
+}
+
+hone_status hone_inspect_row(hone_inspector *in, int64_t number, hone_buffer *out)
 {
     hone_mixture *m = in->mixture;
-    int64_t source_row = 0;
-    hone_mixture_seek(m, row);
-    if (m->now.row != row) return hone_fail("row %" PRId64 ": the mixture ends at row %" PRId64 ", when every source is used up", row, m->now.row);
-    int64_t source = hone_mixture_peek(m, &source_row);
+    shown row = { 0 };
+    hone_mixture_seek(m, number);
+    if (m->now.row != number) return hone_fail("row %" PRId64 ": the mixture ends at row %" PRId64 ", when every source is used up", number, m->now.row);
+    row.source = hone_mixture_peek(m, &row.row);
     hone_status status = hone_mixture_next(m, 1, &in->batch);
     if (status) return status;
-    const hone_loader *loader = &m->source[source].loader;
-    int64_t start = hone_loader_start(loader, source_row);
-    if (in->form == HONE_INSPECT_JSON) return add_json(in, row, source, source_row, start, out);
-    status = hone_buffer_print(out, "\n  row %" PRId64 "  step %" PRId64 "  %s  pass %" PRId64 "  tokens %" PRId64 " to %" PRId64 "  %" PRId64 " document%s  %" PRId64 " of %" PRId64 " tokens trained\n",
-                               row, row / m->step_rows, m->source[source].name, source_row / loader->windows + 1, start, start + m->common.window, count_documents(in), count_documents(in) == 1 ? "" : "s",
-                               in->batch.trained, m->common.window);
+    row.loader = &m->source[row.source].loader;
+    row.used = hone_loader_used(row.loader, row.row);
+    if (in->form == HONE_INSPECT_JSON) return add_json(in, number, &row, out);
+    status = add_head(in, number, &row, out);
     if (status) return status;
-    return in->form == HONE_INSPECT_TABLE ? add_table(in, source, start, out) : add_text(in, source, start, out);
+    return in->form == HONE_INSPECT_TABLE ? add_table(in, &row, out) : add_text(in, &row, out);
 }

@@ -5,6 +5,34 @@
 #include <inttypes.h>
 #include <string.h>
 
+// `sequential` needs one token more: its starts are taken modulo n - T - 1.
+static hone_status count_windows(hone_loader *loader)
+{
+    const hone_loader_options *o = &loader->options;
+    const int64_t n = loader->data.n_tokens, T = o->window, least = o->order == HONE_ORDER_ONCE ? 2 : o->order == HONE_ORDER_SEQUENTIAL ? T + 2 : T + 1;
+    if (n < least)
+        return hone_fail("%s: its split \"%s\" has %" PRId64 " tokens, but one row of %" PRId64 " needs %" PRId64
+                         "; use more text or a shorter cutoff_len", o->path, hone_split_name[o->split], n, T, least);
+    loader->windows = o->order == HONE_ORDER_ONCE ? (n - 2) / T + 1 : (n - 1) / T;
+    return HONE_OK;
+}
+
+static bool wants_whole(const hone_loader *loader)
+{
+    const hone_loader_options *o = &loader->options;
+    return o->strategy == HONE_PACK_WHOLE || (o->strategy == HONE_PACK_AUTO && loader->data.trained && o->order != HONE_ORDER_SEQUENTIAL);
+}
+
+static hone_status check_whole(const hone_loader *loader)
+{
+    if (loader->options.strategy != HONE_PACK_WHOLE) return HONE_OK;
+    if (loader->data.raw)
+        return hone_fail("%s: a raw token file has no index of documents to keep whole; use packing_strategy: wrapped, or `hone prepare`", loader->data.path);
+    if (loader->options.order == HONE_ORDER_SEQUENTIAL)
+        return hone_fail("%s: order: sequential cuts the data every cutoff_len tokens; use packing_strategy: wrapped with it", loader->data.path);
+    return HONE_OK;
+}
+
 hone_status hone_loader_open(hone_loader *loader, const hone_loader_options *options)
 {
     int64_t T = options->window;
@@ -13,15 +41,9 @@ hone_status hone_loader_open(hone_loader *loader, const hone_loader_options *opt
     hone_status status = hone_dataset_open(&loader->data, options->path, options->split, options->vocab, options->tokenizer, options->eos);
     if (status) return status;
     loader->options.path = loader->data.path;
-    int64_t n = loader->data.n_tokens;
-    // `sequential` needs one token more: its starts are taken modulo n - T - 1
-    int64_t least = options->order == HONE_ORDER_ONCE ? 2 : options->order == HONE_ORDER_SEQUENTIAL ? T + 2 : T + 1;
-    if (n < least) {
-        status = hone_fail("%s: its split \"%s\" has %" PRId64 " tokens, but one row of %" PRId64 " needs %" PRId64
-                           "; use more text or a shorter cutoff_len", options->path, hone_split_name[options->split], n, T, least);
-        goto out;
-    }
-    loader->windows = options->order == HONE_ORDER_ONCE ? (n - 2) / T + 1 : (n - 1) / T;
+    if ((status = check_whole(loader))) goto out;
+    if ((status = wants_whole(loader) ? hone_packing_make(&loader->packing, &loader->data, T) : count_windows(loader))) goto out;
+    if (loader->packing.n_rows) loader->windows = loader->packing.n_rows;
     loader->scratch = hone_alloc((size_t)T + 1, sizeof *loader->scratch);
     loader->ends = hone_alloc((size_t)T + 2, sizeof *loader->ends);
     if (loader->data.trained) loader->trained = hone_alloc((size_t)T + 1, sizeof *loader->trained);
@@ -34,22 +56,69 @@ out:
 void hone_loader_close(hone_loader *loader)
 {
     hone_dataset_close(&loader->data);
+    hone_packing_release(&loader->packing);
     hone_free(loader->scratch);
     hone_free(loader->trained);
     hone_free(loader->ends);
     *loader = (hone_loader){ 0 };
 }
 
-int64_t hone_loader_start(const hone_loader *loader, int64_t row)
+// Which of an epoch's rows the row is, under a shuffle.
+static int64_t shuffled(const hone_loader *loader, int64_t row)
 {
-    int64_t T = loader->options.window, n = loader->data.n_tokens, epoch;
+    const hone_loader_options *o = &loader->options;
+    const int64_t epoch = row / loader->windows;
+    return hone_rng_permute(o->seed, HONE_RNG_ORDER, o->stream << 20 | ((uint32_t)epoch & 0xfffff), loader->windows, row % loader->windows);
+}
+
+// Of a window: position in the split of its first token.
+static int64_t window_start(const hone_loader *loader, int64_t row)
+{
+    const int64_t T = loader->options.window, n = loader->data.n_tokens;
     switch (loader->options.order) {
     case HONE_ORDER_SEQUENTIAL: return row * T % (n - T - 1);
-    case HONE_ORDER_SHUFFLED:
-        epoch = row / loader->windows;
-        return hone_rng_permute(loader->options.seed, HONE_RNG_ORDER, loader->options.stream << 20 | ((uint32_t)epoch & 0xfffff), loader->windows, row % loader->windows) * T;
+    case HONE_ORDER_SHUFFLED: return shuffled(loader, row) * T;
     default: return row < loader->windows ? row * T : n - 1;
     }
+}
+
+typedef struct { int64_t first, end; } pieces;
+static pieces pieces_of(const hone_loader *loader, int64_t row)
+{
+    const hone_packing *p = &loader->packing;
+    if (loader->options.order == HONE_ORDER_SHUFFLED) row = shuffled(loader, row);
+    return row < p->n_rows ? (pieces){ p->first[row], p->first[row + 1] } : (pieces){ 0, 0 };
+}
+
+int64_t hone_loader_position(const hone_loader *loader, int64_t row, int64_t t)
+{
+    const hone_packing *p = &loader->packing;
+    if (p->n_rows == 0) {
+        const int64_t at = window_start(loader, row) + t;
+        return at < loader->data.n_tokens - 1 ? at : -1;
+    }
+    const pieces of = pieces_of(loader, row);
+    for (int64_t i = of.first; i < of.end; t -= p->pairs[i++])
+        if (t < p->pairs[i]) return p->start[i] + t;
+    return -1;
+}
+
+int64_t hone_loader_used(const hone_loader *loader, int64_t row)
+{
+    const int64_t T = loader->options.window, left = loader->data.n_tokens - 1;
+    if (loader->packing.n_rows == 0) return left - window_start(loader, row) < T ? left - window_start(loader, row) : T;
+    const pieces of = pieces_of(loader, row);
+    int64_t used = 0;
+    for (int64_t i = of.first; i < of.end; i++) used += loader->packing.pairs[i];
+    return used;
+}
+
+double hone_loader_padding(const hone_loader *loader)
+{
+    const double places = (double)loader->windows * (double)loader->options.window;
+    const int64_t pairs = loader->packing.n_rows ? loader->packing.n_pairs
+                        : loader->options.order == HONE_ORDER_ONCE ? loader->data.n_tokens - 1 : loader->windows * loader->options.window;
+    return 1 - (double)pairs / places;
 }
 
 // Where documents end in the row: positions relative to the window, ascending, in loader->ends. Returns how many.
@@ -66,41 +135,71 @@ static int64_t find_ends(hone_loader *loader, int64_t start, int64_t count)
     return found;
 }
 
-static void fill_row(hone_loader *loader, int64_t start, int64_t count, int64_t base, hone_batch *batch)
+// Place n of the batch, whose text begins at place `begin`.
+static inline void set_place(hone_batch *batch, int64_t n, int64_t begin, bool trained)
 {
-    int64_t T = loader->options.window;
-    const int32_t *x = loader->scratch;
-    int64_t n_ends = loader->options.isolation ? find_ends(loader, start, count) : 0, e = 0, begin = 0;
-    if (batch->ids) memcpy(batch->ids + base, x, (size_t)count * sizeof *x);
-    if (batch->target) memcpy(batch->target + base, x + 1, (size_t)count * sizeof *x);
-    for (int64_t t = 0; t < T; t++) {
-        int64_t n = base + t;
-        bool padding = t >= count, closes = false;
-        if (padding) {
-            begin = t;
-            if (batch->ids) batch->ids[n] = 0;
-            if (batch->target) batch->target[n] = 0;
-        } else {
-            while (e < n_ends && loader->ends[e] <= t) begin = loader->ends[e++];
-            closes = e < n_ends && loader->ends[e] == t + 1;
-        }
-        bool trained = !padding && !closes && (!loader->trained || loader->trained[t + 1]);
-        if (batch->pos) batch->pos[n] = (int32_t)(t - begin);
-        if (batch->lo) batch->lo[n] = (int32_t)(base + begin);
-        if (batch->hi) batch->hi[n] = (int32_t)(n + 1);
-        if (batch->weight) batch->weight[n] = trained ? 1.0f : 0.0f;
-        batch->trained += trained;
+    if (batch->pos) batch->pos[n] = (int32_t)(n - begin);
+    if (batch->lo) batch->lo[n] = (int32_t)begin;
+    if (batch->hi) batch->hi[n] = (int32_t)(n + 1);
+    if (batch->weight) batch->weight[n] = trained ? 1.0f : 0.0f;
+    batch->trained += trained;
+}
+
+// Places that nothing is at: each sees itself, none is trained.
+static void pad(hone_batch *batch, int64_t from, int64_t to)
+{
+    for (int64_t n = from; n < to; n++) {
+        if (batch->ids) batch->ids[n] = 0;
+        if (batch->target) batch->target[n] = 0;
+        set_place(batch, n, n, false);
     }
+}
+
+// `count` tokens from a position on, and what stands behind each, to place n.
+static hone_status read_tokens(hone_loader *loader, int64_t position, int64_t count, int64_t n, hone_batch *batch)
+{
+    hone_status status = hone_dataset_read(&loader->data, position, count + 1, loader->scratch);
+    if (!status && loader->trained) status = hone_dataset_read_trained(&loader->data, position, count + 1, loader->trained);
+    if (status) return status;
+    if (batch->ids) memcpy(batch->ids + n, loader->scratch, (size_t)count * sizeof *batch->ids);
+    if (batch->target) memcpy(batch->target + n, loader->scratch + 1, (size_t)count * sizeof *batch->target);
+    return HONE_OK;
+}
+
+static hone_status read_window(hone_loader *loader, int64_t row, int64_t base, hone_batch *batch)
+{
+    const int64_t T = loader->options.window, start = window_start(loader, row), count = hone_loader_used(loader, row);
+    hone_status status = count ? read_tokens(loader, start, count, base, batch) : HONE_OK;
+    if (status) return status;
+    const int64_t n_ends = loader->options.isolation && count ? find_ends(loader, start, count) : 0;
+    for (int64_t t = 0, e = 0, begin = 0; t < count; t++) {
+        while (e < n_ends && loader->ends[e] <= t) begin = loader->ends[e++];
+        const bool closes = e < n_ends && loader->ends[e] == t + 1;
+        set_place(batch, base + t, base + begin, !closes && (!loader->trained || loader->trained[t + 1]));
+    }
+    pad(batch, base + count, base + T);
+    return HONE_OK;
+}
+
+static hone_status read_packed(hone_loader *loader, int64_t row, int64_t base, hone_batch *batch)
+{
+    const hone_packing *p = &loader->packing;
+    const pieces of = pieces_of(loader, row);
+    int64_t at = base;
+    for (int64_t i = of.first; i < of.end; at += p->pairs[i++]) {
+        hone_status status = read_tokens(loader, p->start[i], p->pairs[i], at, batch);
+        if (status) return status;
+        const int64_t begin = loader->options.isolation ? at : base;
+        for (int64_t t = 0; t < p->pairs[i]; t++) set_place(batch, at + t, begin, !loader->trained || loader->trained[t + 1]);
+    }
+    pad(batch, at, base + loader->options.window);
+    return HONE_OK;
 }
 
 hone_status hone_loader_read(hone_loader *loader, int64_t row, int64_t at, hone_batch *batch)
 {
-    int64_t T = loader->options.window, n = loader->data.n_tokens, start = hone_loader_start(loader, row);
-    int64_t count = n - 1 - start < T ? n - 1 - start : T; // inputs that have a next token
-    hone_status status = count ? hone_dataset_read(&loader->data, start, count + 1, loader->scratch) : HONE_OK;
-    if (!status && count && loader->trained) status = hone_dataset_read_trained(&loader->data, start, count + 1, loader->trained);
-    if (!status) fill_row(loader, start, count, at * T, batch);
-    return status;
+    const int64_t base = at * loader->options.window;
+    return loader->packing.n_rows ? read_packed(loader, row, base, batch) : read_window(loader, row, base, batch);
 }
 
 hone_status hone_loader_next(hone_loader *loader, int64_t rows, hone_batch *batch)

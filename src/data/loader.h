@@ -8,6 +8,9 @@
 //     once         starts at r T, each token predicted once, the last window padded (weight 0); rows behind the last
 //                  window are all padding. What evaluation uses.
 //
+// Or a row is some documents, whole (packing.h), and padding (weight 0) behind them; `shuffled` permutes these rows in every epoch,
+// `once` takes them in order. A document's last token is a target only, so each begins a document of its own under isolation.
+//
 // So the whole state is one integer, the next row: resume is exact, and any split of a step into micro-batches reads the
 // same rows.
 //
@@ -21,9 +24,10 @@
 //     weight        1   1   1  1  0   1    1   1  1
 // Data that says which tokens are trained (dataset.h) gives weight 1 where the target is one of them, by the same rules else.
 #pragma once
-#include "data/dataset.h"
+#include "data/packing.h"
 
 typedef enum { HONE_ORDER_SHUFFLED, HONE_ORDER_SEQUENTIAL, HONE_ORDER_ONCE } hone_order;
+typedef enum { HONE_PACK_WINDOWS, HONE_PACK_WHOLE, HONE_PACK_AUTO } hone_packing_strategy;
 
 typedef struct hone_loader_options {
     const char *path;           // dataset folder, or raw .u16/.u32 file
@@ -33,6 +37,7 @@ typedef struct hone_loader_options {
     uint32_t stream;            // of the shuffle: which source of a mixture, below 4096
     int64_t window;             // T
     bool isolation;
+    hone_packing_strategy strategy; // auto: whole documents where the data says which tokens are trained (conversations), else windows
     int64_t vocab;              // the model's vocabulary: ids outside are refused with file and position
     uint64_t tokenizer;         // the model's tokenizer (hone_tokenizer_identity), 0 not to check
     int64_t eos;                // raw files: the id that closes documents, -1 none (then isolation has no effect)
@@ -49,18 +54,22 @@ typedef struct hone_batch {
 
 typedef struct hone_loader {
     hone_dataset data;
+    hone_packing packing;           // n_rows 0: windows
     hone_loader_options options;    // .path is the dataset's copy
     int64_t windows;                // rows in an epoch
     int64_t row;                    // the state: the next row
     int32_t *scratch, *trained; int64_t *ends;  // trained: NULL where all of the data is
 } hone_loader;
 
-// Fails where the split has fewer than T + 1 tokens (once: 2), with both numbers.
+// Fails where the split has fewer than T + 1 tokens (once: 2), with both numbers, and where rows of whole documents are asked for in
+// the order `sequential` or of a raw file.
 hone_status hone_loader_open(hone_loader *loader, const hone_loader_options *options);
 void hone_loader_close(hone_loader *loader);
 // Fills the next `rows` rows and advances. On failure the state has not moved.
 hone_status hone_loader_next(hone_loader *loader, int64_t rows, hone_batch *batch);
-int64_t hone_loader_start(const hone_loader *loader, int64_t row);  // position in the split of the row's first token
+int64_t hone_loader_position(const hone_loader *loader, int64_t row, int64_t t);    // in the split, of the token at place t of the row; -1: padding
+int64_t hone_loader_used(const hone_loader *loader, int64_t row);   // places of the row that are not padding
+double hone_loader_padding(const hone_loader *loader);              // share of all places of an epoch
 // Row `row` into place `at` of the batch, wherever the loader stands; batch->trained grows.
 hone_status hone_loader_read(hone_loader *loader, int64_t row, int64_t at, hone_batch *batch);
 static inline void hone_loader_seek(hone_loader *loader, int64_t row) { loader->row = row; }

@@ -135,7 +135,7 @@ static hone_status evaluate_shards(job *j)
     if (!raw && hone_dataset_has_split(j->options->data, HONE_SPLIT_HELD, &held)) return HONE_FAILED;
     hone_loader loader;
     hone_loader_options options = { .path = j->options->data, .split = held ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN,
-        .order = HONE_ORDER_ONCE, .window = j->context, .isolation = true, .vocab = c->vocab,
+        .order = HONE_ORDER_ONCE, .window = j->context, .isolation = true, .strategy = HONE_PACK_AUTO, .vocab = c->vocab,
         .tokenizer = tokenizer ? hone_tokenizer_identity(tokenizer) : 0, .eos = raw && c->n_eos > 0 ? c->eos[0] : -1 };
     if (hone_loader_open(&loader, &options)) return HONE_FAILED;
     int64_t rows = run_rows(j);

@@ -179,11 +179,17 @@ static hone_status open_held(hone_job *job, hone_loader_options options)
     return status;
 }
 
+static hone_packing_strategy strategy_of(const hone_recipe *r)
+{
+    return r->packing_strategy == HONE_packing_strategy_bfd ? HONE_PACK_WHOLE
+         : r->packing_strategy == HONE_packing_strategy_wrapped ? HONE_PACK_WINDOWS : HONE_PACK_AUTO;
+}
+
 static hone_status open_data(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
     hone_loader_options options = {
-        .split = HONE_SPLIT_TRAIN, .seed = (uint64_t)r->seed, .window = job->T, .isolation = r->neat_packing,
+        .split = HONE_SPLIT_TRAIN, .seed = (uint64_t)r->seed, .window = job->T, .isolation = r->neat_packing, .strategy = strategy_of(r),
         .order = r->order == HONE_order_sequential ? HONE_ORDER_SEQUENTIAL : HONE_ORDER_SHUFFLED,
         .vocab = job->config.vocab ? job->config.vocab : job->tokenizer ? hone_tokenizer_vocab(job->tokenizer) : INT32_MAX,
         .tokenizer = job->tokenizer ? hone_tokenizer_identity(job->tokenizer) : 0,

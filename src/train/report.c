@@ -29,12 +29,22 @@ static void report_sources(const hone_run *run)
     }
 }
 
-// A line a source of conversations; one that cannot be read any more is found by who needs it.
+// What a source of whole documents comes to.
+static void report_packing(const hone_run *run, const hone_loader *loader)
+{
+    const hone_packing *p = &loader->packing;
+    if (!p->n_rows) return;
+    fprintf(run->out, "\n  rows   %s of %lld tokens, documents whole, %.2f %% padding", hone_units_grouped(p->n_rows).s, (long long)loader->options.window, 100 * hone_loader_padding(loader));
+    if (p->cut) fprintf(run->out, "; %s longer than a row, cut into pieces", hone_units_grouped(p->cut).s);
+}
+
+// A line a source of conversations, and one of how they are packed; one that cannot be read any more is found by who needs it.
 static void report_talks(const hone_run *run)
 {
     for (int64_t i = 0; i < run->job.train.n_sources; i++) {
         hone_buffer what = { 0 };
         if (!hone_talks_describe(run->job.train.source[i].path, &what) && what.size) fprintf(run->out, "\n  data   %s", what.data);
+        report_packing(run, &run->job.train.source[i].loader);
         hone_buffer_release(&what);
     }
 }

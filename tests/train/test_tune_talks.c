@@ -92,7 +92,7 @@ static void test_a_recipe_takes_conversations_as_they_are(void **state)
     verb_must("120 conversations, 960 of 5,910 tokens trained", train);
     assert_answers(test_path("run/model"), NULL);       // the template came along
     char *made = hone_strdup(folder_of_only("prepared"));
-    verb_must("pass 1  tokens", (const char *const[]){ "inspect", "data", test_path("recipe.yaml"), NULL });
+    verb_must("pass 1  ", (const char *const[]){ "inspect", "data", test_path("recipe.yaml"), NULL });
     assert_string_equal(folder_of_only("prepared"), made);      // found again
     verb_must("960 of them trained", (const char *const[]){ "prepare", "--chat", "--tokenizer", test_folder(), "--output", test_path("by-hand"), test_path("talks.jsonl"), NULL });
     same_shards(made, "by-hand");
@@ -103,8 +103,8 @@ static void test_inspect_shows_what_is_trained_of_them(void **state)
 {
     (void)state;
     char *text;
-    assert_int_equal(verb(&text, (const char *const[]){ "inspect", "data", "--rows", "1", test_path("recipe.yaml"), NULL }), 0);
-    assert_says(text, "|a| |c|o|l|o|u|r|<|im_end|>|");
+    assert_int_equal(verb(&text, (const char *const[]){ "inspect", "data", "--rows", "8", test_path("recipe.yaml"), NULL }), 0);
+    assert_says(text, "|a| |c|o|l|o|u|r|<|im_end|>|[⏎]");
     assert_says(text, "[<|im_start|>]|[u]|[s]|[e]|[r]|");
     hone_free(text);
 }
@@ -147,6 +147,8 @@ static void test_keys_say_what_is_trained_and_what_is_held_out(void **state)
 {
     (void)state;
     char *eval = hone_format("eval_dataset=%s", test_path("list.json"));
+    must_say("rows   120 of 64 tokens, documents whole, 24.61 % padding", "whole", "packing_strategy=bfd");
+    must_say("rows   122 of 48 tokens, documents whole, 1.13 % padding; 60 longer than a row, cut into pieces", "pieces", "cutoff_len=48");
     must_say("120 conversations, 4,590 of 5,910 tokens trained", "roles", "roles_to_train=[user, assistant]");
     must_say("120 conversations, 5,910 of 5,910 tokens trained", "all", "train_on_prompt=true");
     must_say("held out 5.91k", "eval", eval);
