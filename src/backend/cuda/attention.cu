@@ -4,18 +4,10 @@
 // maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022), then values. Tiles of keys begin at multiples of KEYS whatever rows
 // share the block, and a tile that a row does not see changes none of its bits, so that a row's result is a function of the row.
 // The backward walks twice: over keys for dq, over queries for dk and dv; nothing is added by atomics.
-#include "backend/cuda/kernel.h"
+// Sums are multiply-adds in f32: the kernels of operands that attention_mma.cu does not take.
+#include "backend/cuda/attention.h"
 
 enum { QUERIES = HONE_CUDA_QUERIES, KEYS = HONE_CUDA_KEYS, PAIRS = QUERIES * KEYS, THREADS = 128 };
-
-// Row n sees keys [first, hi).
-HONE_DEVICE int first_key(const hone_cuda_call *c, const hone_cuda_view *lo, const hone_cuda_view *hi, int64_t n)
-{
-    const int first = get_index(lo, n), within = get_index(hi, n) - c->window;
-    return c->window > 0 && within > first ? within : first;
-}
-
-typedef struct range { int from, to; } range;   // of keys, or of query tiles
 
 // Ranges of a tile's rows into shared memory; rows that are not there see nothing.
 HONE_DEVICE void load_ranges(const hone_cuda_call *c, const hone_cuda_view *lo, const hone_cuda_view *hi, int64_t n0, int64_t N, range *rows)
@@ -54,9 +46,6 @@ HONE_DEVICE float dot(const float *a, const float *b, int D)
     for (int d = 0; d < D; d++) sum += a[d] * b[d];
     return sum;
 }
-
-// scale q . k, bounded where there is a cap
-HONE_DEVICE float score_of(float scale, float cap, float product) { return cap > 0 ? cap * tanhf(scale * product / cap) : scale * product; }
 
 // --- forward -------------------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ void hone_cuda_elements(const hone_cuda_node *node, hone_cuda_kernel kernel, int
 typedef struct hone_cuda_scratch { uint8_t *base; size_t used; bool counts; } hone_cuda_scratch;
 void *hone_cuda_take(hone_cuda_scratch *scratch, size_t bytes);
 int64_t hone_cuda_head_dim(int64_t shared_bytes, hone_op op); // the widest head whose tiles fit so much shared memory
+int hone_cuda_attention_width(const hone_args *args);           // of tiles on matrix cores, 0: the node is not for them (nodes_attention.c)
 
 // Sums that several ops make (nodes_rows.c), and the scratch that each needs.
 size_t hone_cuda_column_bytes(const hone_operand *dy);

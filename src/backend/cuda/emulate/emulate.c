@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { WARP = 32, MOST_THREADS = 1024, STACK_BYTES = 128 << 10, GUARD_BYTES = 64, GUARD = 0xa5 };
+enum { WARP = 32, MOST_THREADS = 1024, STACK_BYTES = 128 << 10, GUARD_BYTES = 64, GUARD = 0xa5, MOST_WORDS = 6, MOST_COPIES = 64 };
 
 hone_emulated_dim hone_emulated_thread, hone_emulated_block, hone_emulated_block_size, hone_emulated_grid_size;
 void *hone_emulated_shared;
@@ -21,7 +21,14 @@ __asm__(".text\n.globl hone_emulated_switch\n.type hone_emulated_switch, @functi
         ".size hone_emulated_switch, .-hone_emulated_switch\n");
 
 typedef enum { RUNNING, AT_WARP, AT_BLOCK, DONE } state;
-typedef struct fiber { void *top; state state; int line; int exchanges; double value[2]; } fiber; // value: given at even and odd exchanges
+typedef struct copy { void *to; const void *from; size_t bytes; } copy; // from NULL: zeros
+typedef struct fiber {
+    void *top;
+    state state;
+    int line, exchanges, n_copy;
+    uint32_t given[2][MOST_WORDS];      // to its warp, at even and odd exchanges
+    copy copy[MOST_COPIES];             // under way
+} fiber;
 
 static struct {
     fiber thread[MOST_THREADS];
@@ -51,6 +58,7 @@ static void wait_at(state barrier, int line)
 static void thread_main(void)
 {
     block.kernel(*block.call);
+    HONE_ASSERT(block.thread[block.now].n_copy == 0, "kernel %s: thread %d ends before its copies have landed", block.name, block.now);
     wait_at(DONE, 0);
 }
 
@@ -61,18 +69,93 @@ static void start(int t)
     *top = (void *)(uintptr_t)thread_main;
     top -= 6;
     memset(top, 0, 6 * sizeof *top);
-    block.thread[t] = (fiber){ .top = top };
+    block.thread[t].top = top, block.thread[t].state = RUNNING;
+    block.thread[t].line = block.thread[t].exchanges = block.thread[t].n_copy = 0;
 }
 
 void hone_emulated_barrier(int line) { wait_at(AT_BLOCK, line); }
 
-// A thread that goes on may give its next value before others have read this one: so there are two, by turns. It cannot be two ahead.
+// Gives `bytes` to the warp and waits until all have given. A thread that goes on may give its next value before others have read
+// this one: so there are two, by turns. It cannot be two ahead.
+static int give(const void *value, size_t bytes, int line)
+{
+    fiber *me = &block.thread[block.now];
+    const int turn = me->exchanges++ % 2;
+    memcpy(me->given[turn], value, bytes);
+    wait_at(AT_WARP, line);
+    return turn;
+}
+static const uint32_t *given(int lane, int turn) { return block.thread[block.now / WARP * WARP + lane].given[turn]; }
+
 double hone_emulated_exchange(double value, int with_lane, int line)
 {
-    const int me = block.now, turn = block.thread[me].exchanges++ % 2;
-    block.thread[me].value[turn] = value;
-    wait_at(AT_WARP, line);
-    return block.thread[me / WARP * WARP + with_lane].value[turn];
+    const int turn = give(&value, sizeof value, line);
+    memcpy(&value, given(with_lane, turn), sizeof value);
+    return value;
+}
+
+bool hone_emulated_any(bool value, int line)
+{
+    const uint32_t word = value;
+    const int turn = give(&word, sizeof word, line);
+    uint32_t any = 0;
+    for (int lane = 0; lane < WARP; lane++) any |= *given(lane, turn);
+    return any;
+}
+
+// --- matrix cores: the layouts of the PTX ISA ------------------------------------------------------------------------------
+
+static float half_of(uint32_t pair, int upper) { return hone_bf16_to_f32((uint16_t)(upper ? pair >> 16 : pair)); }
+
+// d (16, 8) += a (16, 16) b (16, 8). Lane 4 i + j has of a: rows i, i + 8 and of each columns 2 j, 2 j + 1 (words 0, 1), then the same
+// 8 columns on (words 2, 3); of b: rows 2 j, 2 j + 1 of column i, then 8 rows on; of d: columns 2 j, 2 j + 1 of row i, then of row i + 8.
+void hone_emulated_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, int line)
+{
+    const uint32_t mine[MOST_WORDS] = { a[0], a[1], a[2], a[3], b0, b1 };
+    const int turn = give(mine, sizeof mine, line), lane = block.now % WARP;
+    for (int e = 0; e < 4; e++) {
+        const int row = lane / 4, column = lane % 4 * 2 + e % 2;
+        for (int k = 0; k < 16; k++) {
+            const uint32_t of_a = given(row * 4 + k % 8 / 2, turn)[e / 2 + k / 8 * 2], of_b = given(column * 4 + k % 8 / 2, turn)[4 + k / 8];
+            d[e] += half_of(of_a, k % 2) * half_of(of_b, k % 2);
+        }
+    }
+}
+
+// Four matrices of 8 x 8 numbers: lane i gives a row, of matrix i / 8; lane 4 i + j gets of each columns 2 j, 2 j + 1 of row i, or
+// of its transpose.
+void hone_emulated_ldmatrix(uint32_t *r, const void *row, bool transposed, int line)
+{
+    HONE_ASSERT((uintptr_t)row % 16 == 0, "kernel %s: ldmatrix of a row that is not aligned", block.name);
+    const int turn = give(row, 16, line), lane = block.now % WARP;
+    for (int m = 0; m < 4; m++) {
+        uint32_t pair[2];
+        for (int e = 0; e < 2; e++) {
+            const int at = lane / 4, along = lane % 4 * 2 + e, i = transposed ? along : at, j = transposed ? at : along;
+            pair[e] = given(m * 8 + i, turn)[j / 2] >> (j % 2 * 16) & 0xffff;
+        }
+        r[m] = pair[0] | pair[1] << 16;
+    }
+}
+
+// --- copies under way ------------------------------------------------------------------------------------------------------
+
+void hone_emulated_copy_later(void *to, const void *from, size_t bytes)
+{
+    fiber *me = &block.thread[block.now];
+    HONE_ASSERT(me->n_copy < MOST_COPIES, "kernel %s: thread %d has more than %d copies under way", block.name, block.now, MOST_COPIES);
+    HONE_ASSERT((uintptr_t)to % bytes == 0 && (uintptr_t)from % bytes == 0, "kernel %s: a copy of %zu bytes that is not aligned", block.name, bytes);
+    memset(to, 0xff, bytes);
+    me->copy[me->n_copy++] = (copy){ to, from, bytes };
+}
+
+void hone_emulated_wait_copies(void)
+{
+    fiber *me = &block.thread[block.now];
+    for (int i = 0; i < me->n_copy; i++)
+        if (me->copy[i].from) memcpy(me->copy[i].to, me->copy[i].from, me->copy[i].bytes);
+        else memset(me->copy[i].to, 0, me->copy[i].bytes);
+    me->n_copy = 0;
 }
 
 // All who have not ended wait at one barrier of one kind.

@@ -5,10 +5,12 @@
 // What the emulator makes visible, by design:
 //   - a missing barrier: threads run one after the other, in ascending order or (a second run) in descending: who reads what
 //     another has yet to write finds NaN, since shared memory is filled with 0xff before each block;
+//   - a missing wait for asynchronous copies: their target is NaN until the thread that began them waits for them;
 //   - barriers that not all threads reach, or at different lines: reported, with the kernel's name;
 //   - dynamic shared memory overrun: it is a heap block of just the size asked for at launch (AddressSanitizer; guard bytes).
 // Not visible: races within one barrier interval whose outcome is the same in both orders, and the memory model of real warps.
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,4 +29,11 @@ double hone_emulated_exchange(double value, int with_lane, int line);   // of th
 #define __syncthreads() hone_emulated_barrier(__LINE__)
 #define __syncwarp() ((void)hone_emulated_exchange(0, 0, __LINE__))
 #define __shfl_xor_sync(lanes, value, xor) ((__typeof__(value))hone_emulated_exchange((double)(value), (int)(threadIdx.x % 32) ^ (xor), __LINE__))
+#define __any_sync(lanes, value) hone_emulated_any(value, __LINE__)
+bool hone_emulated_any(bool value, int line);
+// matrix_cores.h: what these are on a GPU
+void hone_emulated_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, int line);
+void hone_emulated_ldmatrix(uint32_t *r, const void *row, bool transposed, int line);
+void hone_emulated_copy_later(void *to, const void *from, size_t bytes); // from NULL: zeros
+void hone_emulated_wait_copies(void);
 static inline int atomicAdd(int *at, int by) { int old = *at; *at += by; return old; }
