@@ -195,9 +195,9 @@ static void compare(const char *label, int number_of, const hone_operand *y, con
 
 // Heads as wide as a tile and not, rows that fill no tile, one row, groups, documents, windows, caps.
 static const shape shapes[] = {
-    { 130, 2, 1, 64, CAUSAL, 0, 0 }, { 130, 2, 2, 128, CAUSAL, 0, 0 }, { 200, 4, 2, 80, PACKED, 0, 0 }, { 300, 2, 1, 16, CAUSAL, 40, 0 },
-    { 1, 1, 1, 8, CAUSAL, 0, 0 }, { 97, 3, 1, 96, CAUSAL, 0, 1.25f }, { 257, 2, 1, 64, ODD, 0, 0 }, { 260, 4, 2, 24, PACKED, 0, 2 },
-    { 140, 1, 1, 112, ODD, 0, 0 }, { 260, 1, 1, 128, PACKED, 33, 0 },
+    { 130, 2, 1, 64, CAUSAL, 0, 0 }, { 130, 2, 2, 128, CAUSAL, 0, 0 }, { 110, 4, 2, 80, PACKED, 0, 0 }, { 150, 2, 1, 16, CAUSAL, 40, 0 },
+    { 1, 1, 1, 8, CAUSAL, 0, 0 }, { 67, 3, 1, 96, CAUSAL, 0, 1.25f }, { 137, 2, 1, 64, ODD, 0, 0 }, { 133, 4, 2, 24, PACKED, 0, 2 },
+    { 70, 1, 1, 112, ODD, 0, 0 }, { 260, 1, 1, 128, PACKED, 33, 0 },
 };
 
 // Probabilities and results are rounded to bf16, half an ulp each; a gradient is of two such factors.
@@ -278,6 +278,30 @@ static const choice choices[] = {
     { 64, 0, 0, HONE_bf16, HONE_bf16, true, 0 },
 };
 
+// The gradient takes what the node takes: its own four kernels, dk and dv only where somebody wants them.
+static void check_gradient_launches(hone_cuda_backend *cuda, const choice *k, const hone_args *forward)
+{
+    hone_args args = { .op = HONE_OP_attention_back, .attr = forward->attr };
+    const hone_cuda_kernel narrow[] = { HONE_CUDA_attention_mma_spans, HONE_CUDA_attention_mma64_dq, HONE_CUDA_attention_mma64_dkv };
+    const hone_cuda_kernel wide[] = { HONE_CUDA_attention_mma_spans, HONE_CUDA_attention_mma128_dq, HONE_CUDA_attention_mma128_dkv };
+    const hone_cuda_kernel plain[] = { HONE_CUDA_attention_spans, HONE_CUDA_attention_dq, HONE_CUDA_attention_dkv };
+    const hone_cuda_kernel *wanted = k->width == 64 ? narrow : k->width ? wide : plain;
+    args.in[0] = args.in[3] = forward->out[0], args.in[1] = forward->in[0], args.in[2] = forward->in[1], args.in[4] = forward->out[1];
+    args.in[5] = forward->in[2], args.in[6] = forward->in[3];
+    args.out[0] = args.in[1], args.out[1] = args.in[2];
+    for (int of_keys = 0; of_keys < 2; of_keys++) {
+        args.out[1].present = of_keys;
+        n_launched = 0;
+        run_on(&hone_backend_emulated, cuda, &args);
+        int n = 0;
+        for (int i = 0; i < n_launched; i++) {
+            if (launched[i] == HONE_CUDA_zero || launched[i] == HONE_CUDA_attention_delta) continue;
+            if (n > 2 || launched[i] != wanted[n++]) fail_msg("choice %d, gradient: another kernel", (int)(k - choices));
+        }
+        assert_int_equal(n, 2 + of_keys);
+    }
+}
+
 static void test_which_kernels_a_node_takes(void **state)
 {
     (void)state;
@@ -297,6 +321,7 @@ static void test_which_kernels_a_node_takes(void **state)
         const hone_cuda_kernel wanted = k->width == 64 ? HONE_CUDA_attention_mma64 : k->width ? HONE_CUDA_attention_mma128
                                       : k->paged       ? HONE_CUDA_attention_paged : HONE_CUDA_attention;
         if (hone_cuda_attention_width(&args) != k->width || n_launched != 1 || launched[0] != wanted) fail_msg("choice %d: another kernel", i);
+        if (!k->paged) check_gradient_launches(&cuda, k, &args);
         for (int j = 0; j < 6; j++) hone_free(args.in[j].data);
         for (int j = 0; j < 2; j++) hone_free(args.out[j].data);
     }

@@ -5,12 +5,18 @@
 // other, one barrier a tile. Scores become probabilities where they lie; rounded to bf16 in pairs they are the operand of the product
 // with the values. Everything is in powers of 2: scores are multiplied by log2(e) at once.
 //
-//     W    head sizes      M    J     shared           what bounds a multiprocessor
-//     64   multiples of 8  2   64     16 + 32 KiB      registers
-//     128  to 128          2   32     32 + 32 KiB      registers (sm_89: shared memory)
+//              W    head sizes      16 M    J     shared, KiB    registers    blocks of 4 warps on sm_80, 89, 90
+//     forward  64   multiples of 8  32      64    16 + 32        253 - 255    2, 2, 2
+//              128  to 128          32      32    32 + 32        253 - 255    2, 1, 2
+//     dq       64                   32      32    32 + 16        232 - 238    2, 2, 2
+//              128                  16      32    32 + 32        168          2, 1, 3
+//     dkv      64                   32      32    32 + 16        255          2, 2, 2
+//              128                  16      32    32 + 32        246 - 251    2, 1, 2
+// Registers bound the blocks (65536 / 128 threads / 255: two), shared memory where a multiprocessor has 164 KiB (sm_80: two of 64 KiB) or
+// 100 (sm_89: one). None spills.
 //
-// A head that is narrower than W is zeros behind D. 32 rows a warp, since each fragment of k and v that comes out of shared memory then
-// serves two products: with 16 rows shared memory's 128 bytes a cycle would be what bounds it.
+// A head that is narrower than W is zeros behind D. A warp has 32 rows where registers hold them: each fragment of k and v that comes out of
+// shared memory then serves two products, where with 16 rows its 128 bytes a cycle would be what bounds a multiprocessor.
 // Tiles that no row of the block sees are not loaded, those that no row of a warp sees change none of its bits, and only those that some
 // row sees in part are tested key by key. Tiles begin at multiples of J, so that, as in attention.cu, a row's result is a function of the row.
 #include "backend/cuda/attention.h"
@@ -38,15 +44,21 @@ HONE_DEVICE span span_of_warp(range row) // each lane with a row
     }
     return s;
 }
-HONE_DEVICE range range_of_block(int from, int to) // the least from and the largest to of its warps
+// The least from and the largest to of the block's warps (shared memory that is free again behind it: two blocks of 48 + 1 KiB just fit sm_89).
+HONE_DEVICE range range_of_block(uint16_t *memory, int from, int to)
 {
-    __shared__ range part[MMA_WARPS];
+    range *const part = (range *)memory, all = { 0x7fffffff, 0 };
     if (threadIdx.x % WARP == 0) part[threadIdx.x / WARP].from = from, part[threadIdx.x / WARP].to = to;
     __syncthreads();
-    for (int w = 0; w < MMA_WARPS; w++) from = least(from, part[w].from), to = most(to, part[w].to);
-    range all;
-    all.from = from, all.to = to;
+    for (int w = 0; w < MMA_WARPS; w++) all.from = least(all.from, part[w].from), all.to = most(all.to, part[w].to);
+    __syncthreads();
     return all;
+}
+HONE_DEVICE range range_of_row(const hone_cuda_call *c, const hone_cuda_view *lo, const hone_cuda_view *hi, int64_t n) // none: nothing
+{
+    range row;
+    row.from = n < lo->rows ? first_key(c, lo, hi, n) : 0, row.to = n < lo->rows ? get_index(hi, n) : 0;
+    return row;
 }
 HONE_DEVICE bool meets(span s, int j, int J) { return s.from - J < j && s.to > j; }
 HONE_DEVICE bool covers(span s, int j, int J) { return s.all_from <= j && s.all_to - J >= j; }
@@ -102,6 +114,16 @@ HONE_DEVICE float weigh_row(float s[][4], int J, int half, float *top, float *su
     return shrink;
 }
 
+// Row `half` of sums (16, W), times factor, to D numbers of x from i on.
+HONE_DEVICE void put_row(const hone_cuda_view *x, int64_t i, int D, int W, float factor, float sums[][4], int half)
+{
+    const int column = (int)threadIdx.x % 4 * 2;
+    UNROLL
+    for (int n = 0; n < W / 8; n++)
+        if (n * 8 + column < D)
+            *(uint32_t *)((uint16_t *)x->data + i + n * 8 + column) = pair_of(factor * sums[n][half * 2], factor * sums[n][half * 2 + 1]);
+}
+
 //   in: q (N, P), kv (R, Q), lo, hi (N,)   out: o (N, H D), lse (N, H)                       grid: tiles of rows, heads
 //   shared: q (QUERIES_MMA, W); twice k, v (J, W)
 enum { QUERIES_MMA = HONE_CUDA_MMA_QUERIES, M_FORWARD = QUERIES_MMA / (16 * MMA_WARPS) };
@@ -112,9 +134,9 @@ HONE_DEVICE void attend(const hone_cuda_call *c, uint16_t *memory, int W, int J)
     const int64_t N = c->in[0].rows, n0 = (int64_t)blockIdx.x * QUERIES_MMA, k_col = c->k_col + (int64_t)g * D, v_col = c->v_col + (int64_t)g * D;
     uint16_t *const q = memory, *const tiles = q + QUERIES_MMA * W;
     float s[M_FORWARD][8][4], o[M_FORWARD][16][4], top[2 * M_FORWARD], sum[2 * M_FORWARD], shrink[2 * M_FORWARD];
-    rows[t].from = n0 + t < N ? first_key(c, &c->in[2], &c->in[3], n0 + t) : 0, rows[t].to = n0 + t < N ? get_index(&c->in[3], n0 + t) : 0;
+    rows[t] = range_of_row(c, &c->in[2], &c->in[3], n0 + t);
     const span seen = span_of_warp(rows[t]);
-    const range all = range_of_block(seen.from, seen.to);
+    const range all = range_of_block(memory, seen.from, seen.to);
     const int begin = all.from / J * J;
     UNROLL
     for (int r = 0; r < 2 * M_FORWARD; r++) top[r] = NOTHING, sum[r] = 0;
@@ -155,12 +177,7 @@ HONE_DEVICE void attend(const hone_cuda_call *c, uint16_t *memory, int W, int J)
         sum[r] += __shfl_xor_sync(ALL_LANES, sum[r], 2);
         if (n >= N) continue;
         const float part = sum[r] > 0 ? 1 / sum[r] : 0;
-        uint16_t *const to = (uint16_t *)c->out[0].data + n * c->out[0].cols + (int64_t)h * D;
-        UNROLL
-        for (int i = 0; i < W / 8; i++) {
-            const int d = i * 8 + lane % 4 * 2;
-            if (d < D) *(uint32_t *)(to + d) = pair_of(part * o[r / 2][i][r % 2 * 2], part * o[r / 2][i][r % 2 * 2 + 1]);
-        }
+        put_row(&c->out[0], n * c->out[0].cols + (int64_t)h * D, D, W, part, o[r / 2], r % 2);
         if (lane % 4 == 0) ((float *)c->out[1].data)[n * c->heads + h] = sum[r] > 0 ? (top[r] + log2f(sum[r])) * LN_2 : NOTHING;
     }
 }
@@ -173,4 +190,199 @@ HONE_KERNEL(attention_mma128, 128)
 {
     HONE_DYNAMIC(uint16_t, tile_memory);
     attend(&c, tile_memory, 128, 32);
+}
+
+// --- backward --------------------------------------------------------------------------------------------------------------
+// Formulas, operands and scratch as in attention.cu, but for the spans: of query rows PASSING at a time, and all four bounds.
+// Both walks have two tiles that stay, STAYING / W = 64 M rows of which a warp has 16 M, and pairs of tiles of PASSING rows that pass by:
+//     dq      rows are queries     s = q k^T        dp = do v^T        dq += ds k
+//     dk, dv  rows are keys        s^T = k q^T      dp^T = v do^T      dk += ds^T q      dv += p^T do
+//     W = 64: M = 2, 48 KiB shared     W = 128: M = 1, 64 KiB
+// Heads that share keys are walked one after the other for each tile of queries: sums have one order.
+enum { STAYING = HONE_CUDA_MMA_STAYING, PASSING = HONE_CUDA_MMA_PASSING };
+
+// A thread has a query row, a warp a tile of them.
+HONE_KERNEL(attention_mma_spans, 128)
+{
+    const int64_t n = (int64_t)blockIdx.x * MMA_THREADS + threadIdx.x;
+    const span seen = span_of_warp(range_of_row(&c, &c.in[5], &c.in[6], n));
+    if (n % PASSING == 0 && n < c.in[5].rows) ((span *)((char *)c.work + c.n[0]))[n / PASSING] = seen;
+}
+
+HONE_DEVICE float exponent_of(float lse) { return lse > NOTHING ? lse * LOG2_E : 0; } // rows that see nothing have no p but 0
+
+// Scores times log2(e) become p, products do . v become ds. lse (as exponents) and delta are of rows, or of columns, 8 n + 2 (lane % 4) + e.
+HONE_DEVICE void make_gradients(float s[][8][4], float dp[][8][4], int M, bool of_rows, const float *lse, const float *delta, float cap)
+{
+    const int column = made_here((int)threadIdx.x % 4 * 2);
+    if (cap > 0)
+        UNROLL
+        for (int i = 0; i < M * PASSING / 2; i++) {
+            const int m = i / (PASSING / 2), n = i / 4 % (PASSING / 8), e = i % 4, at = of_rows ? 2 * m + e / 2 : n * 8 + column + e % 2;
+            const float part = LN_2 / cap * s[m][n][e];
+            dp[m][n][e] = part * part < 1 ? (1 - part * part) * (dp[m][n][e] - delta[at]) + delta[at] : delta[at]; // a hidden score: -inf
+        }
+    UNROLL
+    for (int i = 0; i < M * PASSING / 2; i++) {
+        const int m = i / (PASSING / 2), n = i / 4 % (PASSING / 8), e = i % 4, at = of_rows ? 2 * m + e / 2 : n * 8 + column + e % 2;
+        s[m][n][e] = power_of_2(s[m][n][e] - (of_rows ? lse[at] : exponent_of(lse[at])));
+        dp[m][n][e] = s[m][n][e] * (dp[m][n][e] - delta[at]);
+    }
+}
+
+//   shared: q, do (64 M, W); twice k, v (PASSING, W)                                         grid: tiles of rows, heads
+HONE_DEVICE void make_dq(const hone_cuda_call *c, uint16_t *memory, int W, int M)
+{
+    __shared__ range rows[STAYING / 64];
+    const int D = c->head_dim, t = (int)threadIdx.x, lane = t % WARP, h = (int)blockIdx.y, g = h / (c->heads / c->kv_heads), mine = t / WARP * 16 * M;
+    const int64_t N = c->in[0].rows, n0 = (int64_t)blockIdx.x * 64 * M, k_col = c->k_col + (int64_t)g * D, v_col = c->v_col + (int64_t)g * D;
+    uint16_t *const q = memory, *const d_o = q + STAYING, *const tiles = d_o + STAYING;
+    float s[2][8][4], dp[2][8][4], dq[2][16][4], lse[4], delta[4];
+    const range row = range_of_row(c, &c->in[5], &c->in[6], n0 + mine + lane % (16 * M));
+    rows[mine + lane % (16 * M)] = row;
+    const span seen = span_of_warp(row);
+    const range all = range_of_block(memory, seen.from, seen.to);
+    const int begin = all.from / PASSING * PASSING;
+    UNROLL
+    for (int r = 0; r < 2 * M; r++) {
+        const int64_t n = n0 + mine + lane / 4 + 8 * r, at = n * c->heads + h;
+        lse[r] = n < N ? exponent_of(((const float *)c->in[4].data)[at]) : 0, delta[r] = n < N ? ((const float *)c->work)[at] : 0;
+    }
+    UNROLL
+    for (int e = 0; e < M * W / 2; e++) dq[e / (W / 2)][e / 4 % (W / 8)][e % 4] = 0;
+    if (all.from < all.to) {
+        fill_tile(q, W, 64 * M, MMA_THREADS, &c->in[1], n0, 0, N, c->q_col + (int64_t)h * D, D);
+        fill_tile(d_o, W, 64 * M, MMA_THREADS, &c->in[0], n0, 0, N, (int64_t)h * D, D);
+        fill_tile(tiles, W, PASSING, MMA_THREADS, &c->in[2], begin, all.from, all.to, k_col, D);
+        fill_tile(tiles + PASSING * W, W, PASSING, MMA_THREADS, &c->in[2], begin, all.from, all.to, v_col, D);
+    }
+    for (int j0 = begin, turn = 0; j0 < all.to; j0 += PASSING, turn ^= 1) {
+        uint16_t *const k = tiles + turn * 2 * PASSING * W, *const v = k + PASSING * W, *const next = tiles + (turn ^ 1) * 2 * PASSING * W;
+        wait_copies();
+        __syncthreads();
+        if (all.to - j0 > PASSING) {
+            fill_tile(next, W, PASSING, MMA_THREADS, &c->in[2], (int64_t)j0 + PASSING, all.from, all.to, k_col, D);
+            fill_tile(next + PASSING * W, W, PASSING, MMA_THREADS, &c->in[2], (int64_t)j0 + PASSING, all.from, all.to, v_col, D);
+        }
+        if (!meets(seen, j0, PASSING)) continue;
+        multiply_tiles(s, M, PASSING, W, q, mine, k);
+        multiply_tiles(dp, M, PASSING, W, d_o, mine, v);
+        scale_scores(s, M, PASSING, c->scale, c->cap);
+        if (!covers(seen, j0, PASSING)) hide_keys(s, M, PASSING, rows + mine, j0);
+        make_gradients(s, dp, M, true, lse, delta, c->cap);
+        add_product(dq, M, PASSING, W, dp, k);
+    }
+    UNROLL
+    for (int r = 0; r < 2 * M; r++) {
+        const int64_t n = n0 + mine + lane / 4 + 8 * r;
+        if (n < N) put_row(&c->out[0], n * c->out[0].cols + c->q_col + (int64_t)h * D, D, W, c->scale, dq[r / 2], r % 2);
+    }
+}
+HONE_KERNEL(attention_mma64_dq, 128)
+{
+    HONE_DYNAMIC(uint16_t, tile_memory);
+    make_dq(&c, tile_memory, 64, STAYING / 64 / 64);
+}
+HONE_KERNEL(attention_mma128_dq, 128)
+{
+    HONE_DYNAMIC(uint16_t, tile_memory);
+    make_dq(&c, tile_memory, 128, STAYING / 128 / 64);
+}
+
+// What goes with the query rows that pass by.
+typedef struct queries { float lse[PASSING], delta[PASSING]; int lo[PASSING], hi[PASSING]; } queries;
+
+// Begins to fetch the queries of a tile and head: a warp has each of the four columns.
+HONE_DEVICE void fetch_queries(const hone_cuda_call *c, uint16_t *tiles, int W, queries *with, int64_t n0, int h)
+{
+    const int D = c->head_dim, lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
+    const int64_t N = c->in[0].rows, n = n0 + lane < N ? n0 + lane : 0, at = n * c->heads + h;
+    fill_tile(tiles, W, PASSING, MMA_THREADS, &c->in[1], n0, 0, N, c->q_col + (int64_t)h * D, D);
+    fill_tile(tiles + PASSING * W, W, PASSING, MMA_THREADS, &c->in[0], n0, 0, N, (int64_t)h * D, D);
+    const float *of_head = warp == 0 ? (const float *)c->in[4].data : (const float *)c->work;
+    const int32_t *of_row = (const int32_t *)c->in[warp == 2 ? 5 : 6].data;
+    if (warp < 2) copy_later4(warp == 0 ? &with->lse[lane] : &with->delta[lane], &of_head[at], n0 + lane < N);
+    else copy_later4(warp == 2 ? &with->lo[lane] : &with->hi[lane], &of_row[n], n0 + lane < N);
+}
+
+// Rows of s are keys from j0 on, columns are queries.
+HONE_DEVICE void hide_from_queries(float s[][8][4], int M, const queries *with, int window, int j0)
+{
+    const int lane = made_here((int)threadIdx.x % WARP);
+    UNROLL
+    for (int e = 0; e < PASSING / 4; e++) {
+        const int column = e / 2 * 8 + lane % 4 * 2 + e % 2, to = with->hi[column], within = to - window, lo = with->lo[column];
+        const int from = window > 0 && within > lo ? within : lo;
+        UNROLL
+        for (int r = 0; r < 2 * M; r++) {
+            const int key = j0 + lane / 4 + 8 * r;
+            if (key < from || key >= to) s[r / 2][e / 2][r % 2 * 2 + e % 2] = NOTHING;
+        }
+    }
+}
+
+//   shared: k, v (64 M, W); twice q, do (PASSING, W)                                         grid: tiles of keys, heads of keys
+HONE_DEVICE void make_dkv(const hone_cuda_call *c, uint16_t *memory, int W, int M)
+{
+    __shared__ queries with[2];
+    const int D = c->head_dim, t = (int)threadIdx.x, lane = t % WARP, g = (int)blockIdx.y, share = c->heads / c->kv_heads;
+    const int64_t N = c->in[0].rows, R = c->in[2].rows, j0 = (int64_t)blockIdx.x * 64 * M;
+    const span *spans = (const span *)((const char *)c->work + c->n[0]);
+    uint16_t *const k = memory, *const v = k + STAYING, *const tiles = v + STAYING;
+    float s[2][8][4], dp[2][8][4], dk[2][16][4], dv[2][16][4];
+    int64_t from = 0, to = N; // query rows that may see these keys, then the tiles of them that do, and what lies between
+    if (c->group_rows) {
+        from = j0 / c->group_rows * c->group_rows;
+        to = (j0 + 64 * M + c->group_rows - 1) / c->group_rows * c->group_rows;
+        if (to > N) to = N;
+    }
+    range seeing;
+    seeing.from = 0x7fffffff, seeing.to = 0;
+    for (int64_t i = from / PASSING + t; i * PASSING < to; i += MMA_THREADS)
+        if (meets(spans[i], (int)j0, 64 * M)) seeing.from = least(seeing.from, (int)i), seeing.to = (int)i + 1;
+    const span of_warp = span_of_warp(seeing);
+    seeing = range_of_block(memory, of_warp.from, of_warp.to);
+    if (seeing.from > seeing.to) seeing.from = 0; // nobody
+    UNROLL
+    for (int e = 0; e < M * W / 2; e++) dk[e / (W / 2)][e / 4 % (W / 8)][e % 4] = dv[e / (W / 2)][e / 4 % (W / 8)][e % 4] = 0;
+    if (seeing.from < seeing.to) {
+        fill_tile(k, W, 64 * M, MMA_THREADS, &c->in[2], j0, 0, R, c->k_col + (int64_t)g * D, D);
+        fill_tile(v, W, 64 * M, MMA_THREADS, &c->in[2], j0, 0, R, c->v_col + (int64_t)g * D, D);
+        fetch_queries(c, tiles + (seeing.from * share & 1) * 2 * PASSING * W, W, &with[seeing.from * share & 1], (int64_t)seeing.from * PASSING, g * share);
+    }
+    for (int i = seeing.from * share; i < seeing.to * share; i++) { // head i mod share of tile i / share
+        const int turn = i & 1, ahead = i + 1;
+        uint16_t *const q = tiles + turn * 2 * PASSING * W, *const d_o = q + PASSING * W, *const next = tiles + (turn ^ 1) * 2 * PASSING * W;
+        const span seen = spans[i / share];
+        wait_copies();
+        __syncthreads();
+        if (ahead < seeing.to * share) fetch_queries(c, next, W, &with[turn ^ 1], (int64_t)(ahead / share) * PASSING, g * share + ahead % share);
+        const int mine = made_here(t) / WARP * 16 * M, first = (int)j0 + mine; // the warp's keys
+        if (!meets(seen, first, 16 * M)) continue;
+        multiply_tiles(s, M, PASSING, W, k, mine, q);
+        multiply_tiles(dp, M, PASSING, W, v, mine, d_o);
+        scale_scores(s, M, PASSING, c->scale, c->cap);
+        if (!covers(seen, first, 16 * M)) hide_from_queries(s, M, &with[turn], c->window, first);
+        make_gradients(s, dp, M, false, with[turn].lse, with[turn].delta, c->cap);
+        add_product(dv, M, PASSING, W, s, d_o);
+        add_product(dk, M, PASSING, W, dp, q);
+    }
+    const hone_cuda_view *out = c->same_kv ? &c->out[0] : &c->out[1];
+    UNROLL
+    for (int r = 0; r < 2 * M; r++) {
+        const int64_t j = j0 + t / WARP * 16 * M + lane / 4 + 8 * r, at = j * out->cols + (int64_t)g * D;
+        if (j >= R) continue;
+        put_row(out, at + c->k_col, D, W, c->scale, dk[r / 2], r % 2);
+        put_row(out, at + c->v_col, D, W, 1, dv[r / 2], r % 2);
+    }
+}
+HONE_KERNEL(attention_mma64_dkv, 128)
+{
+    HONE_DYNAMIC(uint16_t, tile_memory);
+    make_dkv(&c, tile_memory, 64, STAYING / 64 / 64);
+}
+HONE_KERNEL(attention_mma128_dkv, 128)
+{
+    HONE_DYNAMIC(uint16_t, tile_memory);
+    make_dkv(&c, tile_memory, 128, STAYING / 128 / 64);
 }

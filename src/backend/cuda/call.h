@@ -46,6 +46,7 @@ enum {
     HONE_CUDA_QUERIES = 16, HONE_CUDA_KEYS = 32,    // attention: query rows and keys of a tile; a warp's lane holds one key of a row
     HONE_CUDA_MMA_QUERIES = 128,                    // attention_mma: query rows of a block
     HONE_CUDA_MMA_TILE = 4096,                      // numbers of a tile of keys or values: 64 x 64 or 32 x 128
+    HONE_CUDA_MMA_STAYING = 8192, HONE_CUDA_MMA_PASSING = 32,    // its backward: numbers of a tile that stays, rows of one that passes
     HONE_CUDA_PAGE_KEYS = 128,                      // attention_paged: keys between two barriers
     HONE_CUDA_PART_ROWS = 128,                      // column_parts: rows that one partial sum is over
     HONE_CUDA_SQUARE_CHUNK = 8192,                  // square_parts: elements that one partial sum is over

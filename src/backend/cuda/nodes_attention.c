@@ -30,6 +30,7 @@ static size_t shared_forward(int64_t D) { return (size_t)(2 * Q * D + K * (2 * D
 static size_t shared_dq(int64_t D) { return (size_t)(3 * Q * D + 2 * K * (D + 1) + Q * K) * sizeof(float); }
 static size_t shared_dkv(int64_t D) { return (size_t)(2 * Q * D + 2 * K * (D + 1) + 2 * K * D + 2 * Q * K) * sizeof(float); }
 static size_t shared_mma(int W) { return (size_t)(HONE_CUDA_MMA_QUERIES * W + 4 * HONE_CUDA_MMA_TILE) * sizeof(uint16_t); }
+static size_t shared_mma_back(int W) { return (size_t)(2 * HONE_CUDA_MMA_STAYING + 4 * HONE_CUDA_MMA_PASSING * W) * sizeof(uint16_t); }
 static size_t shared_paged(int64_t D) { return (size_t)(D + HONE_CUDA_PAGE_KEYS) * sizeof(float); }
 
 int64_t hone_cuda_head_dim(int64_t shared_bytes, hone_op op)
@@ -55,7 +56,8 @@ size_t hone_cuda_scratch_attention_back(const hone_cuda_node *node)
 {
     hone_cuda_scratch scratch = { 0 };
     hone_cuda_take(&scratch, delta_bytes(node->args));
-    hone_cuda_take(&scratch, (size_t)tiles(hone_cuda_bound(&node->args->in[0]), Q) * 2 * sizeof(int32_t));
+    const int64_t N = hone_cuda_bound(&node->args->in[0]); // spans: two or four numbers for each tile of rows
+    hone_cuda_take(&scratch, (size_t)(hone_cuda_attention_width(node->args) ? tiles(N, HONE_CUDA_MMA_PASSING) * 4 : tiles(N, Q) * 2) * sizeof(int32_t));
     return scratch.used;
 }
 
@@ -76,8 +78,19 @@ void hone_cuda_node_attention_back(const hone_cuda_node *node)
     if (!call.same_kv || call.out[0].cols != (call.heads + 2 * call.kv_heads) * D) zero(node, &call.out[0]);
     if (!call.same_kv && call.out[1].data) zero(node, &call.out[1]);
     hone_cuda_blocks(node, HONE_CUDA_attention_delta, tiles(N * call.heads, 4), 1, 0, &call);
+    if (!call.same_kv) call.group_rows = 0; // groups are of queries and keys alike only where both are the same rows
+    const int W = hone_cuda_attention_width(node->args);
+    const bool of_keys = call.same_kv || call.out[1].data;
+    if (W) {
+        const bool narrow = W == 64;
+        hone_cuda_blocks(node, HONE_CUDA_attention_mma_spans, tiles(N, 128), 1, 0, &call);
+        hone_cuda_blocks(node, narrow ? HONE_CUDA_attention_mma64_dq : HONE_CUDA_attention_mma128_dq, tiles(N, HONE_CUDA_MMA_STAYING / W), call.heads,
+                         shared_mma_back(W), &call);
+        if (of_keys) hone_cuda_blocks(node, narrow ? HONE_CUDA_attention_mma64_dkv : HONE_CUDA_attention_mma128_dkv, tiles(R, HONE_CUDA_MMA_STAYING / W),
+                                      call.kv_heads, shared_mma_back(W), &call);
+        return;
+    }
     hone_cuda_blocks(node, HONE_CUDA_attention_spans, tiles(N, Q), 1, 0, &call);
     hone_cuda_blocks(node, HONE_CUDA_attention_dq, tiles(N, Q), call.heads, shared_dq(D), &call);
-    if (!call.same_kv) call.group_rows = 0; // groups are of queries and keys alike only where both are the same rows
-    if (call.same_kv || call.out[1].data) hone_cuda_blocks(node, HONE_CUDA_attention_dkv, tiles(R, K), call.kv_heads, shared_dkv(D), &call);
+    if (of_keys) hone_cuda_blocks(node, HONE_CUDA_attention_dkv, tiles(R, K), call.kv_heads, shared_dkv(D), &call);
 }

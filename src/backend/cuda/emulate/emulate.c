@@ -26,12 +26,13 @@ typedef struct fiber {
     void *top;
     state state;
     int line, exchanges, n_copy;
-    uint32_t given[2][MOST_WORDS];      // to its warp, at even and odd exchanges
     copy copy[MOST_COPIES];             // under way
 } fiber;
 
 static struct {
     fiber thread[MOST_THREADS];
+    uint32_t given[2][MOST_THREADS][MOST_WORDS];    // to warps, at even and odd exchanges
+    struct { int exchange; float sum[16][8]; } product[MOST_THREADS / WARP];    // of a warp, and at which of its exchanges
     uint8_t *stacks;                    // (MOST_THREADS, STACK_BYTES)
     void *scheduler;                    // its stack's top while a thread runs
     int now;
@@ -71,6 +72,7 @@ static void start(int t)
     memset(top, 0, 6 * sizeof *top);
     block.thread[t].top = top, block.thread[t].state = RUNNING;
     block.thread[t].line = block.thread[t].exchanges = block.thread[t].n_copy = 0;
+    block.product[t / WARP].exchange = 0;
 }
 
 void hone_emulated_barrier(int line) { wait_at(AT_BLOCK, line); }
@@ -81,11 +83,11 @@ static int give(const void *value, size_t bytes, int line)
 {
     fiber *me = &block.thread[block.now];
     const int turn = me->exchanges++ % 2;
-    memcpy(me->given[turn], value, bytes);
+    memcpy(block.given[turn][block.now], value, bytes);
     wait_at(AT_WARP, line);
     return turn;
 }
-static const uint32_t *given(int lane, int turn) { return block.thread[block.now / WARP * WARP + lane].given[turn]; }
+static const uint32_t *given(int lane, int turn) { return block.given[turn][block.now / WARP * WARP + lane]; }
 
 double hone_emulated_exchange(double value, int with_lane, int line)
 {
@@ -109,17 +111,30 @@ static float half_of(uint32_t pair, int upper) { return hone_bf16_to_f32((uint16
 
 // d (16, 8) += a (16, 16) b (16, 8). Lane 4 i + j has of a: rows i, i + 8 and of each columns 2 j, 2 j + 1 (words 0, 1), then the same
 // 8 columns on (words 2, 3); of b: rows 2 j, 2 j + 1 of column i, then 8 rows on; of d: columns 2 j, 2 j + 1 of row i, then of row i + 8.
+static void multiply_fragments(float sum[16][8], int turn)
+{
+    float a[16][16], b[16][8];
+    for (int lane = 0; lane < WARP; lane++)
+        for (int word = 0; word < 6; word++)
+            for (int e = 0; e < 2; e++) {
+                const float x = half_of(given(lane, turn)[word], e);
+                if (word < 4) a[lane / 4 + word % 2 * 8][lane % 4 * 2 + e + word / 2 * 8] = x;
+                else b[lane % 4 * 2 + e + (word - 4) * 8][lane / 4] = x;
+            }
+    memset(sum, 0, 16 * sizeof *sum);
+    for (int i = 0; i < 16; i++)
+        for (int k = 0; k < 16; k++)
+            for (int j = 0; j < 8; j++) sum[i][j] += a[i][k] * b[k][j];
+}
+
+// The first of a warp that goes on multiplies for all.
 void hone_emulated_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, int line)
 {
     const uint32_t mine[MOST_WORDS] = { a[0], a[1], a[2], a[3], b0, b1 };
-    const int turn = give(mine, sizeof mine, line), lane = block.now % WARP;
-    for (int e = 0; e < 4; e++) {
-        const int row = lane / 4, column = lane % 4 * 2 + e % 2;
-        for (int k = 0; k < 16; k++) {
-            const uint32_t of_a = given(row * 4 + k % 8 / 2, turn)[e / 2 + k / 8 * 2], of_b = given(column * 4 + k % 8 / 2, turn)[4 + k / 8];
-            d[e] += half_of(of_a, k % 2) * half_of(of_b, k % 2);
-        }
-    }
+    const int turn = give(mine, sizeof mine, line), lane = block.now % WARP, warp = block.now / WARP;
+    if (block.product[warp].exchange != block.thread[block.now].exchanges) multiply_fragments(block.product[warp].sum, turn);
+    block.product[warp].exchange = block.thread[block.now].exchanges;
+    for (int e = 0; e < 4; e++) d[e] += block.product[warp].sum[lane / 4 + e / 2 * 8][lane % 4 * 2 + e % 2];
 }
 
 // Four matrices of 8 x 8 numbers: lane i gives a row, of matrix i / 8; lane 4 i + j gets of each columns 2 j, 2 j + 1 of row i, or
