@@ -5,6 +5,7 @@
     llama       Llama 3.2 1B's shape, 4 x 4,096 tokens a step, whole training
     lora        Llama 3.1 8B's shape, LoRA r 16 on all seven matrices, 4 x 2,048
     generate    Llama 3.2 1B's shape, 256 sequences at once, 128 new tokens behind 128
+    attention   scaled_dot_product_attention alone, as build/bench_attention: TFLOP/s forward/backward by head size and tokens of a row
 
 Models are plain modules (scaled_dot_product_attention, RMSNorm and RoPE that the compiler fuses), compiled whole, with fused AdamW and a
 vocabulary padded to a multiple of 64. What is fastest is found by trying, one choice after the other: rows a micro-batch, pure bf16 or
@@ -225,6 +226,26 @@ class Bench:
 
         return dict(tokens_per_s=self.timed(step, rows * new), memory_bytes=self.taken())
 
+    def attention(self, rows, width, shapes, choice):
+        """TFLOP/s over visible pairs, 4 D forward and 10 D backward; tokens/s: of all shapes, both ways."""
+        kernel, result, seconds = KERNELS[choice["attention"]], {}, 0.0
+        for head, T in shapes:
+            q, k, v, do = (torch.randn(rows // T, width // head, T, head, device=self.device, dtype=torch.bfloat16, requires_grad=i < 3) for i in range(4))
+            with sdpa_kernel(kernel) if kernel is not None else contextlib.nullcontext():
+                out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+                def forward():
+                    for _ in range(10): F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+                def backward():
+                    for _ in range(10): torch.autograd.grad(out, (q, k, v), do, retain_graph=True)
+
+                took = [rows / self.timed(step, 10 * rows) for step in (forward, backward)]
+            pairs = rows * (T + 1) / 2 * (width // head)
+            result[f"{head}x{T}"] = "/".join(f"{flops * head * pairs / s * 1e-12:.3g}" for flops, s in zip((4, 10), took))
+            seconds += sum(took)
+        return dict(tokens_per_s=len(shapes) * rows / seconds, memory_bytes=self.taken(), **result)
+
     def attempt(self, measure, choice):
         """A measurement, or why there is none."""
         try: return dict(measure(choice), **choice)
@@ -260,6 +281,9 @@ def cases(bench):
         "llama": training("1b", 2 if tiny else 4, 32 if tiny else 4096, 0, [4, 2, 1]),
         "lora": training("8b", 2 if tiny else 4, 32 if tiny else 2048, 16, [4, 2, 1]),
         "generate": ((lambda choice: bench.generation(shapes["1b"], 4 if tiny else 256, 8 if tiny else 128, 8 if tiny else 128, choice)), dict(graphs=[True, False])),
+        "attention": ((lambda choice: bench.attention(64, 32, [(16, 32)], choice)) if tiny else
+                      (lambda choice: bench.attention(16384, 2048, [(64, 1024), (64, 4096), (128, 1024), (128, 4096)], choice)),
+                      dict(attention=kernels)),
     }
 
 

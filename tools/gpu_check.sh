@@ -5,6 +5,7 @@
 #     goldens    logits, losses, gradients and optimizer steps against PyTorch's
 #     curve      a small model's losses over 30 steps, GPU against CPU: the bar is 1e-3, as bench/parity.py's
 #     sanitizer  compute-sanitizer on a training run of two steps, where it is installed
+#     attention  forward and backward alone, in TFLOP/s, beside PyTorch's scaled_dot_product_attention
 #     gpt2 ...   training and generation beside bench/peer_gpu.py, where PyTorch finds the GPU
 # A stage has a time limit; one that fails leaves the others running. Exit code: 0 all passed, 1 one failed, 2 there is no GPU to check.
 # RESULTS: a folder for logs and table (default: gpu_check in the working folder). HONE_PEER: the Python with PyTorch (default python3).
@@ -43,7 +44,7 @@ stage() {
     code=$?
     verdict=passed
     [ $code -eq 0 ] || { verdict=FAILED; failed=1; }
-    what=$(grep -aE 'skipped:|tokens/s|ERROR SUMMARY|worst' "$results/$name.log" | tail -n 1 | cut -c 1-110)
+    what=$(grep -aE 'skipped:|tokens/s|TFLOP/s|ERROR SUMMARY|worst' "$results/$name.log" | tail -n 1 | cut -c 1-110)
     if [ $code -eq 124 ]; then what="stopped after $limit s"
     elif [ $code -ne 0 ]; then what="code $code: $(grep -aE 'ERROR|error|hone:|off by' "$results/$name.log" | tail -n 1 | cut -c 1-100) ($results/$name.log)"
     elif grep -aq '^skipped: the \(op harness\|goldens\) on a GPU' "$results/$name.log"; then verdict=FAILED; failed=1
@@ -63,7 +64,7 @@ unpacked() { # the folder of the pack, unpacked: sets hone, tests, data, golden,
 }
 built() { # in the repository
     local root=$here/..
-    { cmake -S "$root" -B "$root/build" -G Ninja && ninja -C "$root/build" hone test_ops_gpu test_goldens_gpu; } > "$results/build.log" 2>&1 || return 1
+    { cmake -S "$root" -B "$root/build" -G Ninja && ninja -C "$root/build" hone test_ops_gpu test_goldens_gpu bench_attention; } > "$results/build.log" 2>&1 || return 1
     hone=$root/build/hone tests=$root/build golden=$root/tests/golden peer=$root/bench/peer_gpu.py data=$results/data
     local text=${HONE_CHECK_TEXT:-$root/../shared/data/text/novels}
     "$hone" tokenizer train --vocab 32768 --output "$results/tokenizer.json" "$text"/*.txt > "$results/data.log" 2>&1 &&
@@ -133,6 +134,7 @@ export -f curve sanitizer train rate recipe
 export hone results data small
 stage curve 60 bash -c curve
 stage sanitizer 60 bash -c sanitizer
+bench attention 30 "$tests/bench_attention"
 recipe gpt2 "$gpt2" "backend: cuda" "precision: bf16" "cutoff_len: 1024" "per_device_train_batch_size: 16" "gradient_accumulation_steps: 4" "max_steps: 12"
 bench gpt2 60 bash -c 'train gpt2'
 recipe llama "$llama" "backend: cuda" "precision: bf16" "cutoff_len: 4096" "per_device_train_batch_size: 1" "gradient_accumulation_steps: 4" "max_steps: 8"

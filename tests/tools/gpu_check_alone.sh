@@ -34,5 +34,5 @@ HONE_CHECK=doctor,ops,goldens checks 1 "$work/one" "$work/pack/gpu_check.sh" "$w
 says '^doctor +passed'
 says '^ops +FAILED .*skipped: the op harness'
 says '^goldens +FAILED .*code 3: ERROR: llama is off by 3'
-if grep -qE '^(curve|sanitizer|gpt2|llama)' "$work/said.txt"; then fail "ran what was not asked for"; fi
+if grep -qE '^(curve|sanitizer|attention|gpt2|llama)' "$work/said.txt"; then fail "ran what was not asked for"; fi
 HONE_CHECK=doctor checks 0 "$work/one" "$work/pack/gpu_check.sh" "$work/again"

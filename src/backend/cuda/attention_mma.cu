@@ -348,7 +348,8 @@ HONE_DEVICE void make_dkv(const hone_cuda_call *c, uint16_t *memory, int W, int 
     if (seeing.from < seeing.to) {
         fill_tile(k, W, 64 * M, MMA_THREADS, &c->in[2], j0, 0, R, c->k_col + (int64_t)g * D, D);
         fill_tile(v, W, 64 * M, MMA_THREADS, &c->in[2], j0, 0, R, c->v_col + (int64_t)g * D, D);
-        fetch_queries(c, tiles + (seeing.from * share & 1) * 2 * PASSING * W, W, &with[seeing.from * share & 1], (int64_t)seeing.from * PASSING, g * share);
+        const int turn = seeing.from * share & 1;
+        fetch_queries(c, tiles + turn * 2 * PASSING * W, W, &with[turn], (int64_t)seeing.from * PASSING, g * share);
     }
     for (int i = seeing.from * share; i < seeing.to * share; i++) { // head i mod share of tile i / share
         const int turn = i & 1, ahead = i + 1;
