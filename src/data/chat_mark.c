@@ -5,7 +5,7 @@
 #include <string.h>
 
 const char *const hone_chat_fate_name[HONE_CHAT_FATES] = { "kept", "masked", "too_long", "unplaced" };
-const char *const hone_chat_fate_what[HONE_CHAT_FATES] = { "kept", "no token to train in it", "longer than --cutoff-len", "the tokenizer changes its text, so answers cannot be placed" };
+const char *const hone_chat_fate_what[HONE_CHAT_FATES] = { "kept", "no token to train in it", "longer than the cut-off length", "the tokenizer changes its text, so answers cannot be placed" };
 
 void hone_chat_text_release(hone_chat_text *t)
 {
@@ -65,21 +65,23 @@ static hone_status header_size(const hone_chat *chat, const hone_tokenizer *toke
     return status;
 }
 
-static const json_t *turn_at(const hone_jinja_trace *trace, const json_t *messages, size_t place)
+// Whose message was written at a place; -1: nobody's.
+static int64_t item_at(const hone_jinja_trace *trace, size_t place)
 {
     for (int64_t i = 0; i < trace->n_turns; i++)
-        if (trace->turn[i].from <= place && place < trace->turn[i].to) return json_array_get(messages, (size_t)trace->turn[i].item);
-    return NULL;
+        if (trace->turn[i].from <= place && place < trace->turn[i].to) return trace->turn[i].item;
+    return -1;
 }
 
-static hone_status mark_turns(const hone_chat *chat, const hone_chat_rules *rules, const json_t *messages, const hone_tokenizer *tokenizer, const char *where, hone_chat_text *out)
+// Of the messages from `first` on.
+static hone_status mark_turns(const hone_chat *chat, const hone_chat_rules *rules, const json_t *messages, int64_t first, const hone_tokenizer *tokenizer, const char *where, hone_chat_text *out)
 {
     const hone_jinja_trace *trace = &out->trace;
     hone_status status = HONE_OK;
     if (trace->n_generations && rules->n_roles == 0) {
         for (int64_t i = 0; i < trace->n_generations && !status; i++) {
-            const json_t *message = turn_at(trace, messages, trace->generation[i].from);
-            if (!message || is_trained(rules, message)) status = add_span(out, trace->generation[i].from, trace->generation[i].to);
+            const int64_t item = item_at(trace, trace->generation[i].from);
+            if (item < 0 ? first == 0 : item >= first && is_trained(rules, json_array_get(messages, (size_t)item))) status = add_span(out, trace->generation[i].from, trace->generation[i].to);
         }
         return status;
     }
@@ -87,10 +89,27 @@ static hone_status mark_turns(const hone_chat *chat, const hone_chat_rules *rule
     for (int64_t i = 0; i < trace->n_turns && !status; i++) {
         const json_t *message = json_array_get(messages, (size_t)trace->turn[i].item);
         size_t from = trace->turn[i].from, header = 0;
-        if (!is_trained(rules, message)) continue;
+        if (trace->turn[i].item < first || !is_trained(rules, message)) continue;
         if (is_answer(message)) status = header_size(chat, tokenizer, out->text.data + from, trace->turn[i].to - from, &header);
         if (!status) status = add_span(out, from + header, trace->turn[i].to);
     }
+    return status;
+}
+
+// Room for a new text; its record.
+static hone_status begin_text(hone_chat_text *out, const char *json, size_t size, const char *where, json_t **record)
+{
+    out->text.size = 0;
+    out->n_spans = 0;
+    out->trace.list = "messages";
+    hone_status status = hone_json_parse(where, json, size, record);
+    return !status && !json_is_object(*record) ? hone_fail("%s: the line is no JSON object", where) : status;
+}
+
+static hone_status render(const hone_chat *chat, const json_t *conversation, const char *where, hone_chat_text *out)
+{
+    hone_status status = hone_chat_render(chat, conversation, false, &out->trace, &out->text);
+    if (status) hone_fail_context("%s", where);
     return status;
 }
 
@@ -98,18 +117,28 @@ hone_status hone_chat_mark(const hone_chat *chat, const hone_chat_rules *rules, 
 {
     json_t *record = NULL, *conversation = NULL;
     const json_t *text;
-    out->text.size = 0;
-    out->n_spans = 0;
-    out->trace.list = "messages";
-    hone_status status = hone_json_parse(where, json, size, &record);
-    if (!status && !json_is_object(record)) status = hone_fail("%s: the line is no JSON object", where);
+    hone_status status = begin_text(out, json, size, where, &record);
     if (!status) status = hone_chat_record(record, where, &conversation, &text);
     if (!status && text) {
         if (json_string_length(text)) status = hone_buffer_append(&out->text, json_string_value(text), json_string_length(text));
-    } else if (!status && (status = hone_chat_render(chat, conversation, false, &out->trace, &out->text))) hone_fail_context("%s", where);
+    } else if (!status) status = render(chat, conversation, where, out);
     if (!status && (text || rules->train_on_prompt)) status = add_span(out, 0, out->text.size);
-    else if (!status && out->text.size) status = mark_turns(chat, rules, json_object_get(conversation, "messages"), tokenizer, where, out);
+    else if (!status && out->text.size) status = mark_turns(chat, rules, json_object_get(conversation, "messages"), 0, tokenizer, where, out);
     json_decref(conversation);
+    json_decref(record);
+    return status;
+}
+
+hone_status hone_chat_mark_side(const hone_chat *chat, const hone_chat_rules *rules, const char *json, size_t size, const char *where, const hone_tokenizer *tokenizer, int side, hone_chat_text *out)
+{
+    json_t *record = NULL, *conversation[2] = { NULL, NULL };
+    int64_t prompt;
+    hone_status status = begin_text(out, json, size, where, &record);
+    if (!status) status = hone_chat_pair(record, where, conversation, &prompt);
+    if (!status) status = render(chat, conversation[side], where, out);
+    if (!status) status = mark_turns(chat, rules, json_object_get(conversation[side], "messages"), prompt, tokenizer, where, out);
+    json_decref(conversation[0]);
+    json_decref(conversation[1]);
     json_decref(record);
     return status;
 }

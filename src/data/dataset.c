@@ -102,6 +102,7 @@ static hone_status open_folder(hone_dataset *dataset, int64_t vocab, uint64_t to
                            "; prepare the text again with the model's tokenizer", dataset->path, dataset->vocab, vocab);
         goto out;
     }
+    dataset->pairs = json_is_true(json_object_get(json, "pairs"));
     json_t *part = json_object_get(json, split), *shards = json_object_get(part, "shards"), *row;
     if (!json_is_array(shards)) {
         status = hone_fail("%s: %s.shards is missing or no list", where, split);
@@ -240,6 +241,15 @@ int64_t hone_dataset_source(const hone_dataset *dataset, int64_t position)
     int64_t s = find_shard(dataset, position);
     HONE_ASSERT(!dataset->raw, "%s has no index of documents", dataset->path);
     return dataset->shard[s].source[find_document(&dataset->shard[s], position - dataset->first[s])];
+}
+
+int64_t hone_dataset_document(const hone_dataset *dataset, int64_t position)
+{
+    const int64_t s = find_shard(dataset, position);
+    int64_t before = 0;
+    HONE_ASSERT(!dataset->raw, "%s has no index of documents", dataset->path);
+    for (int64_t i = 0; i < s; i++) before += dataset->shard[i].n_documents;
+    return before + find_document(&dataset->shard[s], position - dataset->first[s]);
 }
 
 int64_t hone_dataset_ends(const hone_dataset *dataset, int64_t position, int64_t count, int64_t *ends)

@@ -3,6 +3,7 @@
 //     DIR/data.json        what it is: tokenizer, counts of both splits, shards, sources
 //     DIR/train-00000.bin  DIR/train-00001.bin ...   DIR/held-00000.bin ...     (shards.h)
 //     DIR/train-00000-trained.bin ...   where not every token is trained: 1 or 0 for each, in a file of the same form with the same documents
+//     data.json says "pairs": documents 2i and 2i+1 are the conversations with the chosen and the rejected reply of pair i
 //     DIR/tokenizer.json   DIR/tokenizer_config.json    what the ids mean
 //
 // A raw file of u16 or u32 ids (name.u16, name.u32) is a data set too: all of it is the split `train`, it has no
@@ -24,7 +25,7 @@ typedef struct hone_dataset {
     int64_t vocab;                  // of the tokenizer; 0 unknown (raw file)
     uint64_t tokenizer;             // identity hash; 0 unknown
     int64_t eos;                    // id that closes documents, -1 unknown
-    bool raw;
+    bool raw, pairs;
     int64_t reads;
 } hone_dataset;
 
@@ -45,4 +46,5 @@ hone_status hone_dataset_read_trained(hone_dataset *dataset, int64_t position, i
 int64_t hone_dataset_ends(const hone_dataset *dataset, int64_t position, int64_t count, int64_t *ends);
 // Which of data.json's sources the document at a position came from. Not for raw files.
 int64_t hone_dataset_source(const hone_dataset *dataset, int64_t position);
+int64_t hone_dataset_document(const hone_dataset *dataset, int64_t position);   // number in the split, from 0, of the one at a position. Not for raw files
 hone_status hone_dataset_verify(hone_dataset *dataset); // every checksum and every id

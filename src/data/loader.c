@@ -20,7 +20,16 @@ static hone_status count_windows(hone_loader *loader)
 static bool wants_whole(const hone_loader *loader)
 {
     const hone_loader_options *o = &loader->options;
-    return o->strategy == HONE_PACK_WHOLE || (o->strategy == HONE_PACK_AUTO && loader->data.trained && o->order != HONE_ORDER_SEQUENTIAL);
+    return o->pairs || o->strategy == HONE_PACK_WHOLE || (o->strategy == HONE_PACK_AUTO && loader->data.trained && o->order != HONE_ORDER_SEQUENTIAL);
+}
+
+static hone_status check_pairs(const hone_dataset *data, bool wanted)
+{
+    bool even = true;
+    for (int64_t s = 0; s < data->n_shards; s++) even &= data->shard[s].n_documents % 2 == 0;
+    if (wanted && !(data->pairs && data->trained && even)) return hone_fail("%s: no pairs of replies; stage: dpo learns from records with \"chosen\" and \"rejected\"", data->path);
+    if (!wanted && data->pairs) return hone_fail("%s: pairs of replies; they are learned from with stage: dpo", data->path);
+    return HONE_OK;
 }
 
 static hone_status check_whole(const hone_loader *loader)
@@ -41,7 +50,7 @@ hone_status hone_loader_open(hone_loader *loader, const hone_loader_options *opt
     hone_status status = hone_dataset_open(&loader->data, options->path, options->split, options->vocab, options->tokenizer, options->eos);
     if (status) return status;
     loader->options.path = loader->data.path;
-    if ((status = check_whole(loader))) goto out;
+    if ((status = check_pairs(&loader->data, options->pairs)) || (status = check_whole(loader))) goto out;
     if ((status = wants_whole(loader) ? hone_packing_make(&loader->packing, &loader->data, T) : count_windows(loader))) goto out;
     if (loader->packing.n_rows) loader->windows = loader->packing.n_rows;
     loader->scratch = hone_alloc((size_t)T + 1, sizeof *loader->scratch);
@@ -151,6 +160,7 @@ static void pad(hone_batch *batch, int64_t from, int64_t to)
     for (int64_t n = from; n < to; n++) {
         if (batch->ids) batch->ids[n] = 0;
         if (batch->target) batch->target[n] = 0;
+        if (batch->pair) batch->pair[n] = 0;
         set_place(batch, n, n, false);
     }
 }
@@ -181,14 +191,37 @@ static hone_status read_window(hone_loader *loader, int64_t row, int64_t base, h
     return HONE_OK;
 }
 
+// A piece of a pair: the chosen reply's conversation, then the rejected one's.
+static hone_status read_pair(hone_loader *loader, int64_t start, int64_t places, int64_t at, hone_batch *batch)
+{
+    hone_dataset_ends(&loader->data, start, 1, loader->ends);
+    const int64_t chosen = loader->ends[0] - start - 1;
+    const int64_t document = hone_dataset_document(&loader->data, start);
+    for (int side = 0; side < 2; side++) {
+        const int64_t base = at + (side ? chosen : 0), count = side ? places - chosen : chosen;
+        hone_status status = count ? read_tokens(loader, side ? start + chosen + 1 : start, count, base, batch) : HONE_OK;
+        if (status) return status;
+        for (int64_t n = base; n < base + count; n++) {
+            set_place(batch, n, base, loader->trained[n - base + 1]);
+            if (batch->weight && side) batch->weight[n] *= -1;
+            if (batch->pair) batch->pair[n] = (int32_t)batch->n_pairs;
+        }
+        if (batch->reference) batch->reference[2 * batch->n_pairs + side] = loader->reference ? loader->reference[document + side] : 0;
+    }
+    if (batch->document) batch->document[batch->n_pairs] = document;
+    batch->n_pairs++;
+    return HONE_OK;
+}
+
 static hone_status read_packed(hone_loader *loader, int64_t row, int64_t base, hone_batch *batch)
 {
     const hone_packing *p = &loader->packing;
     const pieces of = pieces_of(loader, row);
     int64_t at = base;
     for (int64_t i = of.first; i < of.end; at += p->pairs[i++]) {
-        hone_status status = read_tokens(loader, p->start[i], p->pairs[i], at, batch);
+        hone_status status = loader->options.pairs ? read_pair(loader, p->start[i], p->pairs[i], at, batch) : read_tokens(loader, p->start[i], p->pairs[i], at, batch);
         if (status) return status;
+        if (loader->options.pairs) continue;
         const int64_t begin = loader->options.isolation ? at : base;
         for (int64_t t = 0; t < p->pairs[i]; t++) set_place(batch, at + t, begin, !loader->trained || loader->trained[t + 1]);
     }
@@ -204,7 +237,7 @@ hone_status hone_loader_read(hone_loader *loader, int64_t row, int64_t at, hone_
 
 hone_status hone_loader_next(hone_loader *loader, int64_t rows, hone_batch *batch)
 {
-    batch->trained = 0;
+    batch->trained = batch->n_pairs = 0;
     for (int64_t r = 0; r < rows; r++) {
         hone_status status = hone_loader_read(loader, loader->row + r, r, batch);
         if (status) return status;

@@ -14,6 +14,8 @@
 // So the whole state is one integer, the next row: resume is exact, and any split of a step into micro-batches reads the
 // same rows.
 //
+// Of pairs of replies a row has whole pairs, isolated always; weight is -1 in a rejected reply.
+//
 // Packing isolation (on by default): a window that holds several documents keeps them apart. Attention and positions
 // restart at each document's first token in the window, and the token that closes a document has weight 0, since the
 // beginning of the next, unrelated one cannot be foretold. Off: the window is one text, all T tokens are trained.
@@ -41,6 +43,7 @@ typedef struct hone_loader_options {
     int64_t vocab;              // the model's vocabulary: ids outside are refused with file and position
     uint64_t tokenizer;         // the model's tokenizer (hone_tokenizer_identity), 0 not to check
     int64_t eos;                // raw files: the id that closes documents, -1 none (then isolation has no effect)
+    bool pairs;                 // the data must be pairs of replies; else it must not
 } hone_loader_options;
 
 // Host arrays of N = rows * T tokens, the inputs of programs micro and score (model/decoder.h); any may be NULL.
@@ -49,7 +52,11 @@ typedef struct hone_batch {
     int32_t *pos;               // tokens since lo
     int32_t *lo, *hi;           // attention sees rows [lo, hi) of the batch: lo first of the document in its window, hi = row + 1
     float *weight;              // 1 trained (or counted), 0 not; the caller scales by 1 / trained tokens of the step
-    int64_t trained;            // out: how many weights are 1
+    int64_t trained;            // out: how many weights are not 0
+    int32_t *pair;              // of pairs: which of the batch's a token is of, 0 in padding
+    float *reference;           // (pairs, 2) hone_loader.reference of their replies; 0 where that is NULL
+    int64_t *document;          // (pairs,) number in the split of the chosen reply's document
+    int64_t n_pairs;            // out
 } hone_batch;
 
 typedef struct hone_loader {
@@ -59,6 +66,7 @@ typedef struct hone_loader {
     int64_t windows;                // rows in an epoch
     int64_t row;                    // the state: the next row
     int32_t *scratch, *trained; int64_t *ends;  // trained: NULL where all of the data is
+    const float *reference;         // (documents,) of pairs: log-probability of each reply under the model that training starts from; borrowed
 } hone_loader;
 
 // Fails where the split has fewer than T + 1 tokens (once: 2), with both numbers, and where rows of whole documents are asked for in

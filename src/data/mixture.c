@@ -92,7 +92,7 @@ hone_status hone_mixture_next(hone_mixture *m, int64_t rows, hone_batch *batch)
 {
     int64_t begin = m->now.row;
     hone_status status = HONE_OK;
-    batch->trained = 0;
+    batch->trained = batch->n_pairs = 0;
     for (int64_t r = 0; r < rows && !status; r++) {
         if (m->now.row % m->step_rows == 0) copy_state(m, &m->anchor, &m->now);
         int64_t source = choose(m, &m->now);

@@ -4,15 +4,18 @@
 
 #include <inttypes.h>
 
+static int64_t documents_of_piece(const hone_dataset *data) { return data->pairs ? 2 : 1; }
+
 // Calls `put` for every piece, in the order of the data.
 typedef void put_piece(void *context, int64_t start, int64_t pairs);
 static void each_piece(const hone_dataset *data, int64_t T, put_piece *put, void *context)
 {
+    const int64_t step = documents_of_piece(data);
     for (int64_t s = 0; s < data->n_shards; s++) {
         int64_t begin = 0;
-        for (int64_t d = 0; d < data->shard[s].n_documents; d++) {
-            const int64_t end = (int64_t)data->shard[s].ends[d];
-            for (int64_t at = begin; at < end - 1; at += T) put(context, data->first[s] + at, end - 1 - at < T ? end - 1 - at : T);
+        for (int64_t d = 0; d + step <= data->shard[s].n_documents; d += step) {
+            const int64_t end = (int64_t)data->shard[s].ends[d + step - 1], last = end - step;  // places of tokens that foretell one
+            for (int64_t at = begin; at < last; at += T) put(context, data->first[s] + at, last - at < T ? last - at : T);
             begin = end;
         }
     }
@@ -144,27 +147,30 @@ static hone_status gather(hone_packing *p, const sorted *s, const int32_t *row)
 
 static int64_t count_cut(const hone_dataset *data, int64_t T)
 {
+    const int64_t step = documents_of_piece(data);
     int64_t cut = 0;
     for (int64_t s = 0; s < data->n_shards; s++)
-        for (int64_t d = 0; d < data->shard[s].n_documents; d++)
-            cut += (int64_t)data->shard[s].ends[d] - (d ? (int64_t)data->shard[s].ends[d - 1] : 0) > T + 1;
+        for (int64_t d = 0; d + step <= data->shard[s].n_documents; d += step)
+            cut += (int64_t)data->shard[s].ends[d + step - 1] - (d ? (int64_t)data->shard[s].ends[d - 1] : 0) > T + step;
     return cut;
 }
 
 hone_status hone_packing_make(hone_packing *p, const hone_dataset *data, int64_t T)
 {
-    sorted s;
+    sorted s = { 0 };
     rooms r = { 0 };
     int32_t *row = NULL;
     *p = (hone_packing){ 0 };
     HONE_ASSERT(!data->raw, "%s has no index of documents", data->path);
-    hone_status status = sort_pieces(&s, data, T);
+    const int64_t cut = count_cut(data, T);
+    hone_status status = data->pairs && cut ? hone_fail("%s: %" PRId64 " pairs of replies are longer than a row of %" PRId64 " tokens; raise cutoff_len, or prepare them again", data->path, cut, T)
+                       : sort_pieces(&s, data, T);
     if (!status) status = open_rooms(&r, T, s.count);
     if (!status && !(row = hone_alloc((size_t)s.count, sizeof *row))) status = HONE_FAILED;
     for (int64_t i = 0; i < s.count && !status; i++) row[i] = fit(&r, s.pairs[i]);
     p->n_rows = r.n_rows, p->n_pieces = s.count, p->n_pairs = s.sum;
     if (!status) status = gather(p, &s, row);
-    if (!status) p->cut = count_cut(data, T);
+    p->cut = cut;
     release_sorted(&s);
     release_rooms(&r);
     hone_free(row);

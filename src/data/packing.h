@@ -10,6 +10,8 @@
 // A document of L tokens is L - 1 pairs of a token and the one behind it, and a row holds T pairs. A document of more is cut into
 // pieces of T and a rest. Which documents share a row depends on the data and T alone: passes differ in the order of rows (loader.h),
 // so a row is a function of its number, and nothing more is kept where a run stops.
+//
+// Of pairs of replies (dataset.h) a piece is both documents of a pair, L - 2 pairs of tokens, and is never cut.
 #pragma once
 #include "data/dataset.h"
 

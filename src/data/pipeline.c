@@ -63,34 +63,60 @@ static hone_status check_strict(const hone_pipeline *p, const hone_lane *lane, c
     return HONE_OK;
 }
 
-// A conversation's text, and which bytes of it are trained.
-static hone_status take_chat(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
+static int parts_of(const hone_pipeline *p) { return p->chat.jinja && p->options->rules.pairs ? 2 : 1; }
+
+static hone_status mark_part(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d, int part)
 {
     const hone_document *document = &lane->batch.document[d];
-    hone_item *item = &lane->item[d];
+    const hone_prepare_options *o = p->options;
+    const char *json = lane->batch.bytes.data + document->offset;
     char where[1024];
-    *item = (hone_item){ .in = HONE_IN_ROOM, .offset = job->room.size, .span = job->n_spans };
     snprintf(where, sizeof where, "%s:%" PRId64, name_of(p, document), document->line);
-    hone_chat_text *chat = &job->chat;
-    hone_status status = hone_chat_mark(&p->chat, &p->options->rules, lane->batch.bytes.data + document->offset, document->size, where, p->tokenizer, chat);
-    if (!status && chat->text.size) status = hone_buffer_append(&job->room, chat->text.data, chat->text.size);
-    for (int64_t s = 0; s < chat->n_spans && !status; s++) {
-        if (hone_grow(&job->span, job->n_spans, &job->span_capacity, sizeof *job->span)) return HONE_FAILED;
-        job->span[job->n_spans++] = chat->span[s];
-    }
-    item->size = chat->text.size;
-    item->n_spans = job->n_spans - item->span;
-    item->split = hone_rng_uniform(p->options->seed, HONE_RNG_SPLIT, 0, hone_hash64(chat->text.data ? chat->text.data : "", item->size)) < p->options->held_out ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN;
-    return status;
+    return o->rules.pairs ? hone_chat_mark_side(&p->chat, &o->rules, json, document->size, where, p->tokenizer, part, &job->chat)
+                          : hone_chat_mark(&p->chat, &o->rules, json, document->size, where, p->tokenizer, &job->chat);
 }
 
+// A conversation's text, and which bytes of it are trained; of a pair, of one behind the other.
+static hone_status take_chat(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
+{
+    hone_item *item = &lane->item[d];
+    const hone_chat_text *chat = &job->chat;
+    *item = (hone_item){ .in = HONE_IN_ROOM, .offset = job->room.size, .span = job->n_spans };
+    for (int part = 0; part < parts_of(p); part++) {
+        hone_status status = mark_part(p, lane, job, d, part);
+        if (!status && chat->text.size) status = hone_buffer_append(&job->room, chat->text.data, chat->text.size);
+        for (int64_t s = 0; s < chat->n_spans && !status; s++) {
+            if (hone_grow(&job->span, job->n_spans, &job->span_capacity, sizeof *job->span)) return HONE_FAILED;
+            job->span[job->n_spans++] = chat->span[s];
+        }
+        if (status) return status;
+        item->part[part].size = chat->text.size;
+        item->part[part].n_spans = chat->n_spans;
+        item->size += chat->text.size;
+    }
+    item->split = hone_rng_uniform(p->options->seed, HONE_RNG_SPLIT, 0, hone_hash64(text_of(lane, job, item), item->size)) < p->options->held_out ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN;
+    return HONE_OK;
+}
+
+// A pair is kept if both of its conversations are, and fit together.
 static hone_status encode_chat(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
 {
     hone_item *item = &lane->item[d];
-    int64_t before = job->ids.count;
-    hone_status status = hone_chat_encode(&p->options->rules, p->tokenizer, text_of(lane, job, item), item->size, job->span + item->span, item->n_spans, &job->ids, &job->trained, &item->fate);
+    const hone_chat_rules *rules = &p->options->rules;
+    const char *text = text_of(lane, job, item);
+    const hone_jinja_span *span = job->span + item->span;
+    const int64_t before = job->ids.count;
+    hone_status status = HONE_OK;
+    for (int part = 0; part < parts_of(p) && !status && item->fate == HONE_CHAT_KEPT; part++) {
+        const int64_t so_far = job->ids.count;
+        status = hone_chat_encode(rules, p->tokenizer, text, item->part[part].size, span, item->part[part].n_spans, &job->ids, &job->trained, &item->fate);
+        text += item->part[part].size;
+        span += item->part[part].n_spans;
+        item->part[part].tokens = job->ids.count - so_far;
+    }
     if (status) hone_fail_context("%s:%" PRId64, name_of(p, &lane->batch.document[d]), lane->batch.document[d].line);
-    item->tokens = job->ids.count - before;
+    if (item->fate == HONE_CHAT_KEPT && rules->cutoff_len && job->ids.count - before > rules->cutoff_len) item->fate = HONE_CHAT_LONG;
+    if (item->fate != HONE_CHAT_KEPT) job->ids.count = job->trained.count = before;
     return status;
 }
 
@@ -263,11 +289,14 @@ static hone_status write_lane(hone_pipeline *p, hone_lane *lane)
             report->long_lines += item->long_line;
             hone_status status = p->cleaning.any ? note_verdict(p, lane, job, d) : HONE_OK;
             if (!status && p->cleaning.any && lane->verdict[d].filter >= 0) continue;
-            if (!status) status = hone_dataset_writer_add_trained(&p->writer, item->split, ids, trained, item->tokens, (int64_t)item->size, lane->batch.document[d].file);
+            for (int part = 0; part < parts_of(p) && !status; part++) {
+                const int64_t tokens = trained ? item->part[part].tokens : item->tokens, bytes = (int64_t)(trained ? item->part[part].size : item->size);
+                status = hone_dataset_writer_add_trained(&p->writer, item->split, ids, trained, tokens, bytes, lane->batch.document[d].file);
+                for (int64_t t = 0; trained && t < tokens; t++) report->trained_tokens += trained[t];
+                ids += tokens;
+                if (trained) trained += tokens;
+            }
             if (status) return status;
-            for (int64_t t = 0; trained && t < item->tokens; t++) report->trained_tokens += trained[t];
-            ids += item->tokens;
-            if (trained) trained += item->tokens;
         }
         trim_job(job);
     }

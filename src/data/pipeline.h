@@ -15,11 +15,12 @@
 typedef struct hone_item {      // a document on its way
     enum { HONE_IN_BATCH, HONE_IN_ROOM, HONE_IN_MASKED, HONE_IN_CUT } in;
     size_t offset, size;        // of its text there
-    int64_t tokens;             // with eos
+    int64_t tokens;             // with eos; of conversations see part
     int64_t invalid;
     bool long_line;
     hone_split split;
-    int64_t span, n_spans;      // of conversations: trained bytes, in hone_item_job.span
+    int64_t span;               // of conversations: trained bytes, in hone_item_job.span
+    struct { size_t size; int64_t n_spans, tokens; } part[2]; // of a conversation, or of both of a pair, one behind the other: documents
     hone_chat_fate fate;        // likewise: kept where there is no chat
 } hone_item;
 

@@ -140,6 +140,7 @@ static hone_status publish(hone_pipeline *p)
     json_t *more = json_pack("{s:f, s:I, s:I}", "held_out", o->held_out, "seed", (json_int_t)o->seed, "document_bytes", (json_int_t)o->document_bytes);
     status = more ? describe_sources(p, more) : hone_fail("out of memory");
     if (!status) status = describe_report(p, more);
+    if (!status && o->rules.pairs && json_object_set_new(more, "pairs", json_true())) status = hone_fail("out of memory");
     count(p);
     if (!status) status = hone_tokenizer_save(p->tokenizer, p->writer.temporary); // the data explains itself: training needs no other path
     if (!status) status = hone_journal_remove(p);

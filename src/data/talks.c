@@ -26,7 +26,8 @@ static hone_prepare_options options_of(const hone_recipe *r, const char *const *
 {
     return (hone_prepare_options){ .tokenizer = tokenizer, .files = path, .n_files = 1, .text_field = "text", .held_out = held_out, .seed = SPLIT_SEED, .chat = true,
                                    .chat_template = r->chat_template[0] ? r->chat_template : NULL, .allow_dropped = r->allow_dropped,
-                                   .rules = { .role = (const char *const *)r->roles_to_train.item, .n_roles = roles_of(r), .train_on_prompt = r->train_on_prompt } };
+                                   .rules = { .role = (const char *const *)r->roles_to_train.item, .n_roles = roles_of(r), .train_on_prompt = r->train_on_prompt,
+                                              .pairs = r->stage == HONE_stage_dpo, .cutoff_len = r->stage == HONE_stage_dpo ? r->cutoff_len : 0 } };
 }
 
 // What the folder depends on. allow_dropped is not in it: it changes whether there is one, not what it holds.
@@ -38,6 +39,7 @@ static hone_status print_identity(const hone_prepare_options *o, const hone_toke
     if (!status) status = hone_chat_open(&chat, o->tokenizer, o->chat_template, tokenizer);
     if (status) return status;
     status = hone_buffer_print(out, "%d %016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %.17g %d", VERSION, hash, hone_tokenizer_identity(tokenizer), chat.hash, o->held_out, o->rules.train_on_prompt);
+    if (!status && o->rules.pairs) status = hone_buffer_print(out, " pairs %" PRId64, o->rules.cutoff_len);
     for (int i = 0; i < o->rules.n_roles && !status; i++) status = hone_buffer_print(out, "\n%s", o->rules.role[i]);
     hone_chat_close(&chat);
     return status;
@@ -102,7 +104,8 @@ hone_status hone_talks_describe(const char *folder, hone_buffer *out)
     if (!status && json_object_get(report, "trained_tokens")) {
         int64_t tokens = 0;
         for (int s = 0; s < HONE_SPLIT_COUNT; s++) tokens += number(json_object_get(about, hone_split_name[s]), "tokens");
-        status = hone_buffer_print(out, "%s conversations, %s of %s tokens trained", hone_units_grouped(number(report, hone_chat_fate_name[HONE_CHAT_KEPT])).s,
+        status = hone_buffer_print(out, "%s %s, %s of %s tokens trained", hone_units_grouped(number(report, hone_chat_fate_name[HONE_CHAT_KEPT])).s,
+                                   json_is_true(json_object_get(about, "pairs")) ? "pairs of replies" : "conversations",
                                    hone_units_grouped(number(report, "trained_tokens")).s, hone_units_grouped(tokens).s);
         for (int f = HONE_CHAT_KEPT + 1; f < HONE_CHAT_FATES && !status; f++)
             if (number(report, hone_chat_fate_name[f])) status = hone_buffer_print(out, "; %s left out: %s", hone_units_grouped(number(report, hone_chat_fate_name[f])).s, hone_chat_fate_what[f]);

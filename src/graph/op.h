@@ -25,13 +25,13 @@ typedef struct hone_attr {
     int32_t parts;                      // lora_*: matrices of the weight that have factors
     int32_t part_col[HONE_MAX_PARTS], part_rows[HONE_MAX_PARTS];    // where each begins among the weight's rows, and how many it has
     float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap), attention: scores; 0 = as they are
-    float scale;                        // attention: of scores; lora_*: of the change; scale; muon: of the step
+    float scale;                        // attention: of scores; lora_*: of the change; scale; muon: of the step; pair_loss: beta
     float eps;                          // norms, adamw
     float base;                         // rmsnorm, layernorm, qk_norm: added to g (1 in families that keep g - 1)
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon
     float max_norm;                     // clip_factor: 0 = never
     float poly[3];                      // gram_poly
-    float rate;                         // dropout: share that is dropped
+    float rate;                         // dropout: share that is dropped; pair_loss: of pairs that are taken for wrongly ordered
     int32_t stream;                     // adamw, adamw8, momentum: which random numbers round its moments; dropout: drop
 } hone_attr;
 

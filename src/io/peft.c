@@ -153,14 +153,8 @@ void hone_peft_close(hone_peft *peft)
 
 hone_status hone_peft_note_base(hone_model *model, const char *path, hone_place_fn data, void *context)
 {
-    uint64_t pair[2] = { 0, 0 };   // hash so far, of the next parameter
-    for (int64_t i = 0; i < model->n_param; i++) {
-        const hone_tensor *t = hone_at(model->graph, model->param[i]);
-        pair[1] = hone_dtype_is_blocked(t->dtype) ? model->blocked_hash[i] : hone_hash64(data(context, model->param[i]), (size_t)hone_tensor_bytes(t));
-        pair[0] = hone_hash64(pair, sizeof pair);
-    }
     hone_free(model->lora.base_path);
-    model->lora.base_hash = pair[0];
+    model->lora.base_hash = hone_model_hash(model, data, context);
     model->lora.base_path = hone_strdup(path);
     return model->lora.base_path ? HONE_OK : HONE_FAILED;
 }

@@ -146,7 +146,8 @@ static void make_output(builder *b, hone_tid id, const char *name)
 static void train_inputs(builder *b, int64_t rows, int64_t T, bool scored, hone_train_io *io)
 {
     int64_t N = rows * T;
-    *io = (hone_train_io){ .N = N, .T = T, .count = HONE_NONE, .weight = HONE_NONE, .drop = HONE_NONE };
+    *io = (hone_train_io){ .N = N, .T = T, .count = HONE_NONE, .weight = HONE_NONE, .drop = HONE_NONE,
+                           .scored = HONE_NONE, .pair = HONE_NONE, .reference = HONE_NONE, .measure = HONE_NONE };
     if (scored) io->count = input(b, HONE_i32, HONE_NONE, 1, 0, "count");
     io->ids = input(b, HONE_i32, io->count, N, 0, "ids");
     io->pos = b->pos = input(b, HONE_i32, io->count, N, 0, "pos");
@@ -158,13 +159,31 @@ static void train_inputs(builder *b, int64_t rows, int64_t T, bool scored, hone_
     b->T = T;
 }
 
+// The weights with which linear_xent's gradient is that of the loss of pairs of replies.
+static hone_tid build_pair_loss(builder *b, hone_tid h, hone_train_io *io)
+{
+    const hone_model *m = b->model;
+    const int64_t pairs = io->N >= 2 ? io->N / 2 : 1;  // a reply foretells one token at least
+    io->scored = input(b, HONE_i32, HONE_NONE, io->N, 1, "scored");
+    io->pair = input(b, HONE_i32, HONE_NONE, io->N, 0, "pair");
+    io->reference = input(b, HONE_f32, HONE_NONE, pairs, 2, "reference");
+    const hone_tid logprob = node1(b, HONE_OP_linear_logprob, &(hone_attr){ .cap = (float)m->config.softcap }, h, m->head, io->scored);
+    const hone_attr attr = { .scale = (float)m->pair_beta, .rate = (float)m->pair_smoothing };
+    const hone_node *node = hone_graph_add(b->graph, HONE_OP_pair_loss, &attr, (hone_tid[HONE_MAX_IN]){ logprob, io->weight, io->pair, io->reference }, NULL);
+    const hone_tid weight = node->out[0];
+    io->measure = node->out[1];
+    make_output(b, io->measure, "measure");
+    return weight;
+}
+
 void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
 {
     builder b;
     start_program(&b, model, "micro");
     train_inputs(&b, rows, T, false, io);
     hone_tid h = build_body(&b, io->ids);
-    hone_tid in[HONE_MAX_IN] = { h, model->head, io->target, io->weight, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
+    hone_tid weight = model->pair_beta > 0 ? build_pair_loss(&b, h, io) : io->weight;
+    hone_tid in[HONE_MAX_IN] = { h, model->head, io->target, weight, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     // dW: none here, hone_pass_grad puts it in where the head is trained.
     io->logprob = hone_graph_add(b.graph, HONE_OP_linear_xent, &(hone_attr){ .cap = (float)model->config.softcap }, in, (hone_tid[]){ HONE_NONE })->out[0];
     make_output(&b, io->logprob, "logprob");

@@ -3,7 +3,7 @@
 //   h = embed(ids) (+ wpe[pos])
 //   each block:  h = h + O attention(rope(qk_norm(QKV norm1(h))));  h = h + D act(U norm2(h))
 //   with norms behind (OLMo 2):  h = h + post1(O attention(... h)) ...; around (Gemma 2): both
-//   logprob = linear_xent(norm(h), head)
+//   logprob = linear_xent(norm(h), head); for pairs of replies with weights of pair_loss(linear_logprob(norm(h), head))
 //
 // Logical parameters (names are the program's contract with io/ and optim/):
 //   embed.tokens (V,C)  embed.positions (P,C)  layers.N.norm1.g/.b (C)  layers.N.q (H*D,C)  .k .v (G*D,C)  .o (C,H*D)
@@ -30,6 +30,7 @@ typedef struct hone_model {
     hone_config config;
     hone_graph *graph;
     bool zero_outputs;                         // unless set: o and down start as random as the rest; see hone_model_init
+    double pair_beta, pair_smoothing;          // beta > 0: the loss of programs micro built from then on is of pairs of replies (op pair_loss)
     hone_dtype product;                        // f32 unless set: what the matrix products of programs built from then on multiply
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
@@ -51,6 +52,7 @@ void hone_model_release(hone_model *model);
 typedef struct hone_train_io {
     hone_tid ids, pos, lo, hi, target, weight;  // i32[N] x 5, f32[N]; lo, hi: global rows, see op attention
     hone_tid logprob;                           // f32[N] output
+    hone_tid scored, pair, reference, measure;  // of pairs, else HONE_NONE: i32[N, 1] target again, i32[N], f32[N / 2, 2], f32[N / 2, 3] output
     hone_tid drop;                              // i32[3] of micro where factors drop inputs (graph/drop.h), else HONE_NONE
     hone_tid count;                             // score: i32[1] rows in use, N unless written; micro: HONE_NONE
     int64_t N, T;
@@ -97,6 +99,7 @@ void hone_model_fill_constants(const hone_model *model, hone_place_fn data, void
 void hone_config_rope_frequencies(const hone_config *config, float *freq); // (hone_config_rotated() / 2,) as transformers computes them
 
 int64_t hone_model_count(const hone_model *model);       // parameters
+uint64_t hone_model_hash(const hone_model *model, hone_place_fn data, void *context);   // of its weights (those in blocks: of the numbers that they were made of), not of adapters
 // Logical parameters one by one: the model's, then the factors of its adapters.
 int64_t hone_model_n_logical(const hone_model *model);
 hone_tid hone_model_logical(const hone_model *model, int64_t i);

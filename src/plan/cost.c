@@ -18,6 +18,14 @@ static double evaluation_s(const hone_job *job, const hone_pace *pace)
     return rows / (double)job->rows * pace->score_s;
 }
 
+// What the starting model says of all pairs, once.
+static double reference_s(const hone_job *job, const hone_pace *pace)
+{
+    double rows = (double)job->train.windows;
+    for (int64_t i = 0; i < job->n_held; i++) rows += (double)job->held[i].loader.windows;
+    return job->pairs ? ceil(rows / (double)job->rows) * pace->score_s : 0;
+}
+
 static double samples_s(const hone_job *job, const hone_pace *pace)
 {
     return job->recipe->sample_steps > 0 ? (double)(job->n_prompt * job->recipe->sample_tokens) * pace->token_s : 0;
@@ -84,7 +92,8 @@ hone_status hone_cost_make(hone_job *job, const hone_plan *plan, const hone_pace
     find_disk(job, plan, cost);
     if (cost->steps == 0) return HONE_OK;
     cost->save_s = (double)(cost->checkpoint_bytes + plan->class_bytes[HONE_CLASS_param]) / DISK_BYTES_PER_S;
-    cost->total_s = cost->steps_s + cost->eval_s + cost->sample_s + cost->save_s;
+    cost->reference_s = reference_s(job, pace);
+    cost->total_s = cost->reference_s + cost->steps_s + cost->eval_s + cost->sample_s + cost->save_s;
     cost->energy_kwh = pace->watts * cost->total_s / 3.6e6;
     cost->money = r->price_per_hour * cost->total_s / 3600;
     cost->co2_g = r->gco2_per_kwh * cost->energy_kwh;

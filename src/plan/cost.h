@@ -22,7 +22,7 @@ typedef struct hone_cost {
     int64_t steps, tokens;      // 0: the recipe sets no end
     double epochs, *source_epochs;  // (sources,) of a mixture, NULL else
     double tokens_per_s;        // while steps run
-    double steps_s, eval_s, sample_s, save_s, total_s;
+    double reference_s, steps_s, eval_s, sample_s, save_s, total_s; // reference: of stage dpo, once
     int64_t checkpoint_bytes, checkpoints, disk_bytes;  // checkpoints: kept at the end
     double energy_kwh, money, co2_g;                    // money, co2_g 0: the recipe names no price, no gco2_per_kwh
 } hone_cost;

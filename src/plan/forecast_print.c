@@ -101,6 +101,7 @@ static void fill_time(const hone_forecast *f, cell *c)
     if (cost->steps == 0) return;
     value(c, "%s", hone_units_time(cost->total_s).s);
     note(c, "steps %s", hone_units_time(cost->steps_s).s);
+    if (cost->reference_s > 0) note(c, ", reference %s", hone_units_time(cost->reference_s).s);
     if (cost->eval_s > 0) note(c, ", evaluations %s", hone_units_time(cost->eval_s).s);
     if (cost->sample_s > 0) note(c, ", samples %s", hone_units_time(cost->sample_s).s);
     note(c, ", last save %s", hone_units_time(cost->save_s).s);

@@ -77,7 +77,7 @@ void hone_hardware_pace(const hone_job *job, const hone_plan *plan, const hone_h
     double exchange = chips > 1 ? 2 * (double)(chips - 1) / (double)chips * (double)plan->class_bytes[HONE_CLASS_grad] : 0;
     *pace = (hone_pace){ .chips = chips, .watts = (double)chips * row->watts,
                          .step_s = (double)job->accumulation * (micro.seconds + attention_s) + update.seconds + (exchange > 0 ? exchange / row->link : 0),
-                         .score_s = job->has_held ? score.seconds + attention_s / 3 : 0,
+                         .score_s = job->score.N ? score.seconds + attention_s / 3 : 0,
                          .token_s = (double)plan->class_bytes[HONE_CLASS_param] / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH) };
     if (chips > 1) snprintf(pace->power, sizeof pace->power, "%" PRId64 " x %.0f W by the data sheet, the chips alone", chips, row->watts);
     else snprintf(pace->power, sizeof pace->power, "by its data sheet, the chip alone");

@@ -185,18 +185,70 @@ static hone_packing_strategy strategy_of(const hone_recipe *r)
          : r->packing_strategy == HONE_packing_strategy_wrapped ? HONE_PACK_WINDOWS : HONE_PACK_AUTO;
 }
 
+// Keys that pairs of replies leave no room for.
+static hone_status check_stage(const hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    if (r->stage != HONE_stage_dpo) {
+        if (r->dpo_label_smoothing > 0) return hone_recipe_fail(r, HONE_KEY_dpo_label_smoothing, NULL, "dpo_label_smoothing is of pairs of replies; use it with stage: dpo");
+        return HONE_OK;
+    }
+    if (!r->model_name_or_path[0]) return hone_recipe_fail(r, HONE_KEY_stage, NULL, "dpo changes a model that exists; give model_name_or_path");
+    if (!r->neat_packing) return hone_recipe_fail(r, HONE_KEY_neat_packing, NULL, "replies in one row must not see each other with stage: dpo; leave neat_packing true");
+    if (r->train_on_prompt) return hone_recipe_fail(r, HONE_KEY_train_on_prompt, NULL, "both replies of a pair have one prompt, so there is nothing to learn in it with stage: dpo");
+    if (r->order == HONE_order_sequential || r->packing_strategy == HONE_packing_strategy_wrapped)
+        return hone_recipe_fail(r, r->order == HONE_order_sequential ? HONE_KEY_order : HONE_KEY_packing_strategy, NULL, "both replies of a pair lie whole in one row with stage: dpo; leave order and packing_strategy as they are");
+    if (r->length_warmup_steps > 0) return hone_recipe_fail(r, HONE_KEY_length_warmup_steps, NULL, "replies cannot be cut into pieces with stage: dpo");
+    return HONE_OK;
+}
+
+// Room for what the starting model says of the replies of each loader, touched, so that this process is measured with it.
+static hone_status open_reference(hone_job *job)
+{
+    int64_t at = 0;
+    if (!job->pairs) return HONE_OK;
+    for (int64_t i = 0; i < job->train.n_sources; i++) job->n_reference += job->train.source[i].loader.data.n_documents;
+    for (int64_t i = 0; i < job->n_held; i++) job->n_reference += job->held[i].loader.data.n_documents;
+    if (!(job->reference = hone_alloc((size_t)job->n_reference + 2, sizeof *job->reference))) return HONE_FAILED;    // behind them their hash (train/pairs.c)
+    memset(job->reference, 0, ((size_t)job->n_reference + 2) * sizeof *job->reference);
+    for (int64_t i = 0; i < job->train.n_sources + job->n_held; i++) {
+        hone_loader *loader = i < job->train.n_sources ? &job->train.source[i].loader : &job->held[i - job->train.n_sources].loader;
+        loader->reference = job->reference + at;
+        at += loader->data.n_documents;
+    }
+    return HONE_OK;
+}
+
+hone_status hone_job_next(hone_job *job, const hone_train_io *io, float *weight, hone_batch *batch)
+{
+    hone_session *session = &job->session;
+    *batch = (hone_batch){ .ids = hone_session_data(session, io->ids), .target = hone_session_data(session, io->target), .pos = hone_session_data(session, io->pos),
+                           .lo = hone_session_data(session, io->lo), .hi = hone_session_data(session, io->hi), .weight = weight };
+    if (io->pair != HONE_NONE) {
+        batch->pair = hone_session_data(session, io->pair);
+        batch->reference = hone_session_data(session, io->reference);
+    }
+    hone_status status = hone_mixture_next(&job->train, job->rows, batch);
+    if (!status && io->scored != HONE_NONE) memcpy(hone_session_data(session, io->scored), batch->target, (size_t)io->N * sizeof *batch->target);
+    return status;
+}
+
 static hone_status open_data(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
+    hone_status checked = check_stage(job);
+    if (checked) return checked;
+    job->pairs = r->stage == HONE_stage_dpo;
     hone_loader_options options = {
         .split = HONE_SPLIT_TRAIN, .seed = (uint64_t)r->seed, .window = job->T, .isolation = r->neat_packing, .strategy = strategy_of(r),
         .order = r->order == HONE_order_sequential ? HONE_ORDER_SEQUENTIAL : HONE_ORDER_SHUFFLED,
         .vocab = job->config.vocab ? job->config.vocab : job->tokenizer ? hone_tokenizer_vocab(job->tokenizer) : INT32_MAX,
         .tokenizer = job->tokenizer ? hone_tokenizer_identity(job->tokenizer) : 0,
-        .eos = job->tokenizer ? hone_tokenizer_special(job->tokenizer)->eos : -1,
+        .eos = job->tokenizer ? hone_tokenizer_special(job->tokenizer)->eos : -1, .pairs = job->pairs,
     };
     hone_status status = hone_mixture_open(&job->train, r, &options, job->rows * job->accumulation);
     if (!status) status = open_held(job, options);
+    if (!status) status = open_reference(job);
     job->has_held = job->n_held > 0;
     if (!status && !job->has_held && r->eval_steps > 0)
         return hone_recipe_fail(r, HONE_KEY_eval_steps, NULL, "eval_steps is given, but %s has no held-out part; give eval_dataset", job->train.source[0].path);
@@ -372,6 +424,7 @@ static hone_status build_programs(hone_job *job)
     hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
     job->model.product = hone_job_product(r);
     job->model.zero_outputs = r->zero_init_outputs;
+    if (job->pairs) job->model.pair_beta = r->pref_beta, job->model.pair_smoothing = r->dpo_label_smoothing;
     if (!status && r->finetuning_type != HONE_finetuning_type_full) status = declare_factors(job);
     if (!status) status = keep_frozen_blocked(job);
     if (!status) status = hone_model_build_stored(&job->model, job->rows, job->T, &job->micro);
@@ -381,7 +434,7 @@ static hone_status build_programs(hone_job *job)
                                        .momentum = r->muon_momentum, .moments = moments_of(r), .average = r->average_ratio > 0,
                                        .fast_ratio = r->loraplus_lr_ratio };
     if (!status) status = hone_optim_build_update(job->graph, &job->optim, &job->update);
-    if (!status && job->has_held) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
+    if (!status && (job->has_held || job->pairs)) status = hone_model_build_score(&job->model, job->rows, job->T, &job->score);
     if (!status && job->n_prompt > 0) status = build_decode(job);
     if (status) return status;
     job->fresh_grads = job->accumulation == 1;
@@ -437,6 +490,7 @@ void hone_job_close(hone_job *job)
     hone_tokenizer_free(job->tokenizer);
     hone_free(job->tokenizer_path);
     hone_free(job->eval_path);
+    hone_free(job->reference);
     *job = (hone_job){ 0 };
 }
 

@@ -26,9 +26,11 @@ typedef struct hone_job {
     bool has_held;                         // n_held > 0
     hone_graph *graph;
     hone_model model;
-    hone_train_io micro, score;        // score: where has_held
+    hone_train_io micro, score;        // score: where has_held or pairs, else N 0
     hone_optim_options optim;
     hone_update_io update;
+    bool pairs;                        // stage: dpo
+    float *reference; int64_t n_reference;  // of pairs: log-probability of each reply under the model that training starts from, by loader; written once it is known
     bool fresh_grads;                  // accumulation 1: gradients that are parked begin each micro-batch as zeros (graph/offload.h)
     hone_decode_io decode;             // where sample_steps > 0, for
     hone_ids *prompt; int64_t n_prompt; //   what samples begin with
@@ -49,6 +51,8 @@ void *hone_job_place(void *job, hone_tid id);      // hone_place_fn, once the se
 hone_status hone_job_carry(void *job, hone_tid id, size_t first, size_t size, void *data, bool store); // hone_carry_fn
 
 static inline int64_t hone_job_step_tokens(const hone_job *job) { return job->rows * job->T * job->accumulation; }
+// The mixture's next micro-batch into the inputs of a program; weight: of its rows, as the loader has it; NULL: not wanted.
+hone_status hone_job_next(hone_job *job, const hone_train_io *io, float *weight, hone_batch *batch);
 // Micro-batches of step 0, 1, ...: fewer while batch_warmup_steps lasts. What `steps` steps come to in whole ones.
 int64_t hone_job_micro_batches(const hone_job *job, int64_t step);
 double hone_job_whole_steps(const hone_job *job, double steps);

@@ -64,6 +64,7 @@ int64_t hone_plan_late_bytes(const hone_job *job)
     for (int i = 0; i < job->graph->n_program; i++) nodes += job->graph->program[i].count + 1;
     int64_t bytes = nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES;
     if (strcmp(job->recipe->run_store, "none")) bytes += HONE_JOB_STORE_BYTES;
+    if (job->pairs) bytes += job->rows * job->T * (int64_t)(sizeof(float) + sizeof(int32_t) + sizeof(int64_t) / 2 + sizeof(double));   // what train/pairs.c knows of scored rows
     if (job->session.layout.home_bytes) bytes += (int64_t)hone_scratch_memory_bytes();
     const int64_t host = (int64_t)hone_mirror_bytes(&job->session), arena = (int64_t)job->session.layout.arena_bytes;
     const int64_t tables = (host ? host : arena) / PAGE_BYTES * PAGE_ENTRY_BYTES;

@@ -159,9 +159,8 @@ static void *data(const timing *t, hone_tid id) { return hone_session_data(&t->j
 
 static hone_status read_rows(timing *t, const hone_train_io *io, float *weight)
 {
-    hone_batch batch = { .ids = data(t, io->ids), .target = data(t, io->target), .pos = data(t, io->pos), .lo = data(t, io->lo),
-                         .hi = data(t, io->hi), .weight = weight };
-    return hone_mixture_next(&t->job->train, t->job->rows, &batch);
+    hone_batch batch;
+    return hone_job_next(t->job, io, weight, &batch);
 }
 
 // Reads a micro-batch as the loop does, once to count and once to copy, and times that.
@@ -184,7 +183,7 @@ static hone_status fill_micro(timing *t)
 static hone_status fill_score(timing *t)
 {
     int64_t row = t->job->train.now.row;
-    hone_status status = t->job->has_held ? read_rows(t, &t->job->score, NULL) : HONE_OK;
+    hone_status status = t->job->score.N ? read_rows(t, &t->job->score, NULL) : HONE_OK;
     hone_mixture_seek(&t->job->train, row);
     return status;
 }

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void *data(const hone_loop *loop, hone_tid id) { return hone_session_data(&loop->job->session, id); }
-
 static double element(const void *values, hone_dtype dtype, int64_t i)
 {
     if (dtype == HONE_f32) return (double)((const float *)values)[i];
@@ -163,21 +161,19 @@ static bool run_norm(hone_loop *loop, hone_finding *out)
 hone_status hone_inspect_step(hone_loop *loop, hone_finding *out, double *loss, hone_largest *largest)
 {
     const hone_job *job = loop->job;
-    const float *logprob = data(loop, job->micro.logprob);
-    int64_t row = job->train.now.row, trained = 0, batches = hone_job_micro_batches(job, loop->step);
+    int64_t row = job->train.now.row, trained, parts = 0, batches = hone_job_micro_batches(job, loop->step);
     double sum = 0;
     bool found = look_at_state(loop, out);
-    hone_status status = hone_loop_count_trained(loop, &trained);
+    hone_status status = hone_loop_count_trained(loop, &trained, &parts);
     for (int64_t a = 0; a < batches && !found && !status; a++) {
-        if ((status = hone_loop_fill_inputs(loop, trained))) break;
+        if ((status = hone_loop_fill_inputs(loop, parts))) break;
         found = run_micro(loop, a + 1, out, largest);
-        for (int64_t n = 0; n < job->micro.N; n++)
-            if (loop->weight[n] != 0) sum -= (double)logprob[n];
+        sum += hone_loop_sum_losses(loop, NULL);
     }
     if (!found && !status) found = run_norm(loop, out);
     hone_status dropped = hone_loop_drop_step(loop, row);
     if (!found) *out = (hone_finding){ 0 };
-    if (loss) *loss = sum / (double)(trained > 0 ? trained : 1);
+    if (loss) *loss = sum / (double)(parts > 0 ? parts : 1);
     return status ? status : dropped;
 }
 

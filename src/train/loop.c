@@ -23,16 +23,17 @@ static hone_status run_nodes(const hone_loop *loop, const char *name, int64_t fr
 int64_t hone_loop_step_rows(const hone_loop *loop) { return loop->job->rows * hone_job_micro_batches(loop->job, loop->step); }
 
 // Trained tokens of the whole step. Reading rows twice costs less than keeping a step's inputs: it is a copy of ids.
-hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained)
+hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained, int64_t *parts)
 {
     hone_job *job = loop->job;
     int64_t row = job->train.now.row, batches = hone_job_micro_batches(job, loop->step);
     hone_status status = HONE_OK;
-    *trained = 0;
+    *trained = *parts = 0;
     for (int64_t a = 0; a < batches && !status; a++) {
         hone_batch batch = { 0 };
         status = hone_mixture_next(&job->train, job->rows, &batch);
         *trained += batch.trained;
+        *parts += job->pairs ? batch.n_pairs : batch.trained;
     }
     hone_mixture_seek(&job->train, row);
     if (!status && *trained == 0)
@@ -52,21 +53,35 @@ static void cut_rows(const hone_train_io *io, int64_t length, hone_batch *batch)
     }
 }
 
-hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained)
+hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t parts)
 {
     hone_job *job = loop->job;
     const hone_train_io *io = &job->micro;
-    hone_batch batch = { .ids = data(loop, io->ids), .target = data(loop, io->target), .pos = data(loop, io->pos),
-                         .lo = data(loop, io->lo), .hi = data(loop, io->hi), .weight = loop->weight };
+    hone_batch batch;
     if (io->drop != HONE_NONE) {
         const uint64_t seed = (uint64_t)job->recipe->seed, token = (uint64_t)(job->train.now.row * job->T);
         memcpy(data(loop, io->drop), (int32_t[]){ (int32_t)(uint32_t)seed, (int32_t)(uint32_t)(seed >> 32), (int32_t)(uint32_t)token }, 3 * sizeof(int32_t));
     }
-    hone_status status = hone_mixture_next(&job->train, job->rows, &batch);
+    hone_status status = hone_job_next(job, io, loop->weight, &batch);
+    loop->n_pairs = batch.n_pairs;
     if (!status) cut_rows(io, hone_schedule_length(job->recipe, loop->step), &batch);
-    float share = (float)(1.0 / (double)trained);
+    float share = (float)(1.0 / (double)parts);
     for (int64_t n = 0; n < io->N && !status; n++) loop->weight[n] *= share;
     return status;
+}
+
+double hone_loop_sum_losses(const hone_loop *loop, hone_pair_sums *pairs)
+{
+    const hone_train_io *io = &loop->job->micro;
+    const float *logprob = data(loop, io->logprob), *measure = io->measure == HONE_NONE ? NULL : data(loop, io->measure);
+    double sum = 0;
+    for (int64_t n = 0; n < io->N && !measure; n++)
+        if (loop->weight[n] != 0) sum -= (double)logprob[n];
+    for (int64_t e = 0; e < loop->n_pairs && measure; e++) {
+        sum += (double)measure[3 * e];
+        if (pairs) hone_pair_sums_add(pairs, (double)measure[3 * e], (double)measure[3 * e + 1], (double)measure[3 * e + 2]);
+    }
+    return sum;
 }
 
 // Leaves the state at the step's beginning: what was accumulated is cleared, the rows will be read again.
@@ -86,22 +101,21 @@ hone_status hone_loop_drop_step(hone_loop *loop, int64_t row)
 static hone_status accumulate(hone_loop *loop, int64_t row, hone_step *out)
 {
     hone_job *job = loop->job;
-    const float *logprob = data(loop, job->micro.logprob);
     const int64_t batches = hone_job_micro_batches(job, loop->step);
+    int64_t parts;
     double sum = 0;
-    hone_status status = hone_loop_count_trained(loop, &out->trained);
+    hone_status status = hone_loop_count_trained(loop, &out->trained, &parts);
     for (int64_t a = 0; a < batches && !status; a++) {
         hone_watchdog_doing(loop->watchdog, "forward and backward of micro-batch", a + 1, batches);
         if (loop->stop && loop->stop(loop->context)) {
             out->dropped = true;
             return hone_loop_drop_step(loop, row);
         }
-        if ((status = hone_loop_fill_inputs(loop, out->trained))) break;
+        if ((status = hone_loop_fill_inputs(loop, parts))) break;
         if ((status = loop->trace ? hone_trace_run(loop->trace, "micro", 0, -1) : hone_session_run(&job->session, "micro"))) break;
-        for (int64_t n = 0; n < job->micro.N; n++)
-            if (loop->weight[n] != 0) sum -= (double)logprob[n];
+        sum += hone_loop_sum_losses(loop, &out->pairs);
     }
-    out->loss = sum / (double)out->trained;
+    out->loss = sum / (double)parts;
     return status;
 }
 

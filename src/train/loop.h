@@ -7,7 +7,7 @@
 //     wait until nobody reads the weights (a checkpoint being written)
 //     hyper <- schedule;  run the rest of "update"
 //
-// Weights are divided by the trained tokens of the whole step, so how rows are split into micro-batches changes nothing
+// Weights are divided by the trained tokens (stage dpo: the pairs of replies) of the whole step, so how rows are split into micro-batches changes nothing
 // but rounding. The state of a run is (step, next row) beside weights and moments: rows are a function of their number,
 // random numbers of (seed, index). So a run that stops at any step boundary goes on as if it had never stopped; a stop
 // within an accumulation drops what was accumulated, and the step is done again.
@@ -16,6 +16,7 @@
 #include "plan/job.h"
 #include "run/trace.h"
 #include "run/watchdog.h"
+#include "train/pairs.h"
 #include "train/spikes.h"
 
 typedef struct hone_loop {
@@ -24,6 +25,7 @@ typedef struct hone_loop {
     float *weight;                       // micro's weight input
     int64_t step;                        // steps done: with the mixture's next row, the state
     int64_t trained_tokens;              // over all steps done
+    int64_t n_pairs;                     // of the micro-batch whose inputs were filled last
     int64_t skipped;                     // of the steps done: changed nothing
     hone_spikes spikes;
     hone_watchdog *watchdog;             // told what is being done; may be NULL
@@ -40,7 +42,8 @@ typedef enum { HONE_STEP_GOOD, HONE_STEP_LOSS, HONE_STEP_NORM, HONE_STEP_SPIKE }
 typedef struct hone_step {
     bool dropped;                        // stopped: nothing changed
     hone_step_verdict verdict;           // not GOOD: nothing changed, the next step reads the same rows
-    double loss;                         // mean over the step's trained tokens, nats
+    double loss;                         // mean over the step's trained tokens, nats; of pairs of replies: over these
+    hone_pair_sums pairs;                // stage dpo
     double zscore;                       // of the loss (spikes.h)
     double rate, norm, factor;           // learning rate, global norm of the gradients, what clipping multiplied by
     int64_t trained;
@@ -52,9 +55,10 @@ void hone_loop_open(hone_loop *loop, hone_job *job);
 hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out);
 void hone_loop_skip(hone_loop *loop);    // counts the bad step as done and goes behind its rows
 
-// For those who look inside a step (inspect.h). fill: the inputs of the next micro-batch, of a step with so many trained
-// tokens. drop: back to the beginning of the step at `row`, gradients cleared.
-hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained);
+// For those who look inside a step (inspect.h). count: its trained tokens, and what its loss is a mean over: these, or its pairs. fill: the
+// inputs of the next micro-batch, of a step of so many parts. loss: the sum over the micro-batch just run; pairs (may be NULL) grow. drop: back to the beginning of the step at `row`, gradients cleared.
+hone_status hone_loop_count_trained(hone_loop *loop, int64_t *trained, int64_t *parts);
 int64_t hone_loop_step_rows(const hone_loop *loop);      // of the step that comes
-hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t trained);
+hone_status hone_loop_fill_inputs(hone_loop *loop, int64_t parts);
+double hone_loop_sum_losses(const hone_loop *loop, hone_pair_sums *pairs);
 hone_status hone_loop_drop_step(hone_loop *loop, int64_t row);

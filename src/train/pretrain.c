@@ -21,7 +21,7 @@ static const double LEAST_SLOW_S = 1;   // a shorter step is never told as slow
 // A row is a function of these: with other values "the next row" would mean another text.
 static hone_status check_resumed(const hone_run *run, const hone_checkpoint_state *state, const char *path)
 {
-    static const hone_key_id fixed[] = { HONE_KEY_seed, HONE_KEY_cutoff_len, HONE_KEY_order, HONE_KEY_packing_strategy, HONE_KEY_neat_packing, HONE_KEY_datasets,
+    static const hone_key_id fixed[] = { HONE_KEY_seed, HONE_KEY_cutoff_len, HONE_KEY_order, HONE_KEY_packing_strategy, HONE_KEY_neat_packing, HONE_KEY_datasets, HONE_KEY_stage,
                                            HONE_KEY_finetuning_type, HONE_KEY_lora_rank, HONE_KEY_lora_alpha, HONE_KEY_use_rslora,
                                            HONE_KEY_quantization_bit, HONE_KEY_quantization_type };
     const hone_recipe *r = run->recipe;
@@ -66,13 +66,23 @@ static hone_status load_base(hone_run *run)
     return status || !model->lora.rank ? status : hone_peft_note_base(model, path, hone_job_place, &run->job);
 }
 
+// The model that the run starts from, ready to run; of pairs, what it says of them.
+static hone_status load_start(hone_run *run)
+{
+    hone_status status = load_base(run);
+    if (status) return status;
+    hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
+    hone_lora_init(&run->job.model, (uint64_t)run->recipe->seed, hone_job_place, &run->job);
+    return run->job.pairs ? hone_run_open_pairs(run) : HONE_OK;
+}
+
 hone_status hone_run_resume(hone_run *run, const char *path)
 {
     hone_checkpoint_state state;
     hone_status status = hone_checkpoint_read_state(path, &state);
     if (status) return status;
     status = check_resumed(run, &state, path);
-    if (!status && run->job.model.lora.rank) status = load_base(run);
+    if (!status && (run->job.model.lora.rank || run->job.pairs)) status = load_start(run);
     if (!status) status = hone_checkpoint_load(path, &run->job.model, hone_job_place, hone_job_carry, &run->job, NULL);
     hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
     run->loop.step = run->first_step = state.step;
@@ -180,11 +190,7 @@ static hone_status load_weights(hone_run *run, const char *from)
         hone_model_init(&run->job.model, (uint64_t)r->seed, hone_job_place, &run->job);
         return HONE_OK;
     }
-    hone_status status = load_base(run);
-    if (status) return status;
-    hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
-    hone_lora_init(&run->job.model, (uint64_t)r->seed, hone_job_place, &run->job);
-    return HONE_OK;
+    return load_start(run);
 }
 
 static hone_status wait_for_writer(void *context)
@@ -262,6 +268,7 @@ static void close_run(hone_run *run)
 static hone_status evaluate(hone_run *run)
 {
     hone_job *job = &run->job;
+    if (job->pairs) return hone_run_evaluate_pairs(run);
     hone_evaluation all = { 0 }, *part = hone_alloc((size_t)job->n_held + 1, sizeof *part);
     hone_status status = part ? HONE_OK : HONE_FAILED;
     int64_t most = job->n_held > 0 ? (run->recipe->eval_tokens + job->n_held - 1) / job->n_held : 0, i;
@@ -376,6 +383,7 @@ hone_status hone_pretrain(const hone_recipe *recipe, FILE *out)
 {
     if (recipe->finetuning_type != HONE_finetuning_type_full)
         return hone_recipe_fail(recipe, HONE_KEY_finetuning_type, NULL, "adapters are trained by `hone tune`; pretrain trains every weight");
+    if (recipe->stage != HONE_stage_sft) return hone_recipe_fail(recipe, HONE_KEY_stage, NULL, "pairs of replies are learned from by `hone tune`");
     return hone_run_recipe(recipe, "hone pretrain", out);
 }
 

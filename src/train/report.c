@@ -81,6 +81,7 @@ void hone_report_header(const hone_run *run)
     if (run->forecast.paced) fprintf(run->out, "  %s tokens a second", hone_units_grouped((int64_t)run->forecast.cost.tokens_per_s).s);
     if (run->forecast.cost.total_s > 0) fprintf(run->out, "  %s", hone_units_time(run->forecast.cost.total_s).s);
     fprintf(run->out, "\n");
+    if (run->reference_s > 0) fprintf(run->out, "  replies scored by the model as it is in %s\n", hone_units_time(run->reference_s).s);
     if (run->first_step > 0) fprintf(run->out, "  resume from step %s, row %s\n", hone_units_grouped(run->first_step).s, hone_units_grouped(job->train.now.row).s);
     fflush(run->out);
 }
@@ -93,6 +94,17 @@ static double left_s(const hone_run *run)
     if (run->steps > 0) left = (double)(run->steps - run->loop.step) * wall / (double)(done > 0 ? done : 1);
     if (run->recipe->max_time > 0) left = fmin(left, run->recipe->max_time - hone_run_elapsed_s(run));
     return fmax(0, left);
+}
+
+// Means over pairs: into a row of the log.
+static void add_rewards(json_t *row, const hone_pair_sums *pairs)
+{
+    const double n = (double)pairs->count;
+    if (!row || pairs->count == 0) return;
+    json_object_set_new(row, "reward_accuracy", json_real((double)pairs->right / n));
+    json_object_set_new(row, "reward_margin", hone_run_number((pairs->chosen - pairs->rejected) / n));
+    json_object_set_new(row, "reward_chosen", hone_run_number(pairs->chosen / n));
+    json_object_set_new(row, "reward_rejected", hone_run_number(pairs->rejected / n));
 }
 
 static hone_status log_step(hone_run *run, const hone_step *step, double tokens_per_s, int64_t memory)
@@ -120,12 +132,14 @@ static hone_status log_step(hone_run *run, const hone_step *step, double tokens_
         json_object_set_new(sources, job->train.source[i].name, json_integer(hone_mixture_tokens(&job->train, i)));
     if (sources) json_object_set_new(row, "tokens_by_source", sources);
     if (row && bpb > 0) json_object_set_new(row, "bits_per_byte", json_real(bpb));
+    add_rewards(row, &run->window_pairs);
     return hone_log_add(&run->log, "step", row);
 }
 
 hone_status hone_report_step(hone_run *run, const hone_step *step)
 {
     run->busy_s += step->seconds;
+    hone_pair_sums_join(&run->window_pairs, &step->pairs);
     const hone_job *job = &run->job;
     const double whole_s = step->seconds * (double)job->accumulation / (double)hone_job_micro_batches(job, run->loop.step - 1);
     run->step_s = run->step_s > 0 ? 0.8 * run->step_s + 0.2 * whole_s : whole_s;
@@ -141,6 +155,7 @@ hone_status hone_report_step(hone_run *run, const hone_step *step)
         run->window_loss = 0;
         run->window_steps = 0;
         status = log_step(run, step, tokens_per_s, memory);
+        run->window_pairs = (hone_pair_sums){ 0 };
     }
     hone_progress_step(&run->progress, &(hone_progress_row){
         .step = run->loop.step, .steps = run->steps, .done = hone_run_done(run), .loss = loss, .bits_per_byte = hone_run_bits_per_byte(run, loss),
@@ -194,6 +209,23 @@ hone_status hone_report_held(hone_run *run, const hone_evaluation *held, const h
     return status ? status : logged;
 }
 
+hone_status hone_report_held_pairs(hone_run *run, const hone_evaluation *losses, const hone_pair_sums *pairs)
+{
+    const double n = (double)pairs->count;
+    run->held_step = run->loop.step;
+    run->held_loss = hone_evaluation_loss(losses);
+    run->held_error = hone_evaluation_loss_error(losses);
+    run->held_bits = 0;
+    run->held_pairs = *pairs;
+    hone_progress_held(&run->progress, run->loop.step, run->held_loss, 0);
+    hone_progress_say(&run->progress, "  held out @%lld  loss %.4f +- %.4f  accuracy %.1f%%  margin %.3f  %s pairs in %.1f s", (long long)run->loop.step, run->held_loss,
+                      run->held_error, 100 * (double)pairs->right / n, (pairs->chosen - pairs->rejected) / n, hone_units_grouped(pairs->count).s, losses->seconds);
+    json_t *row = json_pack("{s:I, s:o, s:o, s:I, s:f, s:f}", "step", (json_int_t)run->loop.step, "loss", hone_run_number(run->held_loss), "standard_error",
+                            hone_run_number(run->held_error), "pairs", (json_int_t)pairs->count, "seconds", losses->seconds, "elapsed_seconds", hone_run_elapsed_s(run));
+    add_rewards(row, pairs);
+    return hone_log_add(&run->log, "eval", row);
+}
+
 // " (4:05 planned, +2.9%)": how far what was measured lies off; nothing where there was no plan.
 static void beside(FILE *out, const char *planned, double ratio)
 {
@@ -227,7 +259,9 @@ void hone_report_end(const hone_run *run, const char *model)
     if (run->energy_j > 0 && planned->energy_kwh > 0 && run->first_step == 0) beside(out, hone_units_energy(planned->energy_kwh).s, run->energy_j / 3.6e6 / planned->energy_kwh);
     fprintf(out, "\n  loss         %.4f", run->last_loss);
     if (run->held_step == run->loop.step) {
-        fprintf(out, ", held out %.4f +- %.4f, perplexity %.2f", run->held_loss, run->held_error, exp(run->held_loss));
+        fprintf(out, ", held out %.4f +- %.4f", run->held_loss, run->held_error);
+        if (run->job.pairs) fprintf(out, ", accuracy %.1f%%", 100 * (double)run->held_pairs.right / (double)run->held_pairs.count);
+        else fprintf(out, ", perplexity %.2f", exp(run->held_loss));
         if (run->held_bits > 0) fprintf(out, ", %.3f bits/byte", run->held_bits);
     }
     fprintf(out, "\n  model        %s\n", model);

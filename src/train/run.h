@@ -27,8 +27,11 @@ typedef struct hone_run {
     int64_t first_step;              // where this process began
     double step_s, busy_s;           // smoothed seconds of a whole step, summed seconds in steps
     double window_loss; int64_t window_steps;  // since the last row of the log
+    hone_pair_sums window_pairs;     // likewise, of stage dpo
+    double reference_s;              // it took to score the replies by the starting model, 0: that was done before
     double last_loss;                // mean over the last window
     int64_t held_step; double held_loss, held_error, held_bits;   // last evaluation, -1 none
+    hone_pair_sums held_pairs;       // likewise
     hone_checkpoint_writer *writer;
     char *recipe_text;               // all keys as JSON, for the checkpoint
     hone_lock lock;                  // of output_dir
@@ -50,7 +53,7 @@ typedef struct hone_run {
 
 static inline double hone_run_bits_per_byte(const hone_run *run, double loss)
 {
-    double bytes = hone_mixture_bytes_per_token(&run->job.train);
+    double bytes = run->job.pairs ? 0 : hone_mixture_bytes_per_token(&run->job.train);
     return bytes > 0 ? loss / 0.69314718055994531 / bytes : 0;
 }
 double hone_run_elapsed_s(const hone_run *run);      // over all resumes
@@ -63,6 +66,7 @@ void hone_report_header(const hone_run *run);
 hone_status hone_report_step(hone_run *run, const hone_step *step);  // progress line and log
 // all: over all sources; part: of each of job.held.
 hone_status hone_report_held(hone_run *run, const hone_evaluation *all, const hone_evaluation *part);
+hone_status hone_report_held_pairs(hone_run *run, const hone_evaluation *losses, const hone_pair_sums *pairs);
 void hone_report_end(const hone_run *run, const char *model);
 // save.c
 hone_status hone_run_save(hone_run *run, bool replay);       // begins one; replay: what the step that comes begins with, for `hone replay`
@@ -77,6 +81,9 @@ hone_status hone_run_bad_step(hone_run *run, const hone_step *step);            
 // pretrain.c, for replay.c as well: weights, moments and the loop as a checkpoint has them
 hone_status hone_run_resume(hone_run *run, const char *path);
 double hone_run_total_steps(const hone_run *run);        // of the whole run, as the schedule needs them
+// pairs.c: stage dpo. open: once the starting weights are in memory, factors of adapters as they are at first
+hone_status hone_run_open_pairs(hone_run *run);
+hone_status hone_run_evaluate_pairs(hone_run *run);
 // sample.c: generated text on the way.
 hone_status hone_run_open_samples(hone_run *run);
 hone_status hone_run_sample(hone_run *run);

@@ -14,7 +14,7 @@ typedef struct { int32_t ids[ROWS * T], target[ROWS * T], pos[ROWS * T], lo[ROWS
 static void init(arrays *a)
 {
     memset(a, 0xee, sizeof *a);
-    a->batch = (hone_batch){ a->ids, a->target, a->pos, a->lo, a->hi, a->weight, 0 };
+    a->batch = (hone_batch){ .ids = a->ids, .target = a->target, .pos = a->pos, .lo = a->lo, .hi = a->hi, .weight = a->weight };
 }
 
 static int make(void **state)

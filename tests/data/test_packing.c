@@ -45,7 +45,7 @@ typedef struct { int32_t ids[T], target[T], pos[T], lo[T], hi[T]; float weight[T
 static void init(arrays *a)
 {
     memset(a, 0xee, sizeof *a);
-    a->batch = (hone_batch){ a->ids, a->target, a->pos, a->lo, a->hi, a->weight, 0 };
+    a->batch = (hone_batch){ .ids = a->ids, .target = a->target, .pos = a->pos, .lo = a->lo, .hi = a->hi, .weight = a->weight };
 }
 
 // Each token but a document's last is an input once, its target the next; a document that fits lies in one row, seen from its start.

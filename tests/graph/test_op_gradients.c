@@ -320,11 +320,41 @@ static void test_a_spoiled_backward_is_rejected(void **state)
     assert_true(spoiled > 100);
 }
 
+// pair_loss has no rule: its weights are what linear_xent's backward takes. They must be the losses' slopes, with the sign of share.
+static void test_weights_of_pairs_are_slopes_of_their_losses(void **state)
+{
+    (void)state;
+    op_variant v = op_variant_first(HONE_OP_pair_loss);
+    v.real = HONE_f64;
+    do {
+        op_trial t;
+        op_trial_make(&t, &v);
+        const hone_operand *logprob = &t.args.in[0], *share = &t.args.in[1], *measure = &t.args.out[1];
+        const int64_t N = share->dim[0], E = measure->dim[0];
+        for (int64_t n = 0; n < N; n++) {
+            const double h = 1e-3, x = get(logprob, n);
+            double loss[2] = { 0, 0 };
+            for (int i = 0; i < 2; i++) {
+                put(logprob, n, x + (i ? h : -h));
+                hone_ref_pair_loss(&t.args);
+                for (int64_t e = 0; e < E; e++) loss[i] += 0.25 * get(measure, 3 * e);    // the size of each share
+            }
+            put(logprob, n, x);
+            hone_ref_pair_loss(&t.args);
+            const double slope = (loss[1] - loss[0]) / (2 * h), weight = get(&t.args.out[0], n);
+            assert_true(get(share, n) != 0 || weight == 0);
+            if (!(fabs(weight + slope) <= 1e-6 * (fabs(weight) + 1e-3))) fail_msg("%s: weight %.12g of row %lld, slope %.12g", t.label, weight, (long long)n, slope);
+        }
+        op_trial_free(&t);
+    } while (op_variant_next(&v));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_gradient_rule_agrees_with_central_differences),
         cmocka_unit_test(test_a_spoiled_backward_is_rejected),
+        cmocka_unit_test(test_weights_of_pairs_are_slopes_of_their_losses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

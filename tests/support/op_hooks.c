@@ -153,6 +153,15 @@ static bool fill_head(op_trial *t)
     return true;
 }
 
+// Shares of one size, every fourth 0; the second kind takes some pairs for wrongly ordered.
+static bool fill_pair_loss(op_trial *t)
+{
+    t->args.attr.scale = 0.3f;
+    t->args.attr.rate = t->variant.kind ? 0.2f : 0;
+    for (int64_t n = 0; n < op_symbol(t, "N"); n++) put(op_named(t, "share"), n, n % 4 == 3 ? 0 : get(op_named(t, "logprob"), n) > 0 ? 0.25 : -0.25);
+    return true;
+}
+
 static bool fill_softcap(op_trial *t)
 {
     t->args.attr.cap = 1.5f;
@@ -278,6 +287,7 @@ const struct op_hook op_hook[HONE_OP_COUNT] = {
     [HONE_OP_lora_dw] = { 3, fill_lora },
     [HONE_OP_linear_xent] = { 3, fill_head },
     [HONE_OP_linear_logprob] = { 3, fill_head },
+    [HONE_OP_pair_loss] = { 2, fill_pair_loss },
     [HONE_OP_softcap] = { 1, fill_softcap },
     [HONE_OP_rmsnorm] = { 2, fill_norm },
     [HONE_OP_rmsnorm_back] = { 2, fill_norm },

@@ -58,7 +58,7 @@ static void test_pieces_of_rows_do_not_see_each_other(void **state)
     for (int s = 0; s < 5; s++) {
         int64_t length = (const int64_t[]){ 9, 16, 23, 30, 37 }[s], cut = 0, trained;
         assert_int_equal(hone_schedule_length(&r.recipe, s), length);
-        must(hone_loop_count_trained(&r.loop, &trained));
+        must(hone_loop_count_trained(&r.loop, &trained, &trained));
         must(hone_loop_fill_inputs(&r.loop, trained));
         for (int64_t n = 0; n < io->N; n++) {
             assert_true(lo[n] >= n - n % io->T % length && lo[n] <= n && pos[n] == n - lo[n] && hi[n] == n + 1);

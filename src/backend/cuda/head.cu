@@ -51,3 +51,33 @@ HONE_KERNEL(logprob_rows, 256)
     for (int64_t j = threadIdx.x; j < J; j += 256) put(&c.out[0], n * J + j, logit(&c, product[get_index(&c.in[0], n * J + j)]) - lse);
     if (threadIdx.x == 0) put(&c.out[1], n, entropy), put(&c.out[2], n, lse);
 }
+
+HONE_DEVICE double log_sigmoid(double z) { return z < 0 ? z - log1p(exp(z)) : -log1p(exp(-z)); }
+
+// A block has a pair; rows of share 0 are those of block 0.
+//   in: logprob, share, pair (N,), reference (E, 2)   out: weight (N,), measure (E, 3)
+HONE_KERNEL(pair_loss, 256)
+{
+    const int64_t N = c.in[1].rows, e = blockIdx.x;
+    double chosen = 0, rejected = 0;
+    for (int64_t n = threadIdx.x; n < N; n += 256) {
+        const float share = get(&c.in[1], n);
+        if (share == 0 || get_index(&c.in[2], n) != e) continue;
+        if (share > 0) chosen += (double)get(&c.in[0], n);
+        else rejected += (double)get(&c.in[0], n);
+    }
+    const double beta = (double)c.scale, wrong = (double)c.rate;
+    chosen = beta * (block_sum_f64(chosen) - (double)get(&c.in[3], 2 * e));
+    rejected = beta * (block_sum_f64(rejected) - (double)get(&c.in[3], 2 * e + 1));
+    const double right = log_sigmoid(chosen - rejected), other = log_sigmoid(rejected - chosen);
+    const double slope = beta * ((1 - wrong) * exp(other) - wrong * exp(right));
+    if (threadIdx.x == 0) {
+        put(&c.out[1], 3 * e, (float)(-(1 - wrong) * right - wrong * other));
+        put(&c.out[1], 3 * e + 1, (float)chosen);
+        put(&c.out[1], 3 * e + 2, (float)rejected);
+    }
+    for (int64_t n = threadIdx.x; n < N; n += 256) {
+        const float share = get(&c.in[1], n);
+        if (share != 0 ? get_index(&c.in[2], n) == e : e == 0) put(&c.out[0], n, share != 0 ? (float)((double)share * slope) : 0);
+    }
+}

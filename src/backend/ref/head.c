@@ -86,6 +86,30 @@ void hone_ref_linear_logprob(const hone_args *a)
     }
 }
 
+static double log_sigmoid(double z) { return z < 0 ? z - log1p(exp(z)) : -log1p(exp(-z)); }
+
+//   logprob (N, 1)   share, weight (N,)   pair (N,)   reference (E, 2)   measure (E, 3)
+void hone_ref_pair_loss(const hone_args *a)
+{
+    const hone_operand *logprob = &a->in[0], *share = &a->in[1], *pair = &a->in[2], *reference = &a->in[3];
+    const hone_operand *weight = &a->out[0], *measure = &a->out[1];
+    const double beta = (double)a->attr.scale, wrong = (double)a->attr.rate;
+    int64_t N = hone_rows(share), E = hone_rows(reference);
+    for (int64_t n = 0; n < N; n++) put(weight, n, 0);
+    for (int64_t e = 0; e < E; e++) {
+        double reward[2] = { 0, 0 };
+        for (int64_t n = 0; n < N; n++)
+            if (get_index(pair, n) == e && get(share, n) != 0) reward[get(share, n) < 0] += get(logprob, n);
+        for (int side = 0; side < 2; side++) reward[side] = beta * (reward[side] - get(reference, 2 * e + side));
+        const double z = reward[0] - reward[1], slope = beta * ((1 - wrong) * exp(log_sigmoid(-z)) - wrong * exp(log_sigmoid(z)));
+        put(measure, 3 * e, -(1 - wrong) * log_sigmoid(z) - wrong * log_sigmoid(-z));
+        put(measure, 3 * e + 1, reward[0]);
+        put(measure, 3 * e + 2, reward[1]);
+        for (int64_t n = 0; n < N; n++)
+            if (get_index(pair, n) == e && get(share, n) != 0) put(weight, n, get(share, n) * slope);
+    }
+}
+
 // y = cap tanh(z / cap);  z and y may be one
 void hone_ref_softcap(const hone_args *a)
 {
