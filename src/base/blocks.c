@@ -3,27 +3,16 @@
 // Decoding rounds once: d has 11 bits, a scale 6 to 8, a code 4 to 6, so d s q and m t are exact in f32 and the compiler
 // may fuse what it likes (q6_k: d s is exact, the product with q is the one rounding).
 #include "base/blocks.h"
+#include "base/block_bits.h"
 #include "base/blocks_fit.h"
 #include "base/error.h"
-#include "base/half.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 enum { SMALL = 32 };
 
-const float hone_nf4_value[16] = {
-    -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,
-    -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
-    0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f,
-};
-
-static float get_half(const uint8_t *at)
-{
-    uint16_t h;
-    memcpy(&h, at, 2);
-    return hone_f16_to_f32(h);
-}
+const float hone_nf4_value[16] = { HONE_NF4_VALUES };
 
 static void put_half(uint8_t *at, float x)
 {
@@ -38,7 +27,7 @@ static uint8_t code_of(float x, int top) { return x >= (float)top ? (uint8_t)top
 
 static void f32_decode(const uint8_t *b, float *y) { memcpy(y, b, 4); }
 static void f32_encode(const float *x, uint8_t *b) { memcpy(b, x, 4); }
-static void f16_decode(const uint8_t *b, float *y) { *y = get_half(b); }
+static void f16_decode(const uint8_t *b, float *y) { *y = hone_block_half(b); }
 static void f16_encode(const float *x, uint8_t *b) { put_half(b, *x); }
 
 static void bf16_decode(const uint8_t *b, float *y)   // the upper half of an f32
@@ -60,7 +49,7 @@ static void bf16_encode(const float *x, uint8_t *b)   // to nearest, ties to eve
 
 static void q8_0_decode(const uint8_t *b, float *y)
 {
-    float d = get_half(b);
+    float d = hone_block_half(b);
     for (int i = 0; i < SMALL; i++) y[i] = d * (float)(int8_t)b[2 + i];
 }
 
@@ -86,14 +75,14 @@ static void get_codes(const uint8_t *high, const uint8_t *q, int zero, float *y)
 
 static void decode_signed(const uint8_t *b, const uint8_t *high, const uint8_t *q, int zero, float *y)
 {
-    float d = get_half(b);
+    float d = hone_block_half(b);
     get_codes(high, q, zero, y);
     for (int i = 0; i < SMALL; i++) y[i] *= d;
 }
 
 static void decode_range(const uint8_t *b, const uint8_t *high, const uint8_t *q, float *y)
 {
-    float d = get_half(b), m = get_half(b + 2);
+    float d = hone_block_half(b), m = hone_block_half(b + 2);
     get_codes(high, q, 0, y);
     for (int i = 0; i < SMALL; i++) y[i] = d * y[i] + m;
 }
@@ -156,22 +145,8 @@ static void q4_1_encode(const float *x, uint8_t *b) { encode_range(x, 15, b, NUL
 static void q5_1_encode(const float *x, uint8_t *b) { encode_range(x, 31, b, b + 4, b + 8); }
 
 // 256 elements a block, 8 parts of 32 ---------------------------------------------------------------------------------
-//
-// Scales s and shifts t of 6 bits in 12 bytes: bytes 0-3 hold s0-s3 below and two bits of s4-s7 above, bytes 4-7 t0-t3 and t4-t7
-// likewise, bytes 8-11 the lower four bits of s4-s7 and t4-t7.
 
-static void get_scale(const uint8_t *b, int j, int *s, int *t)
-{
-    if (j < 4) {
-        *s = b[j] & 63;
-        *t = b[j + 4] & 63;
-    } else {
-        *s = (b[j + 4] & 15) | (b[j - 4] >> 6) << 4;
-        *t = b[j + 4] >> 4 | (b[j] >> 6) << 4;
-    }
-}
-
-static void put_scale(uint8_t *b, int j, int s, int t)   // in order of j, on zeros
+static void put_scale(uint8_t *b, int j, int s, int t)   // as hone_block_scale() reads; in order of j, on zeros
 {
     if (j < 4) {
         b[j] = (uint8_t)s;
@@ -186,10 +161,10 @@ static void put_scale(uint8_t *b, int j, int s, int t)   // in order of j, on ze
 // fifth: bit j of byte i is the fifth bit of element i of part j; NULL in q4_k.
 static void decode_parts(const uint8_t *b, const uint8_t *fifth, const uint8_t *q, float *y)
 {
-    float d = get_half(b), m = get_half(b + 2);
+    float d = hone_block_half(b), m = hone_block_half(b + 2);
     for (int j = 0; j < 8; j++, y += SMALL) {
         int s, t, shift = j % 2 * 4;
-        get_scale(b + 4, j, &s, &t);
+        hone_block_scale(b + 4, j, &s, &t);
         float by = d * (float)s, off = m * (float)t;
         const uint8_t *code = q + j / 2 * SMALL;
         for (int i = 0; i < SMALL; i++) y[i] = by * (float)((code[i] >> shift & 15) | (fifth ? (fifth[i] >> j & 1) << 4 : 0)) - off;
@@ -207,7 +182,7 @@ static void encode_parts(const float *x, int top, uint8_t *b, uint8_t *fifth, ui
     }
     put_half(b, most / 63);
     put_half(b + 2, furthest / 63);
-    float d = get_half(b), m = get_half(b + 2);   // as the reader will see them
+    float d = hone_block_half(b), m = hone_block_half(b + 2);   // as the reader will see them
     for (int j = 0; j < 8; j++) {
         int s = d > 0 ? code_of(scale[j] / d + 0.5f, 63) : 0, t = m > 0 ? code_of(shift[j] / m + 0.5f, 63) : 0;
         float by = d * (float)s, off = m * (float)t, inverse = by > 0 ? 1 / by : 0;
@@ -225,23 +200,16 @@ static void q5_k_decode(const uint8_t *b, float *y) { decode_parts(b, b + 16, b 
 static void q4_k_encode(const float *x, uint8_t *b) { memset(b, 0, 144); encode_parts(x, 15, b, NULL, b + 16); }
 static void q5_k_encode(const float *x, uint8_t *b) { memset(b, 0, 176); encode_parts(x, 31, b, b + 16, b + 48); }
 
-// q6_k: element 128 h + 64 u + l (l < 64) has its lower four bits in half u of byte 64 h + l; element 128 h + 32 w + l (l < 32)
-// its upper two in pair w of byte 32 h + l. 16 parts of 16.
-typedef struct { int low, low_shift, high, high_shift; } place6;
-static place6 place_of(int i)
-{
-    return (place6){ i / 128 * 64 + i % 64, i / 64 % 2 * 4, i / 128 * 32 + i % 32, i / 32 % 4 * 2 };
-}
-enum { HIGH6 = 128, SCALE6 = 192, D6 = 208, PARTS6 = 16 };
+enum { PARTS6 = 16 };
 
 static void q6_k_decode(const uint8_t *b, float *y)
 {
-    float d = get_half(b + D6);
+    float d = hone_block_half(b + HONE_D6);
     for (int part = 0; part < PARTS6; part++) {
-        float by = d * (float)(int8_t)b[SCALE6 + part];
+        float by = d * (float)(int8_t)b[HONE_SCALE6 + part];
         for (int i = part * 16; i < part * 16 + 16; i++) {
-            place6 p = place_of(i);
-            int q = (b[p.low] >> p.low_shift & 15) | (b[HIGH6 + p.high] >> p.high_shift & 3) << 4;
+            hone_block_place6 p = hone_block_place6_of(i);
+            int q = (b[p.low] >> p.low_shift & 15) | (b[p.high] >> p.high_shift & 3) << 4;
             y[i] = by * (float)(q - 32);
         }
     }
@@ -255,16 +223,16 @@ static void q6_k_encode(const float *x, uint8_t *b)
         if (fabsf(scale[part]) > fabsf(top)) top = scale[part];
     }
     memset(b, 0, 210);
-    put_half(b + D6, top / -128);
-    float d = get_half(b + D6);
+    put_half(b + HONE_D6, top / -128);
+    float d = hone_block_half(b + HONE_D6);
     for (int part = 0; part < PARTS6; part++) {
         float s = d == 0 ? 0 : fmaxf(-128, fminf(127, roundf(scale[part] / d))), by = d * s, inverse = by == 0 ? 0 : 1 / by;
-        b[SCALE6 + part] = (uint8_t)(int8_t)s;
+        b[HONE_SCALE6 + part] = (uint8_t)(int8_t)s;
         for (int i = part * 16; i < part * 16 + 16; i++) {
-            place6 p = place_of(i);
+            hone_block_place6 p = hone_block_place6_of(i);
             uint8_t q = code_of(x[i] * inverse + 32.5f, 63);
             b[p.low] |= (uint8_t)((q & 15) << p.low_shift);
-            b[HIGH6 + p.high] |= (uint8_t)((q >> 4) << p.high_shift);
+            b[p.high] |= (uint8_t)((q >> 4) << p.high_shift);
         }
     }
 }

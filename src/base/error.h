@@ -8,7 +8,8 @@
 // The message is kept per thread; only cli/ prints it.
 #pragma once
 
-typedef enum { HONE_OK = 0, HONE_FAILED = 1, HONE_USAGE = 2 } hone_status; // also the process' exit code
+// Also the process' exit code. HONE_DEVICE_LOST: a device failed under way, and the process ended at once (backend/cuda/gpu.c).
+typedef enum { HONE_OK = 0, HONE_FAILED = 1, HONE_USAGE = 2, HONE_DEVICE_LOST = 3 } hone_status;
 
 // Sets this thread's message and returns HONE_FAILED / HONE_USAGE.
 hone_status hone_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

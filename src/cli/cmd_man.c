@@ -83,6 +83,7 @@ static hone_status print_verb(hone_buffer *out, const hone_cli_text *text, int c
         if (!strcmp(text[i].verb, verb)) status = print_command(out, &text[i]);
     if (!status) status = section(out, "EXIT STATUS");
     if (!status) status = hone_buffer_print(out, "0: done. 1: files, data, memory or the like failed; the message says where and what to do. 2: the command line was wrong.\n"
+                                            "3: a device failed under way; the last checkpoint is whole, and the run can go on elsewhere.\n"
                                             "128 + N: stopped by signal N after saving.\n");
     if (!status) status = section(out, "SEE ALSO");
     return status ? status : hone_buffer_print(out, ".BR hone (1),\n.BR hone\\-recipe (5)\n");
@@ -134,7 +135,7 @@ static hone_status print_recipe(hone_buffer *out)
 static hone_status print_markdown(hone_buffer *out, const hone_cli_text *text, int count)
 {
     hone_status status = hone_buffer_print(out, "# Verbs\n\nMade by `hone man --format md`; do not edit. Exit status: 0 done, 1 files, data or memory failed, 2 the command line was\n"
-                                           "wrong, 128 + N stopped by signal N after saving.\n");
+                                           "wrong, 3 a device failed under way (the last checkpoint is whole), 128 + N stopped by signal N after saving.\n");
     for (int i = 0; i < count && !status; i++) {
         const hone_cli_text *t = &text[i];
         if (i == 0 || strcmp(t->verb, text[i - 1].verb)) status = hone_buffer_print(out, "\n## hone %s\n\n%s.\n", t->verb, t->what);

@@ -1,5 +1,5 @@
 // main.c: finds the verb, runs it, prints its error, and turns its status into the exit code: 0 done, 1 the world failed,
-// 2 the command line was wrong.
+// 2 the command line was wrong, 3 a device failed (then the process ended where it did).
 #include "base/nearest.h"
 #include "base/thread.h"
 #include "cli/verbs.h"

@@ -8,7 +8,7 @@
 #pragma once
 #include "graph/graph.h"
 
-enum { HONE_BACKEND_ABI = 2 };
+enum { HONE_BACKEND_ABI = 3 };
 
 typedef struct hone_operand {
     void *data;               // NULL: absent (or, in supports/workspace_bytes, not placed yet: look at `present`)
@@ -60,10 +60,11 @@ typedef struct hone_backend {
     void (*wait)(void *self, int event, int stream);
     void (*synchronize)(void *self);
     void *(*native_stream)(void *self, int stream); // NULL where the device's memory is the host's
-    // Capture of a whole program (CUDA graphs). NULL: the executor walks the list.
+    // Capture of many nodes (CUDA graphs; graph/capture.h). NULL: the executor walks the list.
     hone_status (*capture_begin)(void *self);
     hone_status (*capture_end)(void *self, void **captured);
     void (*replay)(void *self, void *captured);
+    void (*forget)(void *self, void *captured);     // it is not under way
 } hone_backend;
 
 static inline bool hone_backend_is_apart(const hone_backend *b) { return b->native_stream != NULL; } // its memory is none of the host's

@@ -2,6 +2,7 @@
 #include "graph/session.h"
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "graph/capture.h"
 #include "graph/mirror.h"
 #include <inttypes.h>
 #include <string.h>
@@ -105,7 +106,7 @@ hone_status hone_session_allocate(hone_session *session)
     }
     for (int i = 0; i < session->graph->n_program; i++)
         if (resolve_program(session, i)) return HONE_FAILED;
-    return HONE_OK;
+    return hone_capture_open(session);
 }
 
 hone_status hone_session_open(hone_session *session, hone_graph *graph, const hone_session_options *options)
@@ -125,9 +126,8 @@ void hone_session_release_arena(hone_session *session)
         hone_free(session->handle[i]);
         session->args[i] = NULL;
         session->handle[i] = NULL;
-        session->captured[i] = NULL; // the backend's own
-        session->walked[i] = false;
     }
+    hone_capture_close(session);
     hone_scratch_close(session->scratch);
     hone_free(session->ticket);
     session->scratch = NULL;
@@ -286,54 +286,25 @@ static void check_caches(hone_session *session, int which)
     if (!touches) session->caches_valid = false;
 }
 
-// A program whose launches are the same in every run: no live count, which the host reads when it launches, and no moves.
-static bool is_fixed(const hone_session *session, const hone_program *program)
-{
-    for (int64_t n = 0; n < program->count; n++) {
-        const hone_node *node = &program->node[n];
-        if (hone_is_move(node)) return false;
-        for (int i = 0; i < node->n_in + node->n_out; i++) {
-            hone_tid id = hone_node_operand(node, i);
-            if (id != HONE_NONE && hone_at(session->graph, id)->live != HONE_NONE) return false;
-        }
-    }
-    return true;
-}
-
-static void walk(hone_session *session, int which)
-{
-    for (int64_t n = 0; n < session->graph->program[which].count; n++) hone_session_run_node(session, which, n);
-}
-
-// The first run walks the list; the second is captured on the way; all further ones replay that.
-static hone_status run_or_replay(hone_session *s, int which)
-{
-    const bool capture = s->walked[which] && s->backend->capture_begin && is_fixed(s, &s->graph->program[which]);
-    s->walked[which] = true;
-    if (!capture) {
-        walk(s, which);
-        return HONE_OK;
-    }
-    if (!s->captured[which]) {
-        hone_mirror_hold(s);
-        hone_status status = s->backend->capture_begin(s->self);
-        if (!status) walk(s, which);
-        if (!status) status = s->backend->capture_end(s->self, &s->captured[which]);
-        hone_mirror_let_go(s);
-        if (status) return HONE_FAILED;
-    }
-    hone_mirror_push(s);
-    s->backend->replay(s->self, s->captured[which]);
-    return HONE_OK;
-}
-
 hone_status hone_session_run(hone_session *session, const char *name)
 {
     int which = find_program(session, name);
     check_caches(session, which);
     if (session->poison) run_poisoned(session, which);
-    else if (run_or_replay(session, which)) return HONE_FAILED;
+    else if (hone_capture_run(session, which, 0, session->graph->program[which].count)) return HONE_FAILED;
     if (session->backend->synchronize) session->backend->synchronize(session->self);
+    return hone_session_settle(session);
+}
+
+hone_status hone_session_run_part(hone_session *session, const char *name, int64_t from, int64_t to)
+{
+    const int which = find_program(session, name);
+    const int64_t count = session->graph->program[which].count;
+    if (to < 0) to = count;
+    HONE_ASSERT(0 <= from && from <= to && to <= count, "nodes %" PRId64 " to %" PRId64 " of %s", from, to, name);
+    if (hone_capture_run(session, which, from, to)) return HONE_FAILED;
+    if (session->backend->synchronize) session->backend->synchronize(session->self);
+    session->caches_valid = false;   // as behind any run that is not of "refresh" or "decode"
     return hone_session_settle(session);
 }
 

@@ -6,6 +6,7 @@
 #include "graph/layout.h"
 
 typedef struct hone_mirror hone_mirror;
+typedef struct hone_captures hone_captures;
 
 typedef struct hone_session {
     hone_graph *graph;                 // borrowed
@@ -17,8 +18,7 @@ typedef struct hone_session {
     hone_args *args[8];                // per program: (count,) operands resolved to pointers
     void **handle[8];
     hone_mirror *mirror;               // mirror.h; NULL: the backend's memory is the host's
-    void *captured[8];                 // per program: what the backend replays instead of walking the list; NULL: not captured
-    bool walked[8];                    // per program: ran once, so that whatever is made at a first run has been made
+    hone_captures *captures;           // capture.h: what the backend replays instead of walking the list
     const char *offload;               // folder of the offload file, where tensors are parked; borrowed
     hone_scratch *scratch;             // NULL: nothing is parked
     int64_t *ticket;                   // (n_tensor,) of the move under way of a staging tensor, or of the write under way of a home; 0 none
@@ -43,6 +43,8 @@ void hone_session_release_arena(hone_session *session);      // back to what pla
 void hone_session_close(hone_session *session);
 // Fails only where moves do: then what the program wrote is not to be used.
 hone_status hone_session_run(hone_session *session, const char *program);
+// Nodes [from, to) of a program of training (it must not touch caches); to < 0: all that are left. For what must look between them.
+hone_status hone_session_run_part(hone_session *session, const char *program, int64_t from, int64_t to);
 // One node of a program, for whoever walks the list himself: node 0 first waits for what a walk that was given up left under way, and
 // hone_session_settle() comes last.
 void hone_session_run_node(hone_session *session, int program, int64_t node);

@@ -1,7 +1,6 @@
 // loop.c: see loop.h.
 #include "train/loop.h"
 #include "base/cpu.h"
-#include "train/walk.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -17,7 +16,7 @@ void hone_loop_open(hone_loop *loop, hone_job *job)
 
 static hone_status run_nodes(const hone_loop *loop, const char *name, int64_t from, int64_t to)
 {
-    return loop->trace ? hone_trace_run(loop->trace, name, from, to) : hone_walk_nodes(&loop->job->session, name, from, to);
+    return loop->trace ? hone_trace_run(loop->trace, name, from, to) : hone_session_run_part(&loop->job->session, name, from, to);
 }
 
 int64_t hone_loop_step_rows(const hone_loop *loop) { return loop->job->rows * hone_job_micro_batches(loop->job, loop->step); }

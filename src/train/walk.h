@@ -1,4 +1,4 @@
-// walk.h: a program's nodes a few at a time, for what must look between them. hone_session_run() is the same walk over all.
+// walk.h: a program's nodes one by one, for whoever looks at what each made (inspect.c). hone_session_run() makes the same of all of them.
 #pragma once
 #include "graph/session.h"
 

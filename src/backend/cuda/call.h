@@ -6,11 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #define inline __host__ __device__ __forceinline__
+#include "base/block_bits.h"
 #include "graph/round.h"
 #include "graph/tensor.h"
 #include "graph/drop.h"
 #undef inline
 #else
+#include "base/block_bits.h"
 #include "graph/drop.h"
 #include "graph/round.h"
 #include "graph/tensor.h"

@@ -77,14 +77,20 @@ void *hone_cuda_take(hone_cuda_scratch *scratch, size_t bytes)
 
 // --- what is taken -------------------------------------------------------------------------------------------------------
 
+static bool takes(const hone_args *args, hone_dtype dtype, int k, bool output)
+{
+    if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
+    if (hone_dtype_is_blocked(dtype)) return args->op == HONE_OP_pack && !output;
+    return dtype == HONE_bf16 && hone_may_be_bf16(args->op, output, k);
+}
+
 // Forms are copies of a weight in the numbers that its product is made in.
 static const char *refused(const void *self, const hone_args *args, const hone_operand *o, int k, bool output)
 {
     const hone_cuda_backend *cuda = self;
     const bool plain = o->form == HONE_FORM_PLAIN || args->op == HONE_OP_pack;
     const bool reads_forms = !output && k == 1 && (args->op == HONE_OP_linear || args->op == HONE_OP_linear_dx || args->op == HONE_OP_lora_linear);
-    const bool known = o->dtype == HONE_f32 || o->dtype == HONE_i32 || o->dtype == HONE_u8;
-    if (!known && (o->dtype != HONE_bf16 || !hone_may_be_bf16(args->op, output, k))) return "takes no %s as %s";
+    if (!takes(args, o->dtype, k, output)) return "takes no %s as %s";
     const hone_dtype product = args->attr.product == HONE_bf16 ? HONE_bf16 : HONE_f32;
     if (!plain && (!reads_forms || o->dtype != product)) return "takes no form of %s as %s";
     const bool attention = args->op == HONE_OP_attention || args->op == HONE_OP_attention_back;

@@ -1,8 +1,8 @@
 // gpu.c: the device that is a GPU: memory, streams, launches, products, graphs; `hone_backend_cuda`.
 //
 // What can fail at open and alloc is told as any other failure. What fails later (a launch, a copy, what a kernel did, found at the
-// next synchronisation) cannot be mended: the context is gone with all that lies on the device. Then one message names device, call
-// and cause, and the process ends with exit code 1; checkpoints that were written are whole.
+// next synchronisation) cannot be mended. Then one message names device, call, cause and what to do (faults.def), and the process ends
+// with an exit code of its own (HONE_DEVICE_LOST), by which a supervisor knows to go on elsewhere; checkpoints that were written are whole.
 // HONE_GPU (an ordinal, 0 by default) chooses among several.
 #include "backend/backends.h"
 #include "backend/cuda/cuda.h"
@@ -30,8 +30,7 @@ typedef struct gpu {
     void *context, *module, *function[HONE_CUDA_KERNEL_COUNT], *stream[STREAMS], *handle;
     plan *plans;
     int64_t n_plan, plan_capacity;
-    void **graphs;                  // captured programs, kept until close
-    int64_t n_graph, graph_capacity;
+    size_t planned_bytes;           // taken for sessions
     hone_cuda_backend backend;
 } gpu;
 
@@ -53,33 +52,36 @@ static const struct { const char *name; int threads; } kernels[HONE_CUDA_KERNEL_
 static const char *advice(int error)
 {
     switch (error) {
-    case HONE_CU_OUT_OF_MEMORY: return "; the device's memory is full: see what else runs there (nvidia-smi), or take fewer rows a micro-batch";
-    case HONE_CU_ECC_UNCORRECTABLE: return "; the device's memory is damaged (ECC): take it out of service; the last checkpoint is whole";
-    case HONE_CU_LAUNCH_FAILED:
-    case HONE_CU_ILLEGAL_ADDRESS: return "; a kernel failed: this is a bug of hone or a fault of the device; the kernel log (dmesg) has the Xid; the last checkpoint is whole";
-    case HONE_CU_DEVICE_UNAVAILABLE:
-    case HONE_CU_NO_DEVICE: return "; the device fell off the bus or another process holds it: the kernel log (dmesg) has the Xid; the last checkpoint is whole";
-    case HONE_CU_NO_BINARY_FOR_GPU: return "; hone's kernels are for compute capability 8.0, 8.9 and 9.0";
-    default: return "; the last checkpoint is whole";
+#define FAULT(name, code, advice) case code: return "; " advice;
+#include "backend/cuda/faults.def"
+#undef FAULT
+    default: return "";
     }
 }
 
 static hone_status told(const gpu *g, const char *call, int error)
 {
     const char *name = "unknown error", *text = "";
+    char planned[128] = "";
     if (!error) return HONE_OK;
     g->driver->cuGetErrorName(error, &name);
     g->driver->cuGetErrorString(error, &text);
-    return hone_fail("GPU %d%s%s%s: %s: %s (%d), %s%s", g->ordinal, *g->name ? " (" : "", g->name, *g->name ? ")" : "", call, name, error, text, advice(error));
+    if (error == HONE_CU_OUT_OF_MEMORY && g->planned_bytes)
+        snprintf(planned, sizeof planned, "; the plan's %.1f MiB are there, what the driver needs beside them is not", (double)g->planned_bytes / 0x1p20);
+    return hone_fail("GPU %d%s%s%s: %s: %s (%d), %s%s%s", g->ordinal, *g->name ? " (" : "", g->name, *g->name ? ")" : "", call, name, error, text, planned, advice(error));
 }
 
-// For calls that have no way to fail.
+// What fails under way cannot be mended: the context is gone with all that lies on the device.
+static _Noreturn void give_up(void)
+{
+    fflush(stdout);
+    fprintf(stderr, "hone: %s; the last checkpoint is whole\n", hone_error());
+    _exit(HONE_DEVICE_LOST);
+}
+
 static void must(const gpu *g, const char *call, int error)
 {
-    if (!told(g, call, error)) return;
-    fflush(stdout);
-    fprintf(stderr, "hone: %s\n", hone_error());
-    _exit(HONE_FAILED);
+    if (told(g, call, error)) give_up();
 }
 
 static void use(const gpu *g) { must(g, "cuCtxSetCurrent", g->driver->cuCtxSetCurrent(g->context)); } // any thread may call
@@ -109,6 +111,7 @@ static hone_status gpu_alloc(void *self, hone_space space, size_t bytes, void **
         return hone_fail("GPU %d (%s): the plan needs %.1f MiB, %.1f of %.1f MiB are free; take fewer rows a micro-batch, or gradient_checkpointing",
                          g->ordinal, g->name, (double)bytes / 0x1p20, (double)available / 0x1p20, (double)total / 0x1p20);
     if (told(g, "cuMemAlloc", error)) return HONE_FAILED;
+    g->planned_bytes += bytes;
     *pointer = (void *)(uintptr_t)place;
     gpu_clear(g, *pointer, bytes, 0);
     must(g, "cuStreamSynchronize", g->driver->cuStreamSynchronize(g->stream[0]));
@@ -117,11 +120,10 @@ static hone_status gpu_alloc(void *self, hone_space space, size_t bytes, void **
 
 static void gpu_release(void *self, hone_space space, void *pointer, size_t bytes)
 {
-    const gpu *g = self;
-    (void)bytes;
+    gpu *g = self;
     use(g);
     if (space == HONE_SPACE_HOST) must(g, "cuMemFreeHost", g->driver->cuMemFreeHost(pointer));
-    else must(g, "cuMemFree", g->driver->cuMemFree_v2((uintptr_t)pointer));
+    else must(g, "cuMemFree", g->driver->cuMemFree_v2((uintptr_t)pointer)), g->planned_bytes -= bytes;
 }
 
 static void gpu_copy(void *self, void *to, const void *from, size_t bytes, int stream)
@@ -150,10 +152,9 @@ static int type_of(hone_dtype dtype) { return dtype == HONE_bf16 ? HONE_LT_R_16B
 static void must_blas(const gpu *g, const char *call, int status, const hone_cuda_gemm *s)
 {
     if (!status) return;
-    fflush(stdout);
-    fprintf(stderr, "hone: GPU %d (%s): %s of %s: status %d for a product of %lld x %lld x %lld of %s; the last checkpoint is whole\n", g->ordinal, g->name,
-            call, g->blas->path, status, (long long)s->n, (long long)s->m, (long long)s->k, hone_dtype_name(s->of));
-    _exit(HONE_FAILED);
+    hone_fail("GPU %d (%s): %s of %s: status %d for a product of %lld x %lld x %lld of %s", g->ordinal, g->name, call, g->blas->path, status,
+              (long long)s->n, (long long)s->m, (long long)s->k, hone_dtype_name(s->of));
+    give_up();
 }
 
 // The largest power of two, up to 256, that an address is a multiple of.
@@ -256,9 +257,7 @@ static hone_status gpu_capture_end(void *self, void **captured)
     gpu *g = gpu_of(self);
     void *graph = NULL;
     hone_status status = told(g, "cuStreamEndCapture", g->driver->cuStreamEndCapture(g->stream[0], &graph));
-    if (!status) status = hone_grow(&g->graphs, g->n_graph, &g->graph_capacity, sizeof *g->graphs);
     if (!status) status = told(g, "cuGraphInstantiate", g->driver->cuGraphInstantiateWithFlags(captured, graph, 0));
-    if (!status) g->graphs[g->n_graph++] = *captured;
     if (graph) g->driver->cuGraphDestroy(graph);
     return status;
 }
@@ -268,6 +267,13 @@ static void gpu_replay(void *self, void *captured)
     const gpu *g = gpu_of(self);
     use(g);
     must(g, "cuGraphLaunch", g->driver->cuGraphLaunch(captured, g->stream[0]));
+}
+
+static void gpu_forget(void *self, void *captured)
+{
+    const gpu *g = gpu_of(self);
+    use(g);
+    must(g, "cuGraphExecDestroy", g->driver->cuGraphExecDestroy(captured));
 }
 
 // --- opening and closing ---------------------------------------------------------------------------------------------------
@@ -322,8 +328,6 @@ static void gpu_close(void *self)
         void *layouts[] = { g->plans[i].a, g->plans[i].b, g->plans[i].d };
         for (int k = 0; k < 3; k++) g->blas->cublasLtMatrixLayoutDestroy(layouts[k]);
     }
-    for (int64_t i = 0; i < g->n_graph; i++) g->driver->cuGraphExecDestroy(g->graphs[i]);
-    hone_free(g->graphs);
     hone_free(g->plans);
     if (g->handle) g->blas->cublasLtDestroy(g->handle);
     for (int i = 0; i < STREAMS; i++)
@@ -388,4 +392,5 @@ const hone_backend hone_backend_cuda = {
     .capture_begin = gpu_capture_begin,
     .capture_end = gpu_capture_end,
     .replay = gpu_replay,
+    .forget = gpu_forget,
 };

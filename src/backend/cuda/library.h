@@ -34,8 +34,9 @@ typedef struct hone_cublaslt {
 
 // Values of the libraries' enumerations; compared with the headers by tests/backend/cuda_headers.c.
 enum {
-    HONE_CU_OUT_OF_MEMORY = 2, HONE_CU_NO_DEVICE = 100, HONE_CU_DEVICE_UNAVAILABLE = 46, HONE_CU_ECC_UNCORRECTABLE = 214,
-    HONE_CU_NO_BINARY_FOR_GPU = 209, HONE_CU_ILLEGAL_ADDRESS = 700, HONE_CU_LAUNCH_FAILED = 719,
+#define FAULT(name, code, advice) HONE_CU_##name = (code),
+#include "backend/cuda/faults.def"
+#undef FAULT
     HONE_CU_ATTRIBUTE_SHARED_OPTIN = 97, HONE_CU_ATTRIBUTE_MAJOR = 75, HONE_CU_ATTRIBUTE_MINOR = 76, HONE_CU_ATTRIBUTE_PROCESSORS = 16,
     HONE_CU_FUNCTION_DYNAMIC_SHARED = 8, HONE_CU_STREAM_NON_BLOCKING = 1, HONE_CU_HOST_PORTABLE = 1, HONE_CU_CAPTURE_THREAD_LOCAL = 1,
     HONE_LT_COMPUTE_32F = 68, HONE_LT_R_32F = 0, HONE_LT_R_16BF = 14, HONE_LT_TRANS_A = 3, HONE_LT_TRANS_B = 4, HONE_LT_N = 0, HONE_LT_T = 1,

@@ -134,7 +134,7 @@ static void linear_dw(const hone_cuda_node *node, hone_cuda_scratch *scratch)
     hone_cuda_add_columns(node, &rows, &sums, parts);
 }
 
-// Every form is the weight as it lies, in the numbers that the product is made in.
+// Every form is the weight as it lies, in the numbers that the product is made in; of a frozen matrix in blocks, made so at each use.
 size_t hone_cuda_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
     (void)self, (void)form;
@@ -144,7 +144,8 @@ size_t hone_cuda_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_
 void hone_cuda_node_pack(const hone_cuda_node *node)
 {
     const hone_cuda_call call = hone_cuda_call_of(node);
-    hone_cuda_elements(node, HONE_CUDA_cast, call.in[0].rows * call.in[0].cols, &call);
+    const hone_cuda_kernel kernel = hone_dtype_is_blocked(call.in[0].dtype) ? HONE_CUDA_unblock : HONE_CUDA_cast;
+    hone_cuda_elements(node, kernel, call.in[0].rows * call.in[0].cols, &call);
 }
 
 // --- the head ------------------------------------------------------------------------------------------------------------
