@@ -108,7 +108,7 @@ hone_status hone_cmd_init(int argc, char **argv)
     const hone_cli_option options[] = {
         { "model", HONE_CLI_TEXT, &o.model, "PATH", "tune this model, a Hugging Face folder or GGUF file, in place of training a new one" },
         { "data", HONE_CLI_TEXT, &o.data, "FILE", "DATA; with --model also conversations (JSONL), or text, which is then prepared for it here" },
-        { "method", HONE_CLI_TEXT, &o.method, "full|lora", "with --model: what is trained (default: full where that fits, else lora)" },
+        { "method", HONE_CLI_TEXT, &o.method, "full|lora|qlora", "with --model: what is trained (default: the first of these that fits)" },
         { "time", HONE_CLI_TEXT, &o.time, "TIME", "how long training may take: 90s, 30m, 8h (default 30m)" },
         { "memory", HONE_CLI_TEXT, &o.memory, "BYTES", "what it may take of memory, as 4GB (default: four fifths of what is available)" },
         { "tokenizer", HONE_CLI_TEXT, &o.tokenizer, "PATH", "tokenizer of the data, where it does not lie with them" },

@@ -1,5 +1,7 @@
 // propose_tune.c: see propose_tune.h.
 #include "train/propose_tune.h"
+#include "base/blocks.h"
+#include "base/gguf.h"
 #include "base/units.h"
 #include "io/hf.h"
 #include "plan/memory.h"
@@ -15,20 +17,29 @@ static const double SHARE_IN_STEPS = 0.95;     // of the time; evaluations and c
 static const double LARGE = 1e9;               // parameters from which the smaller rate holds
 
 // In the order in which they are tried.
-typedef struct { hone_choice method; bool checkpointing; double rate, large_rate; } way;
+typedef struct { const char *title; hone_choice method; bool checkpointing; double rate, large_rate; } way;
 static const way ways[] = {
-    { HONE_finetuning_type_full, false, 3e-5, 1e-5 }, { HONE_finetuning_type_full, true, 3e-5, 1e-5 },
-    { HONE_finetuning_type_lora, false, 2e-4, 1e-4 }, { HONE_finetuning_type_lora, true, 2e-4, 1e-4 },
+    { "full tuning", HONE_finetuning_type_full, false, 3e-5, 1e-5 }, { "full tuning", HONE_finetuning_type_full, true, 3e-5, 1e-5 },
+    { "LoRA", HONE_finetuning_type_lora, false, 2e-4, 1e-4 }, { "LoRA", HONE_finetuning_type_lora, true, 2e-4, 1e-4 },
+    { "QLoRA", HONE_finetuning_type_qlora, false, 2e-4, 1e-4 }, { "QLoRA", HONE_finetuning_type_qlora, true, 2e-4, 1e-4 },
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
 typedef struct {
     const hone_propose_tune_options *options;
     const way *way;
+    bool blocks_fit;                    // QLoRA's, as it is by default, to every matrix of the model
     hone_tune_proposal now;
 } search;
 
 static int64_t power_of_two(double x) { return x > 1 ? (int64_t)exp2(floor(log2(x))) : 1; }
+
+// A GGUF file's own blocks are kept, NF4 needs whole ones in a row.
+static bool blocks_fit(const char *model, const hone_config *c)
+{
+    const int64_t n = hone_blocks_about(HONE_BLOCKS_nf4)->elements;
+    return hone_gguf_is(model) || (c->width % n == 0 && c->heads * c->head_dim % n == 0 && c->mlp_width % n == 0);
+}
 
 // --- the data ----------------------------------------------------------------------------------------------------------
 
@@ -150,6 +161,7 @@ static hone_status look_at_data(search *s)
         if (p->held_tokens > recipe.eval_tokens) p->held_tokens = recipe.eval_tokens;
         if (p->documents > 0) status = find_usual_length(data, &p->usual_tokens);
         p->T = row_length(p, config.max_positions);
+        s->blocks_fit = blocks_fit(s->options->model, &config);
         hone_job_close(&job);
     }
     hone_recipe_release(&recipe);
@@ -160,7 +172,8 @@ static hone_status check_method(const hone_propose_tune_options *options)
 {
     for (int i = 0; i < WAYS; i++)
         if (!options->method || strcmp(options->method, hone_choice_name(ways[i].method)) == 0) return HONE_OK;
-    return hone_fail_usage("init: --method %s: give %s or %s", options->method, hone_choice_name(HONE_finetuning_type_full), hone_choice_name(HONE_finetuning_type_lora));
+    return hone_fail_usage("init: --method %s: give %s, %s or %s", options->method, hone_choice_name(HONE_finetuning_type_full),
+                           hone_choice_name(HONE_finetuning_type_lora), hone_choice_name(HONE_finetuning_type_qlora));
 }
 
 // The first way of which a row fits, with as many rows as do.
@@ -170,6 +183,7 @@ static hone_status find_way(search *s, int64_t most)
     hone_status status = HONE_OK;
     for (int i = 0; i < WAYS && !status; i++) {
         if (s->options->method && strcmp(s->options->method, hone_choice_name(ways[i].method)) != 0) continue;
+        if (!s->options->method && ways[i].method == HONE_finetuning_type_qlora && !s->blocks_fit) continue;
         s->way = &ways[i];
         p->method = s->way->method;
         p->checkpointing = s->way->checkpointing;
@@ -179,7 +193,7 @@ static hone_status find_way(search *s, int64_t most)
                  hone_units_bytes((double)p->process_bytes).s);
     }
     return status ? status : hone_fail("%s: not even %s of it with one row of %lld tokens fits into %s: it takes %s; give more with --memory, or take a smaller model",
-                                       s->options->model, p->method == HONE_finetuning_type_full ? "full tuning" : "LoRA", (long long)p->T,
+                                       s->options->model, s->way->title, (long long)p->T,
                                        hone_units_bytes((double)p->memory_bytes).s, hone_units_bytes((double)p->process_bytes).s);
 }
 

@@ -1,7 +1,7 @@
 // propose_tune.h: a recipe that tunes a given model on given data, on this machine: `hone init --model`.
 //
-//     method      the first of: every weight; that with blocks recomputed; LoRA; that with blocks recomputed; of which one row
-//                 a micro-batch fits, by the plan that a run keeps to (plan/memory.h)
+//     method      the first of: every weight; LoRA; QLoRA (rows of whole NF4 blocks); each without and with blocks
+//                 recomputed; of which one row of a micro-batch fits, by the plan that a run keeps to (plan/memory.h)
 //     cutoff_len  the least power of two that holds 95 % of the documents whole, within 64 and 2,048, the model's positions and the data
 //     batch       as many rows of a micro-batch as fit, up to 4,096 tokens; of a step 16 rows, fewer where the run
 //                 would have less than 100 steps

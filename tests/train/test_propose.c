@@ -156,7 +156,7 @@ static void test_init_with_a_model_writes_a_recipe_that_fits_and_tunes(void **st
     must_hold(recipe, "max_time: 0.2s\n");
     verb_must_fail("say --data", (const char *[]){ "init", "--force", "--model", model, "--data", more, "--output", recipe, NULL });
     verb_must_fail("--memory", (const char *[]){ "init", "--force", "--model", model, "--data", data, "--output", recipe, "--memory", "1MB", NULL });
-    verb_must_fail("full or lora", (const char *[]){ "init", "--force", "--model", model, "--data", data, "--output", recipe, "--method", "lroa", NULL });
+    verb_must_fail("full, lora or qlora", (const char *[]){ "init", "--force", "--model", model, "--data", data, "--output", recipe, "--method", "lroa", NULL });
     verb_must_fail("--model", (const char *[]){ "init", "--force", "--data", data, "--output", recipe, "--method", "lora", NULL });
     verb_must_fail("/no/such/model", (const char *[]){ "init", "--force", "--model", "/no/such/model", "--data", data, "--output", recipe, NULL });
     verb_must_fail("/no/such/data", (const char *[]){ "init", "--force", "--model", model, "--data", "/no/such/data", "--output", recipe, NULL });
@@ -168,7 +168,7 @@ static void test_init_takes_adapters_where_full_tuning_does_not_fit(void **state
 {
     (void)state;
     if (SANITIZED) { print_message("skipped: a sanitizer's memory is not in the plan\n"); skip(); }
-    static const char config[] = "{\"model_type\": \"llama\", \"vocab_size\": 8192, \"hidden_size\": 256, \"intermediate_size\": 683, \"num_hidden_layers\": 8,"
+    static const char config[] = "{\"model_type\": \"llama\", \"vocab_size\": 8192, \"hidden_size\": 256, \"intermediate_size\": 704, \"num_hidden_layers\": 8,"
                                  " \"num_attention_heads\": 4, \"num_key_value_heads\": 4, \"max_position_embeddings\": 512, \"tie_word_embeddings\": true}";
     char *model = hone_strdup(test_path("medium")), *file = hone_path_join(model, "config.json"), *recipe = hone_strdup(test_path("medium.yaml"));
     char *tok = hone_strdup(test_path("bytes")), *data = hone_strdup(test_path("talks-data"));
@@ -182,7 +182,16 @@ static void test_init_takes_adapters_where_full_tuning_does_not_fit(void **state
     must_hold(recipe, "# full with blocks recomputed takes");
     assert_true(planned_bytes(recipe) <= atof(enough) * 1e6 * 1.03);
     verb_must_fail("not even full", (const char *[]){ "init", "--force", "--model", model, "--tokenizer", tok, "--method", "full", "--data", data, "--memory", enough, "--output", recipe, NULL });
-    hone_free(enough), hone_free(model), hone_free(file), hone_free(recipe), hone_free(tok), hone_free(data);
+    // and a little more than they need beside matrices in few bits
+    verb_must("qlora", (const char *[]){ "init", "--force", "--model", model, "--tokenizer", tok, "--method", "qlora", "--data", data, "--output", recipe, NULL });
+    char *less = hone_format("%.0fMB", planned_bytes(recipe) * 1.05 / 1e6);
+    assert_true(atof(less) < 0.8 * atof(enough));
+    verb_must("qlora", (const char *[]){ "init", "--force", "--model", model, "--tokenizer", tok, "--data", data, "--memory", less, "--output", recipe, NULL });
+    must_hold(recipe, "finetuning_type: qlora\nlora_rank: 16\n");
+    must_hold(recipe, "# lora with blocks recomputed takes");
+    assert_true(planned_bytes(recipe) <= atof(less) * 1e6 * 1.03);
+    verb_must_fail("not even QLoRA", (const char *[]){ "init", "--force", "--model", model, "--tokenizer", tok, "--data", data, "--output", recipe, "--memory", "1MB", NULL });
+    hone_free(less), hone_free(enough), hone_free(model), hone_free(file), hone_free(recipe), hone_free(tok), hone_free(data);
 }
 
 int main(void)
