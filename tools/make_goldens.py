@@ -73,6 +73,10 @@ MODELS = {
                                              pad_token_id=None)),
     "gemma2": (transformers.Gemma2Config, dict(SIZES, num_hidden_layers=3, **rope(), tie_word_embeddings=True, sliding_window=16, query_pre_attn_scalar=20,
                                                attn_logit_softcapping=1.5, final_logit_softcapping=2.5, pad_token_id=None)),
+    "gemma3": (transformers.Gemma3TextConfig, dict(SIZES, num_hidden_layers=6, num_attention_heads=2, num_key_value_heads=1, head_dim=16, intermediate_size=32,
+                                                   tie_word_embeddings=True, sliding_window=16, query_pre_attn_scalar=20, pad_token_id=None, rope_parameters={
+                                                       "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0},
+                                                       "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
 }
 
 

@@ -29,6 +29,7 @@ static void print_attention(const hone_config *c)
 {
     printf("  attention    %" PRId64 " heads of %" PRId64 ", %" PRId64 " of keys and values; %s", c->heads, c->head_dim, c->kv_heads, rope_name[c->rope]);
     if (c->rope != HONE_ROPE_NONE) printf(", theta %g", c->rope_theta);
+    if (c->rope_local > 0) printf(", of blocks with a window %g", c->rope_local);
     if (hone_config_rotated(c) < c->head_dim) printf(", %" PRId64 " of %" PRId64 " columns turn", hone_config_rotated(c), c->head_dim);
     if (c->qk_norm) printf("; q and k normalised");
     if (c->qkv_bias) printf("; biases");

@@ -101,6 +101,8 @@ static hone_status check_numbers(const hone_config *c, const char *where)
     }
     if (c->rope != HONE_ROPE_NONE && !(c->rope_theta > 0 && isfinite(c->rope_theta)))
         return hone_fail("%s: rope_theta is %g; it must be above 0", where, c->rope_theta);
+    if (HONE_KEY_OF(c, rope_local) ? !(c->rope_local > 0 && isfinite(c->rope_local)) : c->rope_local != 0)
+        return hone_fail("%s: rope_theta of layers with a window is %g; it must be above 0", where, c->rope_local);
     if ((c->rope == HONE_ROPE_LINEAR || c->rope == HONE_ROPE_LLAMA3) && !(c->rope_factor >= 1 && isfinite(c->rope_factor)))
         return hone_fail("%s: rope_parameters: factor is %g; it must be 1 or more", where, c->rope_factor);
     if (c->rope == HONE_ROPE_LLAMA3) {
@@ -177,7 +179,7 @@ static const char *first_difference(const hone_config *a, const hone_config *b)
     DIFFERS(max_positions); DIFFERS(norm); DIFFERS(mlp); DIFFERS(rope); DIFFERS(norm_eps); DIFFERS(rope_theta); DIFFERS(init_std);
     DIFFERS(rope_factor); DIFFERS(rope_low); DIFFERS(rope_high); DIFFERS(rope_original); DIFFERS(window); DIFFERS(window_from);
     DIFFERS(tied); DIFFERS(qkv_bias); DIFFERS(out_bias); DIFFERS(mlp_bias); DIFFERS(qk_norm); DIFFERS(qk_whole); DIFFERS(norms); DIFFERS(attention_cap); DIFFERS(embed_root); DIFFERS(full_every); DIFFERS(init_scaled);
-    DIFFERS(softcap); DIFFERS(rope_part); DIFFERS(embed_scale); DIFFERS(residual_scale); DIFFERS(logit_scale); DIFFERS(attention_scale);
+    DIFFERS(softcap); DIFFERS(rope_part); DIFFERS(rope_local); DIFFERS(embed_scale); DIFFERS(residual_scale); DIFFERS(logit_scale); DIFFERS(attention_scale);
     DIFFERS(norm_base); DIFFERS(own); DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
     for (int64_t i = 0; i < a->n_eos; i++) DIFFERS(eos[i]);
 #undef DIFFERS

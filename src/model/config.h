@@ -27,6 +27,7 @@ typedef struct hone_config {
     double norm_base;               // what is added to a norm's gain: 1 in families that keep the gain less 1
     double rope_part;               // share of a head that turns, 0: all of it
     double rope_factor, rope_low, rope_high; int64_t rope_original;   // linear and llama3 scaling
+    double rope_local;              // rope_theta of the layers with a window, which turn without scaling; 0: as the others
     int64_t window, window_from;    // sliding window in tokens (0 none) of layers >= window_from; see hone_config_window
     int64_t full_every;             // of so many layers with a window each last one has none; 0: all have
     bool tied, qkv_bias, out_bias, mlp_bias, qk_norm;
@@ -56,7 +57,7 @@ static inline bool hone_config_gated(const hone_config *config) { return config-
 
 // One key of config.json <-> one field. Kinds: families.def.
 typedef enum {
-    HONE_KEY_SIZE, HONE_KEY_REAL, HONE_KEY_CAP, HONE_KEY_ROOT, HONE_KEY_FLAG, HONE_KEY_TOKEN, HONE_KEY_TOKENS, HONE_KEY_ROPE, HONE_KEY_WINDOW,
+    HONE_KEY_SIZE, HONE_KEY_REAL, HONE_KEY_CAP, HONE_KEY_ROOT, HONE_KEY_FLAG, HONE_KEY_TOKEN, HONE_KEY_TOKENS, HONE_KEY_ROPE, HONE_KEY_LOCAL_BASE, HONE_KEY_WINDOW,
     HONE_KEY_LAYER_WINDOW, HONE_KEY_PATTERN_WINDOW, HONE_KEY_CHOICE, HONE_KEY_FIXED, HONE_KEY_NOTE
 } hone_key_kind;
 

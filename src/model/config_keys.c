@@ -107,6 +107,13 @@ static const struct { const char *name; hone_rope rope; } rope_types[] = {
     { "default", HONE_ROPE_PLAIN }, { "linear", HONE_ROPE_LINEAR }, { "llama3", HONE_ROPE_LLAMA3 },
 };
 
+// Of rope_parameters {full_attention: {...}, sliding_attention: {...}} what one kind of layer has; NULL: nothing there.
+static const json_t *rope_of_kind(const json_t *json, const char *kind)
+{
+    const json_t *values = json_object_get(json_object_get(json, "rope_parameters"), kind);
+    return json_is_object(values) ? values : NULL;
+}
+
 // The older style has rope_theta beside rope_scaling {type or rope_type, ...}; transformers 5 has all in rope_parameters.
 // Precedence as there: rope_scaling where it is given, and a rope_theta inside before one outside.
 static hone_status read_rope(hone_config *config, const hone_key_row *row, const json_t *json, const char *where)
@@ -117,6 +124,8 @@ static hone_status read_rope(hone_config *config, const hone_key_row *row, const
         values = json_object_get(json, name = "rope_parameters");
     if (json_is_null(values)) values = NULL;
     if (values && !json_is_object(values)) return hone_fail("%s: %s must be an object or null", where, name);
+    const json_t *full = HONE_KEY_OF(config, rope_local) ? rope_of_kind(json, "full_attention") : NULL;
+    if (full && values == json_object_get(json, "rope_parameters")) values = full;
     const char *key, *type = "default";
     json_t *value;
     json_object_foreach((json_t *)values, key, value)
@@ -128,8 +137,9 @@ static hone_status read_rope(hone_config *config, const hone_key_row *row, const
     double partial = row->fallback;
     int64_t original = config->max_positions;
     hone_status status;
-    config->rope_theta = 10000.0;
+    if (!(config->rope_theta > 0)) config->rope_theta = 10000.0;   // the family's, where it has one
     if ((status = hone_json_real(json, "rope_theta", where, false, &config->rope_theta)) ||
+        (full && (status = hone_json_real(full, "rope_theta", where, false, &config->rope_theta))) ||
         (status = hone_json_real(json, "partial_rotary_factor", where, false, &partial))) return status;
     if (values && ((status = hone_json_real(values, "rope_theta", inside, false, &config->rope_theta)) ||
                    (status = hone_json_real(values, "partial_rotary_factor", inside, false, &partial)) ||
@@ -150,6 +160,19 @@ static hone_status read_rope(hone_config *config, const hone_key_row *row, const
         (status = hone_json_int(values, "original_max_position_embeddings", inside, false, &original))) return status;
     config->rope_original = original;
     return HONE_OK;
+}
+
+static hone_status read_local_base(hone_config *config, const hone_key_row *row, const json_t *json, const char *where)
+{
+    const json_t *values = rope_of_kind(json, "sliding_attention");
+    const char *type = "default";
+    double *theta = real_field(config, row);
+    *theta = row->fallback;
+    hone_status status = hone_json_real(json, row->key, where, false, theta);
+    if (!status && values) status = hone_json_real(values, "rope_theta", where, false, theta);
+    if (!status && values) status = hone_json_text(values, "rope_type", where, false, &type);
+    if (status || strcmp(type, "default") == 0) return status;
+    return hone_fail("%s: rope_parameters.sliding_attention has rope_type \"%.60s\"; in layers with a window hone has default", where, type);
 }
 
 // A bound, or null for none.
@@ -255,6 +278,7 @@ hone_status hone_config_read_key(hone_config *config, const hone_key_row *row, c
         return value ? read_token(config, row->key, value, where, int_field(config, row)) : HONE_OK;
     case HONE_KEY_TOKENS: return read_tokens(config, row, json, where);
     case HONE_KEY_ROPE: return read_rope(config, row, json, where);
+    case HONE_KEY_LOCAL_BASE: return read_local_base(config, row, json, where);
     case HONE_KEY_CAP: return read_cap(config, row, json, where);
     case HONE_KEY_ROOT: return read_root(config, row, json, where);
     case HONE_KEY_WINDOW: return read_window(config, row, json, where);
@@ -304,6 +328,18 @@ static int write_rope(const hone_config *config, const hone_key_row *row, json_t
     return bad | json_object_set_new(json, "rope_theta", json_real(config->rope_theta));
 }
 
+// Takes what write_rope wrote for that of full_attention.
+static int write_local_base(const hone_config *config, const hone_key_row *row, json_t *json)
+{
+    json_t *kinds = json_object(), *sliding = json_object();
+    int bad = json_object_set(kinds, "full_attention", json_object_get(json, "rope_parameters"));
+    bad |= json_object_set_new(sliding, "rope_type", json_string("default"));
+    bad |= json_object_set_new(sliding, "rope_theta", json_real(config->rope_local));
+    bad |= json_object_set_new(kinds, "sliding_attention", sliding);
+    bad |= json_object_set_new(json, "rope_parameters", kinds);
+    return bad | json_object_set_new(json, row->key, json_real(config->rope_local));
+}
+
 static int write_window(const hone_config *config, const hone_key_row *row, json_t *json)
 {
     int bad = json_object_set_new(json, row->key, config->window ? json_integer(config->window) : json_null());
@@ -339,6 +375,7 @@ hone_status hone_config_write_key(const hone_config *config, const hone_key_row 
     case HONE_KEY_FLAG: bad = json_object_set_new(json, row->key, json_boolean(*(const bool *)field)); break;
     case HONE_KEY_TOKEN: bad = json_object_set_new(json, row->key, token_json(*(const int64_t *)field)); break;
     case HONE_KEY_TOKENS: bad = json_object_set_new(json, row->key, tokens_json((const int64_t *)field, config->n_eos)); break;
+    case HONE_KEY_LOCAL_BASE: bad = write_local_base(config, row, json); break;
     case HONE_KEY_ROPE: bad = write_rope(config, row, json); break;
     case HONE_KEY_CAP: bad = json_object_set_new(json, row->key, *(const double *)field > 0 ? json_real(*(const double *)field) : json_null()); break;
     case HONE_KEY_ROOT: bad = json_object_set_new(json, row->key, json_integer(llround(1 / (*(const double *)field * *(const double *)field)))); break;

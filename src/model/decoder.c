@@ -14,7 +14,7 @@ typedef struct {
     hone_model *model;
     hone_graph *graph;
     hone_tid pos, lo, hi;                // of this program
-    hone_tid cs;                         // RoPE's angles, HONE_NONE without
+    hone_tid cs, cs_local;               // RoPE's angles, HONE_NONE without; those of layers with a window
     int64_t T;                           // rows that may share keys (training); 0 in decode
     const hone_decode_io *decode;        // NULL in micro and score
 } builder;
@@ -40,6 +40,11 @@ static hone_tid norm(builder *b, hone_tid x, hone_tid g, hone_tid bias)
     return node1(b, c->norm == HONE_NORM_RMS ? HONE_OP_rmsnorm : HONE_OP_layernorm, &attr, x, g, bias);
 }
 
+static hone_tid build_angles(builder *b, hone_tid freq, hone_tid otherwise)
+{
+    return freq == HONE_NONE ? otherwise : node1(b, HONE_OP_rope_table, &(hone_attr){ 0 }, b->pos, freq, HONE_NONE);
+}
+
 // Tokens, learned positions or RoPE's angles.
 static hone_tid build_embedding(builder *b, hone_tid ids)
 {
@@ -47,8 +52,8 @@ static hone_tid build_embedding(builder *b, hone_tid ids)
     hone_tid addend = m->positions == HONE_NONE ? HONE_NONE : hone_embed(b->graph, b->pos, m->positions, HONE_NONE);
     const double factor = m->config.embed_root ? sqrt((double)m->config.width) : m->config.embed_scale;
     hone_tid h = scale(b, hone_embed(b->graph, ids, m->embed, addend), factor);
-    b->cs = m->rope_freq == HONE_NONE ? HONE_NONE
-          : node1(b, HONE_OP_rope_table, &(hone_attr){ 0 }, b->pos, m->rope_freq, HONE_NONE);
+    b->cs = build_angles(b, m->rope_freq, HONE_NONE);
+    b->cs_local = build_angles(b, m->rope_local, b->cs);
     return h;
 }
 
@@ -66,7 +71,7 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
         const hone_attr whole = { .heads = 1, .kv_heads = 1, .head_dim = H * D, .eps = attr.eps, .base = (float)c->norm_base };
         qkv = node1(b, HONE_OP_qk_norm, c->qk_whole ? &whole : &by_head, qkv, w->q_norm, w->k_norm);
     }
-    if (b->cs != HONE_NONE) qkv = node1(b, HONE_OP_rope, &attr, qkv, b->cs, HONE_NONE);
+    if (b->cs != HONE_NONE) qkv = node1(b, HONE_OP_rope, &attr, qkv, attr.window ? b->cs_local : b->cs, HONE_NONE);
     hone_tid in[HONE_MAX_IN] = { qkv, qkv, b->lo, b->hi, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     const hone_decode_io *d = b->decode;
     if (d) {

@@ -35,6 +35,7 @@ typedef struct hone_model {
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
     hone_tid final_g, final_b;
+    hone_tid rope_local;                       // the same of layers with a window; HONE_NONE: those turn like the others
     hone_tid rope_freq;                        // (R/2) state, R columns of a head turn; HONE_NONE without RoPE: hone_model_fill_constants writes it
     hone_tid score_count; int64_t score_rows;  // see hone_train_io.count
     hone_block *block;                         // (layers,)

@@ -95,5 +95,11 @@ void hone_config_rope_frequencies(const hone_config *config, float *freq)
 void hone_model_fill_constants(const hone_model *model, hone_place_fn data, void *context)
 {
     if (model->rope_freq != HONE_NONE) hone_config_rope_frequencies(&model->config, data(context, model->rope_freq));
+    if (model->rope_local != HONE_NONE) {
+        hone_config local = model->config;
+        local.rope = HONE_ROPE_PLAIN;
+        local.rope_theta = local.rope_local;
+        hone_config_rope_frequencies(&local, data(context, model->rope_local));
+    }
     if (model->score_count != HONE_NONE) *(int32_t *)data(context, model->score_count) = (int32_t)model->score_rows;
 }

@@ -95,7 +95,7 @@ static void declare_block(declaration *d, int layer)
 hone_status hone_model_declare(hone_model *model, hone_graph *graph, const hone_config *config)
 {
     *model = (hone_model){ .config = *config, .graph = graph, .positions = HONE_NONE, .final_b = HONE_NONE,
-                           .rope_freq = HONE_NONE, .score_count = HONE_NONE };
+                           .rope_freq = HONE_NONE, .rope_local = HONE_NONE, .score_count = HONE_NONE };
     model->block = hone_alloc((size_t)config->layers, sizeof *model->block);
     if (!model->block) return HONE_FAILED;
     declaration d = { .model = model };
@@ -110,6 +110,8 @@ hone_status hone_model_declare(hone_model *model, hone_graph *graph, const hone_
     model->head = config->tied ? model->embed : declare_one(&d, "", "head", V, C);
     if (config->rope != HONE_ROPE_NONE)
         model->rope_freq = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(hone_config_rotated(config) / 2), "rope.freq");
+    if (config->rope_local > 0)
+        model->rope_local = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(hone_config_rotated(config) / 2), "rope.local");
     return d.failed || graph->failed ? hone_fail("out of memory while the model was declared") : HONE_OK;
 }
 

@@ -8,7 +8,7 @@
 #include "io/hf.h"
 #include <unistd.h>
 
-static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "granite", "stablelm", "phi3", "olmo2", "gemma2" };
+static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "granite", "stablelm", "phi3", "olmo2", "gemma2", "gemma3_text" };
 
 static void test_every_family_comes_back_bit_by_bit(void **state)
 {

@@ -44,14 +44,14 @@ static void assert_refused(const char *model_type, const char *key, const char *
     if (!strstr(hone_error(), words) || !strstr(hone_error(), path)) fail_msg("%s = %s: the message lacks \"%s\" or the path: %s", key, value ? value : "(absent)", words, hone_error());
 }
 
-static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone", "granite", "stablelm", "phi3", "olmo2", "gemma2" };
+static const char *const every_family[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "nemotron", "hone", "granite", "stablelm", "phi3", "olmo2", "gemma2", "gemma3_text" };
 
 static void test_every_family_survives_saving_and_loading(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof every_family / sizeof *every_family; i++) {
         hone_config a, b;
-        const bool windowed = i == 3 || i == 4 || i == 6, own = i == 6, gemma = i == 11;
+        const bool windowed = i == 3 || i == 4 || i == 6, own = i == 6, gemma2 = i == 11, gemma3 = i == 12, gemma = gemma2 || gemma3;
         assert_int_equal(load_changed(&a, every_family[i], NULL, NULL), HONE_OK);
         a.norm_eps = 3e-6;
         a.n_eos = 2; a.eos[0] = 5; a.eos[1] = 130; a.bos = -1; a.pad = 7; a.tied = !a.tied;
@@ -74,16 +74,33 @@ static void test_every_family_survives_saving_and_loading(void **state)
         assert_int_equal(b.rope_original, i ? 16 : 0);
         assert_int_equal(b.out_bias, i <= 1);
         assert_int_equal(b.qkv_bias, i <= 1 || i == 3);
-        assert_int_equal(b.qk_norm, i == 4 || own || i == 10);
+        assert_int_equal(b.qk_norm, i == 4 || own || i == 10 || gemma3);
         assert_int_equal(b.mlp, a.mlp);
         assert_int_equal(b.norm, a.norm);
-        assert_true(b.softcap == (own ? 15 : gemma ? 30 : 0));
+        assert_true(b.softcap == (own ? 15 : gemma2 ? 30 : 0));
         assert_int_equal(b.own, own);
         assert_int_equal(hone_config_window(&b, 0), i == 2 ? 16 : gemma ? 4096 : 0);
-        assert_int_equal(hone_config_window(&b, 1), i == 2 || windowed ? 16 : 0);
+        assert_int_equal(hone_config_window(&b, 1), i == 2 || windowed ? 16 : gemma3 ? 4096 : 0);
         assert_int_equal(hone_config_window(&b, 2), i == 2 || windowed ? 16 : gemma ? 4096 : 0);
-        assert_true(b.attention_cap == (gemma ? 50 : 0) && b.attention_scale == (i == 7 ? 1 : gemma ? 1 / 16.0 : 0));
+        assert_true(b.rope_local == (gemma3 ? 10000 : 0) && b.attention_cap == (gemma2 ? 50 : 0) && b.attention_scale == (i == 7 ? 1 : gemma ? 1 / 16.0 : 0));
     }
+}
+
+// Both styles say two bases; scaling is of the layers that see all.
+static void test_layers_with_a_window_have_a_base_of_their_own(void **state)
+{
+    (void)state;
+    hone_config c;
+    assert_int_equal(load_changed(&c, "gemma3_text", NULL, NULL), HONE_OK);
+    assert_true(c.rope == HONE_ROPE_PLAIN && c.rope_theta == 1e6 && c.rope_local == 1e4);
+    assert_int_equal(load_changed(&c, "gemma3_text", "rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 8.0}"), HONE_OK);
+    assert_true(c.rope == HONE_ROPE_LINEAR && c.rope_factor == 8 && c.rope_theta == 1e6 && c.rope_local == 1e4);
+    assert_int_equal(load_changed(&c, "gemma3_text", "rope_local_base_freq", "5000"), HONE_OK);
+    assert_true(c.rope_theta == 1e6 && c.rope_local == 5000);
+    assert_int_equal(load_changed(&c, "gemma3_text", "rope_parameters", "{\"sliding_attention\": {\"rope_type\": \"default\", \"rope_theta\": 300.0},"
+                                  " \"full_attention\": {\"rope_type\": \"linear\", \"factor\": 2, \"rope_theta\": 700.0}}"), HONE_OK);
+    assert_true(c.rope == HONE_ROPE_LINEAR && c.rope_factor == 2 && c.rope_theta == 700 && c.rope_local == 300);
+    for (int64_t l = 0; l < 12; l++) assert_int_equal(hone_config_window(&c, l), l % 6 == 5 ? 0 : 4096);
 }
 
 static void test_absent_keys_take_the_defaults_of_transformers(void **state)
@@ -195,6 +212,10 @@ static void test_each_bad_value_is_named_with_its_key(void **state)
     assert_refused("gemma2", "sliding_window", "null", "sliding_window is null");
     assert_refused("gemma2", "layer_types", "[\"full_attention\", \"full_attention\", \"sliding_attention\"]", "layer_types[0] is \"full_attention\"");
     assert_refused("gemma2", "hidden_activation", "\"relu\"", "gelu_pytorch_tanh");
+    assert_refused("gemma3_text", "sliding_window_pattern", "5", "for gemma3_text hone has [6]");
+    assert_refused("gemma3_text", "use_bidirectional_attention", "true", "use_bidirectional_attention is true");
+    assert_refused("gemma3_text", "rope_local_base_freq", "0", "rope_theta of layers with a window is 0");
+    assert_refused("gemma3_text", "rope_parameters", "{\"full_attention\": {}, \"sliding_attention\": {\"rope_type\": \"linear\", \"factor\": 2}}", "in layers with a window hone has default");
 }
 
 static void test_each_unsupported_rope_is_named(void **state)
@@ -306,6 +327,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_family_survives_saving_and_loading),
+        cmocka_unit_test(test_layers_with_a_window_have_a_base_of_their_own),
         cmocka_unit_test(test_absent_keys_take_the_defaults_of_transformers),
         cmocka_unit_test(test_both_styles_of_rope_scaling_mean_the_same),
         cmocka_unit_test(test_layers_slide_where_layer_types_says),

@@ -373,6 +373,8 @@ static void wrong_logit_scale(hone_config *c, hone_optim_options *a) { (void)a; 
 static void wrong_part(hone_config *c, hone_optim_options *a) { (void)a; c->rope_part = 0; }
 static void wrong_score_cap(hone_config *c, hone_optim_options *a) { (void)a; c->attention_cap *= 1.01; }
 static void wrong_pattern(hone_config *c, hone_optim_options *a) { (void)a; c->full_every = 3; }
+static void wrong_local(hone_config *c, hone_optim_options *a) { (void)a; c->rope_local *= 1.01; }
+static void one_base(hone_config *c, hone_optim_options *a) { (void)a; c->rope_local = 0; }
 static void wrong_root(hone_config *c, hone_optim_options *a) { (void)a; c->embed_root = false; }
 static void wrong_decay(hone_config *c, hone_optim_options *a) { (void)c; a->weight_decay *= 1.01; }
 static void wrong_beta1(hone_config *c, hone_optim_options *a) { (void)c; a->beta1 = 0.905; }
@@ -391,6 +393,7 @@ static void test_a_wrong_constant_is_noticed(void **state)
         { "granite", wrong_embed_scale }, { "granite", wrong_attention_scale }, { "granite", wrong_residual_scale }, { "granite", wrong_logit_scale },
         { "stablelm", wrong_part }, { "phi3", wrong_window },
         { "gemma2", wrong_score_cap }, { "gemma2", wrong_pattern }, { "gemma2", wrong_root }, { "gemma2", wrong_base }, { "gemma2", wrong_attention_scale },
+        { "gemma3", wrong_local }, { "gemma3", one_base }, { "gemma3", wrong_theta }, { "gemma3", wrong_factor }, { "gemma3", wrong_pattern }, { "gemma3", wrong_base },
     };
     quiet = true;
     for (size_t i = 0; i < sizeof control / sizeof *control; i++) {
