@@ -57,13 +57,19 @@ static const char *key_of(const char *arch, const char *name, char key[MAX_KEY])
     return key;
 }
 
-static void put_sizes(const hone_config *c, const char *arch, hone_gguf_head *head)
+static void put_sizes(const hone_config *c, const hone_gguf_arch *a, hone_gguf_head *head)
 {
+    const char *arch = a->name;
     char key[MAX_KEY];
     size_t field;
     const char *name;
     for (int i = 0; (name = hone_gguf_size_name(i, &field)); i++)
         hone_gguf_put_u32(head, key_of(arch, name, key), (uint32_t)*(const int64_t *)(const void *)((const char *)c + field));
+    for (int i = 0; (name = hone_gguf_real_name(i, &field)); i++) {
+        const double value = *(const double *)(const void *)((const char *)c + field);
+        if (value != 0) hone_gguf_put_f32(head, key_of(arch, name, key), (float)value);
+    }
+    if (a->window >= 0 && c->window) hone_gguf_put_u32(head, key_of(arch, HONE_GGUF_WINDOW, key), (uint32_t)c->window);
     hone_gguf_put_u32(head, key_of(arch, "attention.value_length", key), (uint32_t)c->head_dim);
     hone_gguf_put_u32(head, key_of(arch, "vocab_size", key), (uint32_t)c->vocab);
     hone_gguf_put_f32(head, key_of(arch, c->norm == HONE_NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", key), (float)c->norm_eps);
@@ -75,21 +81,12 @@ static void put_sizes(const hone_config *c, const char *arch, hone_gguf_head *he
     hone_gguf_put_f32(head, key_of(arch, "rope.scaling.factor", key), (float)c->rope_factor);
 }
 
-static hone_status check_sayable(const hone_config *c)
-{
-    if (c->window && c->window < c->max_positions)
-        return hone_fail("this model's sliding window of %" PRId64 " tokens cannot be said in GGUF: llama.cpp would let it see all %" PRId64, c->window, c->max_positions);
-    if (c->rope == HONE_ROPE_LLAMA3 && (c->rope_low != 1 || c->rope_high != 4))
-        return hone_fail("this model's rotary scaling has low_freq_factor %g and high_freq_factor %g; hone writes Llama 3's 1 and 4", c->rope_low, c->rope_high);
-    return HONE_OK;
-}
-
 static hone_status put_head(const hone_model *model, const hone_gguf_map *map, const char *title, const hone_gguf_kind *kind, hone_gguf_head *head)
 {
     const hone_config *c = &model->config;
-    hone_status status = check_sayable(c);
+    hone_status status = hone_gguf_check_sayable(map->arch, c);
     if (status) return status;
-    hone_gguf_put_text(head, "general.architecture", map->arch, strlen(map->arch));
+    hone_gguf_put_text(head, "general.architecture", map->arch->name, strlen(map->arch->name));
     hone_gguf_put_text(head, "general.type", "model", 5);
     hone_gguf_put_text(head, "general.name", title, strlen(title));
     hone_gguf_put_u32(head, "general.file_type", kind->file_type);
@@ -128,6 +125,7 @@ static hone_status write_entry(const hone_gguf_entry *entry, hone_blocks blocks,
             finite = finite && all_finite(x, entry->columns);
             hone_blocks_encode(blocks, x, entry->columns, piece + (size_t)r * row_bytes);
         }
+        for (int64_t i = 0; i < n * entry->columns && entry->base != 0; i++) ((float *)(void *)piece)[i] += entry->base;   // a vector: f32
         if (!finite) return hone_fail("%s holds a number that is not finite (hone ckpt verify finds it); such a model is not exported", entry->name);
         status = hone_writer_write(writer, piece, (size_t)n * row_bytes);
     }
@@ -190,9 +188,9 @@ static void compare_row(const hone_gguf_entry *entry, const hone_gguf_tensor *t,
         int64_t n = entry->columns - at < PART ? entry->columns - at : PART;
         hone_blocks_decode(t->blocks, row + hone_blocks_bytes(t->blocks, at), n, y);
         for (int64_t i = 0; i < n; i++) {
-            double d = (double)y[i] - (double)x[at + i];
+            const double wanted = (double)(x[at + i] + entry->base), d = (double)y[i] - wanted;
             *off += d * d;
-            *all += (double)x[at + i] * (double)x[at + i];
+            *all += wanted * wanted;
         }
     }
 }
@@ -226,7 +224,7 @@ static hone_status compare_tensors(const hone_gguf *file, const hone_gguf_map *m
 
 static bool near(double a, double b) { return fabs(a - b) <= 1e-6 * fabs(b); }
 
-static hone_status compare_config(const hone_config *is, const hone_config *wanted, const char *path)
+static hone_status compare_config(const hone_gguf_arch *arch, const hone_config *is, const hone_config *wanted, const char *path)
 {
     size_t field;
     const char *name;
@@ -234,9 +232,15 @@ static hone_status compare_config(const hone_config *is, const hone_config *want
         int64_t a = *(const int64_t *)(const void *)((const char *)is + field), b = *(const int64_t *)(const void *)((const char *)wanted + field);
         if (a != b) return hone_fail("%s: %s reads back as %" PRId64 ", the model has %" PRId64, path, name, a, b);
     }
-    if (is->rope != wanted->rope || !near(is->norm_eps, wanted->norm_eps) || (wanted->rope != HONE_ROPE_NONE && !near(is->rope_theta, wanted->rope_theta)) ||
+    for (int i = 0; (name = hone_gguf_real_name(i, &field)); i++) {
+        double a = *(const double *)(const void *)((const char *)is + field), b = *(const double *)(const void *)((const char *)wanted + field);
+        if (!near(a, b)) return hone_fail("%s: %s reads back as %g, the model has %g", path, name, a, b);
+    }
+    if (arch->window >= 0 && is->window != wanted->window)
+        return hone_fail("%s: " HONE_GGUF_WINDOW " reads back as %" PRId64 ", the model has %" PRId64, path, is->window, wanted->window);
+    if (is->rope != wanted->rope || !near(is->attention_scale, wanted->attention_scale) || !near(is->norm_eps, wanted->norm_eps) || (wanted->rope != HONE_ROPE_NONE && !near(is->rope_theta, wanted->rope_theta)) ||
         (wanted->rope == HONE_ROPE_LLAMA3 && (is->rope_original != wanted->rope_original || !near(is->rope_factor, wanted->rope_factor))))
-        return hone_fail("%s: its rotary embedding or epsilon do not read back as the model has them", path);
+        return hone_fail("%s: its rotary embedding, epsilon or scale of scores do not read back as the model has them", path);
     return HONE_OK;
 }
 
@@ -245,12 +249,13 @@ hone_status hone_gguf_compare(const hone_model *model, const char *path, const h
     hone_gguf file;
     hone_gguf_map map = { 0 };
     hone_config config;
-    hone_status status = hone_gguf_read_config(&config, path);
-    if (!status) status = compare_config(&config, &model->config, path);
-    if (status || (status = hone_gguf_open(&file, path))) return status;
-    status = hone_gguf_map_build(&map, model);
-    if (!status) status = compare_tensors(&file, &map, kind, data, context, off);
+    hone_status status = hone_gguf_map_build(&map, model);
+    if (!status) status = hone_gguf_read_config(&config, path);
+    if (!status) status = compare_config(map.arch, &config, &model->config, path);
+    if (!status && !(status = hone_gguf_open(&file, path))) {
+        status = compare_tensors(&file, &map, kind, data, context, off);
+        hone_gguf_close(&file);
+    }
     hone_gguf_map_release(&map);
-    hone_gguf_close(&file);
     return status;
 }

@@ -4,33 +4,27 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct { const char *name, *model_type; bool turned, fused; } arch;
+typedef hone_gguf_arch arch;
 static const arch archs[] = {
 #define ARCH(...) { __VA_ARGS__ },
-#define SIZE(...)
-#define TENSOR(...)
 #include "io/gguf_names.def"
-#undef ARCH
-#undef SIZE
 };
 static const struct { const char *name; size_t field; bool required; } sizes[] = {
-#define ARCH(...)
 #define SIZE(name, field, required) { name, offsetof(hone_config, field), required },
 #include "io/gguf_names.def"
-#undef SIZE
-#undef TENSOR
+};
+static const struct { const char *name; size_t field; } reals[] = {
+#define REAL(name, field) { name, offsetof(hone_config, field) },
+#include "io/gguf_names.def"
 };
 enum { ALWAYS, FUSED, APART };
-static const struct { const char *name, *param; int when; bool turned; } tensors[] = {
-#define SIZE(...)
+enum { TURNED = 1, GAIN };
+static const struct { const char *name, *param; int when, how; } tensors[] = {
 #define TENSOR(...) { __VA_ARGS__ },
 #include "io/gguf_names.def"
-#undef ARCH
-#undef SIZE
-#undef TENSOR
 };
-enum { N_ARCH = sizeof archs / sizeof *archs, N_SIZE = sizeof sizes / sizeof *sizes, N_TENSOR = sizeof tensors / sizeof *tensors };
-enum { MAX_KEY = 128, DROP_BYTES = 16 << 20, PIECE_BYTES = 1 << 20 };
+enum { N_ARCH = sizeof archs / sizeof *archs, N_SIZE = sizeof sizes / sizeof *sizes, N_REAL = sizeof reals / sizeof *reals, N_TENSOR = sizeof tensors / sizeof *tensors };
+enum { MAX_KEY = 128, DROP_BYTES = 4 << 20, PIECE_BYTES = 1 << 20 };
 #define ROPE_FREQS "rope_freqs.weight"
 
 const char *hone_gguf_size_name(int index, size_t *field)
@@ -38,6 +32,34 @@ const char *hone_gguf_size_name(int index, size_t *field)
     if (index >= N_SIZE) return NULL;
     *field = sizes[index].field;
     return sizes[index].name;
+}
+
+const char *hone_gguf_real_name(int index, size_t *field)
+{
+    if (index >= N_REAL) return NULL;
+    *field = reals[index].field;
+    return reals[index].name;
+}
+
+double hone_gguf_attention_scale(const hone_gguf_arch *a, const hone_config *config)
+{
+    const bool large = a->large > 0 && config->layers == a->large;
+    return 1 / sqrt(large ? (double)(config->width / config->heads) : (double)config->head_dim);
+}
+
+#define ELSE_FOLDER "; write a Hugging Face folder instead (--output DIR), which transformers and vLLM read"
+hone_status hone_gguf_check_sayable(const hone_gguf_arch *a, const hone_config *c)
+{
+#define ONLY(architecture, holds, what) \
+    if (strcmp(a->name, architecture) == 0 && !(holds)) return hone_fail("this model has " what ", which llama.cpp's " architecture " models do not" ELSE_FOLDER);
+#include "io/gguf_names.def"
+    if (a->window < 0 && c->window && c->window < c->max_positions)
+        return hone_fail("this model's sliding window of %" PRId64 " tokens cannot be said in GGUF: llama.cpp would let it see all %" PRId64 ELSE_FOLDER, c->window, c->max_positions);
+    if (c->attention_scale > 0 && fabs(c->attention_scale - hone_gguf_attention_scale(a, c)) > 1e-6 * c->attention_scale)
+        return hone_fail("this model divides scores by %g, and llama.cpp would divide them by %g" ELSE_FOLDER, 1 / c->attention_scale, 1 / hone_gguf_attention_scale(a, c));
+    if (c->rope == HONE_ROPE_LLAMA3 && (c->rope_low != 1 || c->rope_high != 4))
+        return hone_fail("this model's rotary scaling has low_freq_factor %g and high_freq_factor %g; hone writes Llama 3's 1 and 4" ELSE_FOLDER, c->rope_low, c->rope_high);
+    return HONE_OK;
 }
 
 // The config ---------------------------------------------------------------------------------------------------------
@@ -153,10 +175,16 @@ static hone_status read_config(const hone_gguf *file, hone_config *config)
     if (!embed || embed->rank != 2) return hone_fail("%s: has no matrix token_embd.weight, so this file is no model that hone can read", file->path);
     *config = family->switches;
     config->family = family;
-    for (int i = 0; i < family->n_key; i++)
-        if (family->key[i].kind == HONE_KEY_REAL) *(double *)(void *)((char *)config + family->key[i].field) = family->key[i].fallback;
+    for (int i = 0; i < family->n_key; i++) {
+        const hone_key_row *row = &family->key[i];
+        if (row->kind == HONE_KEY_REAL || row->kind == HONE_KEY_CAP || row->kind == HONE_KEY_LOCAL_BASE) *(double *)(void *)((char *)config + row->field) = row->fallback;
+    }
     for (int i = 0; i < N_SIZE && !status; i++)
         status = hone_gguf_int(file, key_of(a, sizes[i].name, key), sizes[i].required, (int64_t *)(void *)((char *)config + sizes[i].field));
+    for (int i = 0; i < N_REAL && !status; i++)
+        status = hone_gguf_real(file, key_of(a, reals[i].name, key), false, (double *)(void *)((char *)config + reals[i].field));
+    if (a->window >= 0) config->window = a->window;
+    if (!status && a->window >= 0) status = hone_gguf_int(file, key_of(a, HONE_GGUF_WINDOW, key), false, &config->window);
     if (status) return status;
     config->vocab = embed->dim[1];
     if (config->heads < 1) return hone_fail("%s: %s.attention.head_count is %" PRId64 "; it must be 1 or more", file->path, a->name, config->heads);
@@ -164,6 +192,8 @@ static hone_status read_config(const hone_gguf *file, hone_config *config)
     if (!config->head_dim) config->head_dim = config->width / config->heads;
     if (config->head_dim < 2 || config->head_dim > INT32_MAX) return hone_fail("%s: heads of %" PRId64 " elements make no sense", file->path, config->head_dim);
     read_switches(file, config);
+    for (int i = 0; i < family->n_key; i++)
+        if (family->key[i].kind == HONE_KEY_ROOT) config->attention_scale = hone_gguf_attention_scale(a, config);
     const char *eps = config->norm == HONE_NORM_RMS ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
     status = hone_gguf_real(file, key_of(a, eps, key), true, &config->norm_eps);
     if (!status && config->rope != HONE_ROPE_NONE) status = read_rope(file, a, config);
@@ -196,9 +226,10 @@ static hone_status add_entry(hone_gguf_map *map, int64_t *capacity, const hone_m
     hone_status status = hone_grow(&map->entry, map->count, capacity, sizeof *map->entry);
     if (status) return status;
     const hone_tensor *t = hone_at(model->graph, id);
-    bool turned = a->turned && tensors[row].turned;   // a vector has as many rows as elements then
+    bool turned = a->turned && tensors[row].how == TURNED;   // a vector has as many rows as elements then
     hone_gguf_entry entry = { .name = hone_weight_name(tensors[row].name, layer), .param = id, .rows = t->rank == 2 || turned ? t->dim[0] : 1,
-                              .columns = t->rank == 2 ? t->dim[1] : turned ? 1 : t->dim[0], .rank = t->rank, .turned = turned ? model->config.head_dim : 0 };
+                              .columns = t->rank == 2 ? t->dim[1] : turned ? 1 : t->dim[0], .rank = t->rank, .turned = turned ? model->config.head_dim : 0,
+                              .base = tensors[row].how == GAIN ? (float)model->config.norm_base : 0 };
     if (!entry.name) return HONE_FAILED;
     map->entry[map->count++] = entry;
     return HONE_OK;
@@ -213,8 +244,8 @@ hone_status hone_gguf_map_build(hone_gguf_map *map, const hone_model *model)
     *map = (hone_gguf_map){ 0 };
     for (int i = 0; i < N_ARCH && !a; i++)
         if (strcmp(archs[i].model_type, type) == 0) a = &archs[i];
-    if (!a) return hone_fail("GGUF has no name that hone knows for a %s model", type);
-    map->arch = a->name;
+    if (!a) return hone_fail("GGUF has no name that hone knows for a %s model" ELSE_FOLDER ", and llama.cpp's own converter", type);
+    map->arch = a;
     for (int r = 0; r < N_TENSOR && !status; ) {
         int behind = r + 1;   // rows of one block go round together
         bool layered = hone_weight_is_layered(tensors[r].name);
@@ -275,13 +306,27 @@ static hone_status check_fit(const hone_gguf *file, const hone_gguf_map *map, co
     return status;
 }
 
-static void read_tensor(const hone_gguf *file, const hone_gguf_tensor *t, const hone_gguf_entry *entry, float *y)
+// Pages of the file that were read go again, so that the process never has many of them beside the whole arena.
+static void drop_read(const hone_gguf *file, size_t more, size_t *touched)
+{
+    if ((*touched += more) < DROP_BYTES) return;
+    *touched = 0;
+    hone_map_drop(&file->map);
+}
+
+static void read_tensor(const hone_gguf *file, const hone_gguf_tensor *t, const hone_gguf_entry *entry, float *y, size_t *touched)
 {
     const uint8_t *data = file->map.data + t->begin;
-    size_t row_bytes = hone_blocks_bytes(t->blocks, entry->columns);
-    #pragma omp parallel for if (t->count > 1 << 16)
-    for (int64_t r = 0; r < entry->rows; r++)
-        hone_blocks_decode(t->blocks, data + (size_t)r * row_bytes, entry->columns, y + hone_gguf_row(entry->turned, r) * entry->columns);
+    const size_t row_bytes = hone_blocks_bytes(t->blocks, entry->columns);
+    const int64_t fit = (int64_t)(PIECE_BYTES / row_bytes), rows = fit > 1 ? fit : 1;
+    for (int64_t first = 0; first < entry->rows; first += rows) {
+        const int64_t behind = first + rows < entry->rows ? first + rows : entry->rows;
+        #pragma omp parallel for if (t->count > 1 << 16)
+        for (int64_t r = first; r < behind; r++)
+            hone_blocks_decode(t->blocks, data + (size_t)r * row_bytes, entry->columns, y + hone_gguf_row(entry->turned, r) * entry->columns);
+        drop_read(file, (size_t)(behind - first) * row_bytes, touched);
+    }
+    for (int64_t i = 0; i < t->count && entry->base != 0; i++) y[i] -= entry->base;
 }
 
 // Where row r of a parameter is in the file: hone_gguf_row() back.
@@ -291,7 +336,7 @@ static int64_t file_row(int64_t turned, int64_t r)
 }
 
 // A matrix that is kept in blocks, a piece at a time; in those of the file bit for bit where they are the same.
-static hone_status read_blocked(const hone_model *model, const hone_gguf *file, const hone_gguf_tensor *t, const hone_gguf_entry *entry, void *place)
+static hone_status read_blocked(const hone_model *model, const hone_gguf *file, const hone_gguf_tensor *t, const hone_gguf_entry *entry, void *place, size_t *touched)
 {
     const int64_t K = entry->columns, fit = PIECE_BYTES / (K * (int64_t)sizeof(float)), rows = fit > 1 ? fit : 1;
     const size_t row_bytes = hone_blocks_bytes(t->blocks, K);
@@ -308,6 +353,7 @@ static hone_status read_blocked(const hone_model *model, const hone_gguf *file, 
             hone_blocks_decode(t->blocks, as + (size_t)r * row_bytes, K, x + r * K);
         }
         hone_blocked_write(&writer, x, n, same ? as : NULL);
+        drop_read(file, (size_t)n * row_bytes, touched);
     }
     if (!status) hone_blocked_close(&writer);
     hone_free(x);
@@ -347,12 +393,8 @@ hone_status hone_gguf_load(const hone_model *model, const char *path, hone_place
     if ((status = check_fit(&file, &map, found))) goto out;
     for (int64_t i = 0; i < map.count && !status; i++) {
         void *place = data(context, map.entry[i].param);
-        if (!hone_dtype_is_blocked(hone_at(model->graph, map.entry[i].param)->dtype)) read_tensor(&file, found[i], &map.entry[i], place);
-        else status = read_blocked(model, &file, found[i], &map.entry[i], place);
-        touched += found[i]->size;
-        if (touched < DROP_BYTES) continue;
-        touched = 0;
-        hone_map_drop(&file.map);   // so that loading does not double the process
+        if (!hone_dtype_is_blocked(hone_at(model->graph, map.entry[i].param)->dtype)) read_tensor(&file, found[i], &map.entry[i], place, &touched);
+        else status = read_blocked(model, &file, found[i], &map.entry[i], place, &touched);
     }
 out:
     hone_free(found);

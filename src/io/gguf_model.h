@@ -15,6 +15,12 @@ hone_status hone_gguf_load(const hone_model *model, const char *path, hone_place
 // What a file has each parameter in, own (n_param,): HONE_DTYPE_COUNT where that is plain numbers.
 hone_status hone_gguf_own_blocks(const hone_model *model, const char *path, hone_dtype *own);
 
+// A row of ARCH.
+typedef struct hone_gguf_arch { const char *name, *model_type; bool turned, fused; int64_t window, large; } hone_gguf_arch;
+#define HONE_GGUF_WINDOW "attention.sliding_window"
+double hone_gguf_attention_scale(const hone_gguf_arch *arch, const hone_config *config);      // what llama.cpp multiplies scores by
+hone_status hone_gguf_check_sayable(const hone_gguf_arch *arch, const hone_config *config);   // what a file cannot say is refused by name
+
 // The tensors of a model in the order they are written.
 typedef struct hone_gguf_entry {
     char *name;
@@ -22,13 +28,15 @@ typedef struct hone_gguf_entry {
     int64_t rows, columns;       // in the file; a vector is one row, or where it is turned one column
     int rank;
     int64_t turned;              // head size where rows lie in the order of rotary pairs, else 0
+    float base;                  // what the file has on top: 1 of gains that the family keeps less 1
 } hone_gguf_entry;
-typedef struct hone_gguf_map { const char *arch; hone_gguf_entry *entry; int64_t count; } hone_gguf_map;
+typedef struct hone_gguf_map { const hone_gguf_arch *arch; hone_gguf_entry *entry; int64_t count; } hone_gguf_map;
 hone_status hone_gguf_map_build(hone_gguf_map *map, const hone_model *model);
 bool hone_gguf_fits(const hone_gguf_entry *entry, const hone_gguf_tensor *tensor);   // shape, and whole blocks in a row
 void hone_gguf_map_release(hone_gguf_map *map);
 
 const char *hone_gguf_size_name(int index, size_t *field);     // the rows of SIZE; NULL behind the last
+const char *hone_gguf_real_name(int index, size_t *field);     // of REAL
 
 // Row r of the file is row hone_gguf_row(turned, r) of the parameter.
 //     file, a head of D = 6:  0 3 1 4 2 5

@@ -15,15 +15,34 @@
 #define SHARED HONE_SOURCE_DIR "/../shared/data"
 #define GOLDEN HONE_SOURCE_DIR "/tests/golden/"
 
-static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3" };
+static const char *const families[] = { "gpt2", "llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text" };
 enum { FAMILIES = sizeof families / sizeof *families };
+
+// llama.cpp has Llama 3's scaling for the families that are as Llama is.
+static bool has_llama3(const char *family) { return strncmp(family, "gemma", 5) && strcmp(family, "olmo2"); }
 
 static hone_config config_of(const char *family, bool tied)
 {
     hone_config config = test_family_config(family, tied);
-    config.window = config.window_from = 0;     // a window cannot be said in GGUF
+    const bool olmo = strcmp(family, "olmo2") == 0;
     config.max_positions = 64;
+    if (!config.full_every) config.window = config.window_from = 0;     // cannot be said
+    if (config.full_every) config.attention_scale = 1 / sqrt((double)config.head_dim);
+    if (olmo) config.head_dim = config.width / config.heads;
+    if (olmo || config.full_every) {
+        config.qkv_bias = config.out_bias = false;
+        config.tied = !olmo;
+    }
     return config;
+}
+
+// Gains that 1 can be added to without rounding.
+static void round_weights(test_store *a)
+{
+    for (int64_t p = 0; p < a->model.n_param; p++) {
+        float *w = test_store_place(a, a->model.param[p]);
+        for (int64_t i = 0, n = hone_tensor_count(hone_at(a->graph, a->model.param[p])); i < n; i++) w[i] = roundf(w[i] * 0x1p20f) * 0x1p-20f;
+    }
 }
 
 // Mistral's architecture is Llama's in GGUF: such a file comes back as a Llama, which is the same model.
@@ -34,18 +53,22 @@ static void test_models_of_every_family_read_back(void **state)
         for (int variant = 0; variant < 3; variant++) {
             hone_config config = config_of(families[f], variant == 0);
             if (variant == 1 && config.rope) { config.rope = HONE_ROPE_LINEAR; config.rope_factor = 2; }
-            if (variant == 2 && config.rope) { config.rope = HONE_ROPE_LLAMA3; config.rope_factor = 8; config.rope_low = 1; config.rope_high = 4; config.rope_original = 16; }
+            if (variant == 2 && config.rope && has_llama3(families[f])) { config.rope = HONE_ROPE_LLAMA3; config.rope_factor = 8; config.rope_low = 1; config.rope_high = 4; config.rope_original = 16; }
             test_store a, b;
             test_store_open(&a, &config, false);
             test_store_fill(&a, 5);
+            if (config.norm_base != 0) round_weights(&a);
             const char *path = test_path("family.gguf");
-            must(hone_gguf_save(&a.model, path, "title", hone_gguf_kind_find("f32"), NULL, NULL, test_store_place, &a));
+            double off;
+            if (hone_gguf_save(&a.model, path, "title", hone_gguf_kind_find("f32"), NULL, NULL, test_store_place, &a)) fail_msg("%s: %s", families[f], hone_error());
+            must(hone_gguf_compare(&a.model, path, hone_gguf_kind_find("f32"), test_store_place, &a, &off));
             hone_config again;
             must(hone_hf_load_config(&again, path));
             assert_true(again.rope == config.rope && again.tied == config.tied && again.qkv_bias == config.qkv_bias && again.out_bias == config.out_bias && again.mlp_bias == config.mlp_bias);
             assert_true(again.layers == config.layers && again.kv_heads == config.kv_heads && again.head_dim == config.head_dim && again.vocab == config.vocab);
             assert_true(again.rope_factor == config.rope_factor && again.rope_original == config.rope_original);
-            assert_true(fabs(again.norm_eps - config.norm_eps) < 1e-6 * config.norm_eps);
+            assert_true(fabs(again.norm_eps - config.norm_eps) < 1e-6 * config.norm_eps && fabs(again.attention_scale - config.attention_scale) < 1e-6);
+            assert_true(again.window == config.window && again.attention_cap == config.attention_cap && again.softcap == config.softcap && again.rope_local == config.rope_local);
             assert_string_equal(again.family->model_type, strcmp(families[f], "mistral") == 0 ? "llama" : families[f]);
             test_store_open(&b, &again, false);
             if (hone_hf_load(&b.model, path, test_store_place, &b)) fail_msg("%s: %s", families[f], hone_error());
@@ -53,6 +76,61 @@ static void test_models_of_every_family_read_back(void **state)
             test_store_close(&a);
             test_store_close(&b);
         }
+}
+
+// Gains are written as they multiply, and the largest Gemma 2 divides its scores by another number.
+static void test_gains_and_scores_are_written_as_they_are_used(void **state)
+{
+    (void)state;
+    hone_config config = config_of("gemma2", true), again;
+    test_store a;
+    hone_gguf file;
+    config.layers = 46;
+    config.heads = config.kv_heads = 2;
+    config.attention_scale = 1 / sqrt(24.0);
+    test_store_open(&a, &config, false);
+    test_store_fill(&a, 3);
+    must(hone_gguf_save(&a.model, test_path("gains.gguf"), "t", hone_gguf_kind_find("f32"), NULL, NULL, test_store_place, &a));
+    must(hone_gguf_open(&file, test_path("gains.gguf")));
+    const char *const names[] = { "blk.7.post_ffw_norm.weight", "output_norm.weight" }, *const params[] = { "layers.7.post2.g", "norm.g" };
+    for (int i = 0; i < 2; i++) {
+        const float kept = *(float *)test_store_place(&a, hone_graph_find(a.graph, params[i])), wanted = kept + 1;
+        assert_memory_equal(file.map.data + hone_gguf_find_tensor(&file, names[i])->begin, &wanted, 4);
+    }
+    hone_gguf_close(&file);
+    must(hone_hf_load_config(&again, test_path("gains.gguf")));
+    assert_float_equal(again.attention_scale, config.attention_scale, 1e-9);
+    a.model.config.width = 48, a.model.config.head_dim = 20;   // sqrt(48 / 2) is no longer sqrt(20)
+    assert_float_equal(hone_gguf_attention_scale(&(hone_gguf_arch){ .large = 46 }, &a.model.config), 1 / sqrt(24.0), 1e-12);
+    assert_float_equal(hone_gguf_attention_scale(&(hone_gguf_arch){ .large = 62 }, &a.model.config), 1 / sqrt(20.0), 1e-12);
+    test_store_close(&a);
+}
+
+// OLMo 3 says olmo2, too, but has windows: its results would be wrong without them.
+static void test_a_window_that_the_family_lacks_is_refused(void **state)
+{
+    (void)state;
+    static const struct { const char *key; uint32_t value; } sizes[] = { { "block_count", 1 }, { "context_length", 64 }, { "embedding_length", 4 }, { "feed_forward_length", 4 },
+        { "attention.head_count", 1 }, { "attention.sliding_window", 16 } };
+    hone_gguf_head head = { 0 };
+    hone_writer writer;
+    hone_config config;
+    const float embedding[32] = { 0 };
+    hone_gguf_put_text(&head, "general.architecture", "olmo2", 5);
+    hone_gguf_put_f32(&head, "olmo2.attention.layer_norm_rms_epsilon", 1e-5f);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "olmo2.%s", sizes[i].key);
+        hone_gguf_put_u32(&head, key, sizes[i].value);
+    }
+    hone_gguf_put_tensor(&head, "token_embd.weight", HONE_BLOCKS_f32, 2, (int64_t[]){ 4, 8 });
+    must(hone_writer_open(&writer, test_path("olmo3.gguf")));
+    must(hone_gguf_head_write(&head, &writer));
+    must(hone_writer_write(&writer, embedding, sizeof embedding));
+    must(hone_writer_commit(&writer));
+    hone_gguf_head_release(&head);
+    assert_int_equal(hone_gguf_read_config(&config, test_path("olmo3.gguf")), HONE_FAILED);
+    assert_says(hone_error(), "a olmo2 model cannot have this value of window");
 }
 
 // What llama.cpp's rotation asks for; biases of q and k, which are vectors, are turned with them.
@@ -211,6 +289,9 @@ static void test_what_cannot_be_exported_is_refused(void **state)
     (void)state;
     const char *file = test_path("no.gguf");
     verb_must_fail("sliding window of 16", (const char *[]){ "export", GOLDEN "mistral", "--output", file, NULL });
+    verb_must_fail("divides scores by 4.47", (const char *[]){ "export", GOLDEN "gemma2", "--output", file, NULL });
+    verb_must_fail("heads that are not as wide", (const char *[]){ "export", GOLDEN "olmo2", "--output", file, NULL });
+    verb_must_fail("for a granite model; write a Hugging Face folder instead", (const char *[]){ "export", GOLDEN "granite", "--output", file, NULL });
     verb_must_fail("give one of f32, f16, bf16, q8_0, q4_k_m", (const char *[]){ "export", GOLDEN "llama", "--output", file, "--type", "q3", NULL });
     verb_must_fail("a Hugging Face folder is written in f32", (const char *[]){ "export", GOLDEN "llama", "--output", test_path("no"), "--type", "f16", NULL });
     verb_must_fail("--output PATH is missing", (const char *[]){ "export", GOLDEN "llama", NULL });
@@ -320,7 +401,8 @@ static void test_no_beginning_of_a_file_is_taken_for_a_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_models_of_every_family_read_back), cmocka_unit_test(test_rows_of_q_and_k_are_turned),
+        cmocka_unit_test(test_models_of_every_family_read_back), cmocka_unit_test(test_gains_and_scores_are_written_as_they_are_used),
+        cmocka_unit_test(test_a_window_that_the_family_lacks_is_refused), cmocka_unit_test(test_rows_of_q_and_k_are_turned),
         cmocka_unit_test(test_every_type_is_as_near_as_it_says), cmocka_unit_test(test_a_learned_tokenizer_reads_back),
         cmocka_unit_test(test_tokenizers_of_the_world_read_back), cmocka_unit_test(test_a_gguf_file_is_a_model_for_every_verb),
         cmocka_unit_test(test_what_cannot_be_exported_is_refused), cmocka_unit_test(test_files_that_lie_are_refused_by_name),
