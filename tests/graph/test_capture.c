@@ -69,6 +69,8 @@ static void run(adder *a, const row *r)
     for (int64_t n = 0; r->parts && n < a->nodes; n++) must(hone_session_run_part(&a->session, "add", n, n + 1));
 }
 
+static bool same_bits(const void *a, const void *b, size_t size) { return memcmp(a, b, size) == 0; }
+
 static void check_table(const row *list, int n, hone_capture_counts *counts)
 {
     adder cuda, emulated;
@@ -82,7 +84,7 @@ static void check_table(const row *list, int n, hone_capture_counts *counts)
         const happening what = happened(&before, hone_capture_counted(&cuda.session, "add"));
         if (what != list[i].what) fail_msg("run %d, of %d rows, was %s; it should be %s", i, list[i].rows, title[what], title[list[i].what]);
         must(hone_session_read(&cuda.session, cuda.table, 0, sizeof got, got));
-        if (memcmp(got, hone_session_data(&emulated.session, emulated.table), sizeof got)) fail_msg("run %d, of %d rows, %s: sums differ", i, list[i].rows, title[what]);
+        if (!same_bits(got, hone_session_data(&emulated.session, emulated.table), sizeof got)) fail_msg("run %d, of %d rows, %s: sums differ", i, list[i].rows, title[what]);
         assert_memory_equal(hone_session_data(&cuda.session, cuda.y), hone_session_data(&emulated.session, emulated.y), (size_t)(list[i].rows * WIDTH) * sizeof(float));
     }
     *counts = *hone_capture_counted(&cuda.session, "add");

@@ -195,7 +195,7 @@ static void losses_of(const char *out, double loss[STEPS])
 static void compare_in_blocks(const char *recipe, const char *type)
 {
     static const char *const backend[] = { "cuda", HONE_BINARY_DIR "/cuda_emulated_backend.so", "cpu" };
-    double loss[3][STEPS];
+    double loss[3][STEPS] = { 0 };
     uint64_t hash[3];
     char *key = hone_format("quantization_type=%s", type);
     for (int i = 0; i < 3; i++) {
