@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The PyTorch side of the figures on a GPU, as strong as it can be made, with PyTorch alone.
+"""The PyTorch side of the figures on a GPU, as strong as it can be made, with PyTorch alone; and as most people run it.
 
     gpt2        GPT-2 124M, 64 x 1024 tokens a step, whole training
     llama       Llama 3.2 1B's shape, 4 x 4,096 tokens a step, whole training
     lora        Llama 3.1 8B's shape, LoRA r 16 on all seven matrices, 4 x 2,048
     generate    Llama 3.2 1B's shape, 256 sequences at once, 128 new tokens behind 128
     attention   scaled_dot_product_attention alone, as build/bench_attention: TFLOP/s forward/backward by head size and tokens of a row
+    peft        the run of `lora` by transformers and PEFT, where both are installed
+    hf_generate the run of `generate` by transformers
 
 Models are plain modules (scaled_dot_product_attention, RMSNorm and RoPE that the compiler fuses), compiled whole, with fused AdamW and a
 vocabulary padded to a multiple of 64. What is fastest is found by trying, one choice after the other: rows a micro-batch, pure bf16 or
@@ -16,7 +18,7 @@ gave it, and the memory that the device says is taken (context included) then.
     bench/peer_gpu.py --only gpt2 --seconds 90          one, stop trying after 90 s
     bench/peer_gpu.py --device cpu --tiny --eager       the logic alone, in a minute
 """
-import argparse, contextlib, gc, json, math, statistics, sys, time
+import argparse, contextlib, gc, importlib.util, json, math, statistics, sys, time
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -31,6 +33,7 @@ SHAPES = {
 }
 TINY = {name: dict(shape, layers=2, width=64, heads=4, kv=4 if shape["learned"] else 2, head=16, mlp=96, vocab=250, learned=64 if shape["learned"] else 0)
         for name, shape in SHAPES.items()}
+PACKAGES = {"peft": ["transformers", "peft"], "hf_generate": ["transformers"]}      # cases that need more than PyTorch
 KERNELS = {"auto": None, "flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
 
 
@@ -134,6 +137,17 @@ def parameters(s):
     with torch.device("meta"): model = Model(s)
     all_of = sum(p.numel() for p in model.parameters())
     return all_of - (padded(s["vocab"]) - s["vocab"]) * s["width"] * (2 if s.get("untied") else 1)
+
+
+def transformers_model(s, positions):
+    """The same shape as transformers builds it, random."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+    return LlamaForCausalLM(LlamaConfig(vocab_size=s["vocab"], hidden_size=s["width"], intermediate_size=s["mlp"], num_hidden_layers=s["layers"], head_dim=s["head"],
+                                        num_attention_heads=s["heads"], num_key_value_heads=s["kv"], max_position_embeddings=positions, rms_norm_eps=1e-5,
+                                        tie_word_embeddings=not s.get("untied"), attn_implementation="sdpa", bos_token_id=None, eos_token_id=None))
+
+
+def lacks(*packages): return [p for p in packages if importlib.util.find_spec(p) is None]
 
 
 # --- measuring ---------------------------------------------------------------------------------------------------------------------
@@ -245,6 +259,46 @@ class Bench:
             result[f"{head}x{T}"] = "/".join(f"{flops * head * pairs / s * 1e-12:.3g}" for flops, s in zip((4, 10), took))
             seconds += sum(took)
         return dict(tokens_per_s=len(shapes) * rows / seconds, memory_bytes=self.taken(), **result)
+    def peft(self, s, T, rows, rank, choice):
+        import peft
+        torch.manual_seed(1)
+        with torch.device(self.device): model = transformers_model(s, T).bfloat16()
+        model.config.use_cache = False
+        if choice["checkpointing"]: model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False)), model.enable_input_require_grads()
+        names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+        model = peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names, bias="none")).train()
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=1e-3 if self.tiny else 3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+        forward = self.compiled(model) if choice["compiled"] else model
+        batches = torch.randint(0, s["vocab"], (rows, T), device=self.device).split(choice["micro_batch"])
+        losses = []
+
+        def step():
+            loss = 0.0
+            for ids in batches:
+                with torch.autocast(self.device, torch.bfloat16): part = forward(input_ids=ids, labels=ids).loss / len(batches)
+                part.backward()
+                loss = loss + part.detach()
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(loss)
+
+        rate = self.timed(step, rows * T)
+        return dict(tokens_per_s=rate, memory_bytes=self.taken(), first_loss=losses[0].item(), last_loss=losses[-1].item())
+
+    def hf_generation(self, s, rows, prompt, new, choice):
+        torch.manual_seed(1)
+        with torch.device(self.device): model = transformers_model(s, prompt + new).bfloat16().eval()
+        ids = torch.randint(0, s["vocab"], (rows, prompt), device=self.device)
+        how = dict(attention_mask=torch.ones_like(ids), do_sample=False, min_new_tokens=new, max_new_tokens=new, pad_token_id=0, eos_token_id=None)
+        if choice["cache"] == "static": how["cache_implementation"] = "static"
+
+        @torch.inference_mode()
+        def step():
+            if model.generate(ids, **how).shape[1] != prompt + new: raise RuntimeError("generate() stopped early")
+
+        return dict(tokens_per_s=self.timed(step, rows * new), memory_bytes=self.taken())
 
     def attempt(self, measure, choice):
         """A measurement, or why there is none."""
@@ -276,7 +330,15 @@ def cases(bench):
         return (lambda choice: bench.training(shapes[shape], T, rows, rank, choice)), dict(
             micro_batch=[m for m in micro if m <= rows], checkpointing=[False, True], precision=["bf16", "autocast"], attention=kernels)
 
-    return {
+    def by_peft():
+        return (lambda choice: bench.peft(shapes["8b"], 32 if tiny else 2048, 2 if tiny else 4, 16, choice)), dict(
+            micro_batch=[2] if tiny else [4, 2, 1], checkpointing=[False, True], compiled=[False] if bench.eager else [True, False])
+
+    def by_transformers():
+        sizes = (4, 8, 8) if tiny else (256, 128, 128)
+        return (lambda choice: bench.hf_generation(shapes["1b"], *sizes, choice)), dict(cache=["dynamic", "static"])
+
+    found = {
         "gpt2": training("gpt2", 4 if tiny else 64, 32 if tiny else 1024, 0, [64, 32, 16, 8, 4, 2]),
         "llama": training("1b", 2 if tiny else 4, 32 if tiny else 4096, 0, [4, 2, 1]),
         "lora": training("8b", 2 if tiny else 4, 32 if tiny else 2048, 16, [4, 2, 1]),
@@ -285,6 +347,9 @@ def cases(bench):
                       (lambda choice: bench.attention(16384, 2048, [(64, 1024), (64, 4096), (128, 1024), (128, 4096)], choice)),
                       dict(attention=kernels)),
     }
+    if not lacks(*PACKAGES["peft"]): found["peft"] = by_peft()
+    if not lacks(*PACKAGES["hf_generate"]): found["hf_generate"] = by_transformers()
+    return found
 
 
 def main():
@@ -302,13 +367,14 @@ def main():
     known = cases(bench)
     names = [n for n in options.only.split(",") if n] or list(known)
     for name in names:
+        if name in PACKAGES and name not in known: sys.exit(f"peer_gpu: {name} needs {' and '.join(lacks(*PACKAGES[name]))}, not installed here")
         if name not in known: sys.exit(f"peer_gpu: {name} is none of {', '.join(known)}")
     results = [bench.search(name, *known[name]) for name in names]
     report = dict(torch=torch.__version__, device=torch.cuda.get_device_name() if bench.gpu else "cpu",
                   parameters={name: parameters(shape) for name, shape in SHAPES.items()}, cases=results)
     for r in results:
         best = r["best"]
-        print(f"{r['name']:9} " + (f"{best['tokens_per_s']:12,.0f} tokens/s {best['memory_bytes'] / 2**30:7.2f} GiB  "
+        print(f"{r['name']:11} " + (f"{best['tokens_per_s']:12,.0f} tokens/s {best['memory_bytes'] / 2**30:7.2f} GiB  "
                                    + ", ".join(f"{k} {v}" for k, v in best.items() if k not in ("tokens_per_s", "memory_bytes")) if best else "no variant ran"))
     if options.json:
         with open(options.json, "w") as file: json.dump(report, file, indent=1)

@@ -3,7 +3,7 @@
 #     hone-*.tar.gz        tools/dist.sh
 #     tests.tar.gz         the op harness and the goldens on the GPU, bench_attention, the library they need, tests/golden
 #     data.tar.gz          TEXT as tokens of a vocabulary learned from it, some 20 MB at most; without TEXT ../shared/data/text/novels
-#     gpu_check.sh, peer_gpu.py
+#     gpu_check.sh, peer_gpu.py, random_model.py
 # CUDA's libraries are found there. Refused above 60 MiB.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
@@ -27,7 +27,7 @@ find -L "$@" -type f -name '*.txt' ! -name SOURCE.txt > "$work/texts"
 xargs -d '\n' "$build/hone" tokenizer train --vocab 32768 --output "$work/tokenizer.json" < "$work/texts" > /dev/null
 "$build/hone" prepare --tokenizer "$work/tokenizer.json" --output "$work/data" "@$work/texts" > /dev/null
 tar -C "$work" -czf "$to/data.tar.gz" data
-install tools/gpu_check.sh bench/peer_gpu.py "$to/"
+install tools/gpu_check.sh tools/random_model.py bench/peer_gpu.py "$to/"
 bytes=$(du -sb "$to" | cut -f 1)
 [ "$bytes" -le "$most_bytes" ] || { echo "gpu_pack: $to has $((bytes >> 20)) MiB, more than $((most_bytes >> 20))" >&2; exit 1; }
 echo "$to: $((bytes >> 20)) MiB; on the machine with the GPU: $to/gpu_check.sh"

@@ -9,7 +9,7 @@
 // (There one trial in three, and in eleven of comparisons with itself, a third of that under sanitizers; all where HONE_TEST_LONG is
 // set. The controls are of the judges.)
 // A third time as test_ops_gpu: backend cuda, on the GPU of this machine, or on what HONE_LIBCUDA names; products of a GPU's library
-// need not give a row the same bits among other rows.
+// need not give a row the same bits among other rows. (HONE_TEST_EVERY=N: one trial in N, for a tool under which each takes long.)
 //
 // Sanitizers look for wrong accesses, not for wrong numbers, and take six times as long: under them one trial in four runs on every
 // backend once, plain and packed; the comparisons of a backend with itself take one in eight, the controls are left out.
@@ -142,6 +142,8 @@ enum { CONTROLS = !SANITIZED, WHOLE = true, EVERY = SANITIZED ? 4 : 1, SELF_EVER
 static void for_variants(int every, bool half_too, check_fn check, void *context)
 {
     if (getenv("HONE_TEST_LONG")) every = 1;
+    const char *sample = getenv("HONE_TEST_EVERY");
+    if (sample && atoi(sample) > 0) every = atoi(sample);
     wrong = 0;
     for (int op = 0; op < HONE_OP_COUNT; op++) {
         if (hone_op_get((hone_op)op)->flags & HONE_MOVE) continue;   // the executor's own: test_offload.c
