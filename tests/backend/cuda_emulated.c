@@ -148,6 +148,7 @@ static void add_operand(big *b, int i, int64_t rows, int64_t cols, hone_dtype dt
     uint8_t *tail = (uint8_t *)o->data + (size_t)(rows - 1) * row_bytes;
     for (int64_t k = 0; k < cols; k++)
         if (dtype == HONE_i32) ((int32_t *)tail)[k] = index;
+        else if (dtype == HONE_bf16) ((uint16_t *)tail)[k] = hone_f32_to_bf16((float)(0.5 + hone_rng_uniform(3, HONE_RNG_TEST, (uint32_t)i, (uint64_t)k)));
         else ((float *)tail)[k] = (float)(0.5 + hone_rng_uniform(3, HONE_RNG_TEST, (uint32_t)i, (uint64_t)k));
     *alone = *o;
     alone->dim[0] = 1, alone->data = tail;
@@ -242,40 +243,54 @@ static void test_offsets_beyond_two_to_the_31(void **state)
     }
 }
 
-// The last query sees its own key alone: o is its v, and the gradient of v is do.
-static void test_attention_beyond_two_to_the_31(void **state)
+static double value_of(const hone_operand *o, int64_t i) // of the last row
 {
-    (void)state;
+    const int64_t at = (o->dim[0] - 1) * o->dim[1] + i;
+    return o->dtype == HONE_bf16 ? (double)hone_bf16_to_f32(((const uint16_t *)o->data)[at]) : (double)((const float *)o->data)[at];
+}
+
+// The last query sees its own key alone: o is its v, and the gradient of v is do. In f32 on multiply-adds, in bf16 on matrix cores.
+static void check_attention(hone_dtype dtype)
+{
     enum { H = 2, D = 64, P = C };
     big b = { .args = { .op = HONE_OP_attention, .same_kv = true } };
     b.args.attr = (hone_attr){ .heads = H, .kv_heads = H, .head_dim = D, .q_col = P - 3 * H * D, .k_col = P - 2 * H * D, .v_col = P - H * D, .scale = 0.125f };
-    add_operand(&b, 0, N, P, HONE_f32, 0);
+    const hone_attr *attr = &b.args.attr;
+    const hone_operand *q = &b.args.in[0], *o = &b.args.out[0];
+    add_operand(&b, 0, N, P, dtype, 0);
     b.args.in[1] = b.args.in[0];
     add_operand(&b, 2, N, 1, HONE_i32, (int32_t)(N - 1));
     add_operand(&b, 3, N, 1, HONE_i32, (int32_t)N);
-    add_operand(&b, HONE_MAX_IN, N, H * D, HONE_f32, 0);
+    add_operand(&b, HONE_MAX_IN, N, H * D, dtype, 0);
     add_operand(&b, HONE_MAX_IN + 1, N, H, HONE_f32, 0);
-    hone_args back = { .op = HONE_OP_attention_back, .attr = b.args.attr, .same_kv = true };
+    hone_args back = { .op = HONE_OP_attention_back, .attr = *attr, .same_kv = true };
+    assert_int_equal(hone_cuda_attention_width(&b.args), dtype == HONE_bf16 ? 64 : 0);
     run_last(&b);
-    const float *last = (const float *)b.args.in[0].data + (N - 1) * P, *o = (const float *)b.args.out[0].data + (N - 1) * H * D;
-    assert_memory_equal(o, last + b.args.attr.v_col, H * D * sizeof(float));
+    for (int i = 0; i < H * D; i++) assert_true(value_of(o, i) == value_of(q, attr->v_col + i));
     for (int h = 0; h < H; h++) {
         double score = 0;
-        for (int d = 0; d < D; d++) score += (double)last[b.args.attr.q_col + h * D + d] * last[b.args.attr.k_col + h * D + d] / 8;
-        assert_true(fabs(score - ((const float *)b.args.out[1].data)[(N - 1) * H + h]) < 1e-5);
+        for (int d = 0; d < D; d++) score += value_of(q, attr->q_col + h * D + d) * value_of(q, attr->k_col + h * D + d) / 8;
+        assert_true(fabs(score - value_of(&b.args.out[1], h)) < 1e-5);
     }
     big c = { .args = back };
-    add_operand(&c, 0, N, H * D, HONE_f32, 0);
+    add_operand(&c, 0, N, H * D, dtype, 0);
     c.args.in[1] = c.args.in[2] = b.args.in[0], c.args.in[3] = b.args.out[0], c.args.in[4] = b.args.out[1], c.args.in[5] = b.args.in[2], c.args.in[6] = b.args.in[3];
-    add_operand(&c, HONE_MAX_IN, N, P, HONE_f32, 0);
+    add_operand(&c, HONE_MAX_IN, N, P, dtype, 0);
     run_last(&c);
-    const float *d_o = (const float *)c.args.in[0].data + (N - 1) * H * D, *dq = (const float *)c.args.out[0].data + (N - 1) * P;
+    const hone_operand *d_o = &c.args.in[0], *dq = &c.args.out[0];
     for (int i = 0; i < H * D; i++) {
-        assert_true(fabsf(dq[b.args.attr.v_col + i] - d_o[i]) < 1e-5f);                                    // p = 1
-        assert_true(fabsf(dq[b.args.attr.q_col + i]) < 1e-4f && fabsf(dq[b.args.attr.k_col + i]) < 1e-4f); // ds = 0
+        assert_true(fabs(value_of(dq, attr->v_col + i) - value_of(d_o, i)) < 1e-5);                                // p = 1
+        assert_true(fabs(value_of(dq, attr->q_col + i)) < 1e-4 && fabs(value_of(dq, attr->k_col + i)) < 1e-4);     // ds = 0
     }
     release(&c);
     release(&b);
+}
+
+static void test_attention_beyond_two_to_the_31(void **state)
+{
+    (void)state;
+    check_attention(HONE_f32);
+    check_attention(HONE_bf16);
 }
 
 int main(void)

@@ -3,17 +3,17 @@
 // A warp has whole query rows, 16 M of them, and all that belongs to them in registers: scores, running maximum and sum, values. Four
 // warps share the tiles of J keys and values in shared memory, two of each by turns: while one is multiplied with, cp.async fills the
 // other, one barrier a tile. Scores become probabilities where they lie; rounded to bf16 in pairs they are the operand of the product
-// with the values. Everything is in powers of 2: scores are multiplied by log2(e) at once.
+// with the values. Everything is in powers of 2: scale and log2(e) are one factor, multiplied by where the maximum is subtracted.
 //
 //              W    head sizes      16 M    J     shared, KiB    registers    blocks of 4 warps on sm_80, 89, 90
-//     forward  64   multiples of 8  32      64    16 + 32        253 - 255    2, 2, 2
-//              128  to 128          32      32    32 + 32        253 - 255    2, 1, 2
+//     forward  64   multiples of 8  32      64    16 + 32        254          2, 2, 2
+//              128  to 128          32      32    32 + 32        251 - 252    2, 1, 2
 //     dq       64                   32      32    32 + 16        232 - 238    2, 2, 2
 //              128                  16      32    32 + 32        168          2, 1, 3
 //     dkv      64                   32      32    32 + 16        255          2, 2, 2
-//              128                  16      32    32 + 32        246 - 251    2, 1, 2
+//              128                  16      32    32 + 32        242 - 244    2, 1, 2
 // Registers bound the blocks (65536 / 128 threads / 255: two), shared memory where a multiprocessor has 164 KiB (sm_80: two of 64 KiB) or
-// 100 (sm_89: one). None spills.
+// 100 (sm_89: one). None spills; the machine code has HMMA, LDSM, LDGSTS and no local memory. Not measured yet.
 //
 // A head that is narrower than W is zeros behind D. A warp has 32 rows where registers hold them: each fragment of k and v that comes out of
 // shared memory then serves two products, where with 16 rows its 128 bytes a cycle would be what bounds a multiprocessor.
@@ -65,18 +65,16 @@ HONE_DEVICE bool covers(span s, int j, int J) { return s.all_from <= j && s.all_
 
 // --- forward ---------------------------------------------------------------------------------------------------------------
 
-// Products become scores, bounded where there is a cap: tanh x = 1 - 2 / (1 + exp 2 x).
-HONE_DEVICE void scale_scores(float s[][8][4], int M, int J, float scale, float cap)
+// Products become scores where there is a cap: tanh x = 1 - 2 / (1 + exp 2 x). Returns by what s is to be multiplied for powers of 2.
+HONE_DEVICE float cap_scores(float s[][8][4], int M, int J, float scale, float cap)
 {
-    if (cap > 0)
-        UNROLL
-        for (int e = 0; e < M * J / 2; e++) {
-            float *const x = &s[e / (J / 2)][e / 4 % (J / 8)][e % 4];
-            *x = cap - 2 * cap * reciprocal(1 + power_of_2(2 * LOG2_E / cap * scale * *x));
-        }
-    const float factor = cap > 0 ? LOG2_E : scale * LOG2_E;
+    if (!(cap > 0)) return scale * LOG2_E;
     UNROLL
-    for (int e = 0; e < M * J / 2; e++) s[e / (J / 2)][e / 4 % (J / 8)][e % 4] *= factor;
+    for (int e = 0; e < M * J / 2; e++) {
+        float *const x = &s[e / (J / 2)][e / 4 % (J / 8)][e % 4];
+        *x = cap - 2 * cap * reciprocal(1 + power_of_2(2 * LOG2_E / cap * scale * *x));
+    }
+    return LOG2_E;
 }
 
 // The lane's row r of 2 M is row lane / 4 + 8 r of the warp; of s[r / 2][n] sums r % 2 * 2 and the next are its.
@@ -94,19 +92,20 @@ HONE_DEVICE void hide_keys(float s[][8][4], int M, int J, const range *rows, int
     }
 }
 
-// Scores (times log2 e) become probabilities relative to the new maximum; returns by what sums so far shrink.
-HONE_DEVICE float weigh_row(float s[][4], int J, int half, float *top, float *sum)
+// Scores become probabilities relative to the new maximum (top: times `factor`, which is positive); returns by what sums so far shrink.
+HONE_DEVICE float weigh_row(float s[][4], int J, int half, float factor, float *top, float *sum)
 {
-    float now = *top;
+    float now = NOTHING;
     UNROLL
     for (int e = 0; e < J / 4; e++) now = fmaxf(now, s[e / 2][half * 2 + e % 2]);
     now = fmaxf(now, __shfl_xor_sync(ALL_LANES, now, 1));
     now = fmaxf(now, __shfl_xor_sync(ALL_LANES, now, 2));
+    now = fmaxf(*top, factor * now);
     const float base = now > NOTHING ? now : 0, shrink = power_of_2(*top - base); // nothing seen yet: 0
     float added = 0;
     UNROLL
     for (int e = 0; e < J / 4; e++) {
-        const float p = power_of_2(s[e / 2][half * 2 + e % 2] - base);
+        const float p = power_of_2(factor * s[e / 2][half * 2 + e % 2] - base);
         s[e / 2][half * 2 + e % 2] = p;
         added += p;
     }
@@ -157,12 +156,12 @@ HONE_DEVICE void attend(const hone_cuda_call *c, uint16_t *memory, int W, int J)
         }
         if (!meets(seen, j0, J)) continue;
         multiply_tiles(s, M_FORWARD, J, W, q, t / WARP * WARP, k);
-        scale_scores(s, M_FORWARD, J, c->scale, c->cap);
+        const float factor = cap_scores(s, M_FORWARD, J, c->scale, c->cap);
         if (!covers(seen, j0, J)) hide_keys(s, M_FORWARD, J, rows + t / WARP * WARP, j0);
         bool moved = false;
         UNROLL
         for (int r = 0; r < 2 * M_FORWARD; r++) {
-            shrink[r] = weigh_row(s[r / 2], J, r % 2, &top[r], &sum[r]);
+            shrink[r] = weigh_row(s[r / 2], J, r % 2, factor, &top[r], &sum[r]);
             moved |= shrink[r] != 1;
         }
         if (__any_sync(ALL_LANES, moved))
@@ -211,21 +210,21 @@ HONE_KERNEL(attention_mma_spans, 128)
 
 HONE_DEVICE float exponent_of(float lse) { return lse > NOTHING ? lse * LOG2_E : 0; } // rows that see nothing have no p but 0
 
-// Scores times log2(e) become p, products do . v become ds. lse (as exponents) and delta are of rows, or of columns, 8 n + 2 (lane % 4) + e.
-HONE_DEVICE void make_gradients(float s[][8][4], float dp[][8][4], int M, bool of_rows, const float *lse, const float *delta, float cap)
+// Scores become p, products do . v become ds. lse (as exponents) and delta are of rows, or of columns, 8 n + 2 (lane % 4) + e.
+HONE_DEVICE void make_gradients(float s[][8][4], float dp[][8][4], int M, bool of_rows, const float *lse, const float *delta, float factor, float cap)
 {
     const int column = made_here((int)threadIdx.x % 4 * 2);
     if (cap > 0)
         UNROLL
         for (int i = 0; i < M * PASSING / 2; i++) {
             const int m = i / (PASSING / 2), n = i / 4 % (PASSING / 8), e = i % 4, at = of_rows ? 2 * m + e / 2 : n * 8 + column + e % 2;
-            const float part = LN_2 / cap * s[m][n][e];
+            const float part = s[m][n][e] * reciprocal(cap);
             dp[m][n][e] = part * part < 1 ? (1 - part * part) * (dp[m][n][e] - delta[at]) + delta[at] : delta[at]; // a hidden score: -inf
         }
     UNROLL
     for (int i = 0; i < M * PASSING / 2; i++) {
         const int m = i / (PASSING / 2), n = i / 4 % (PASSING / 8), e = i % 4, at = of_rows ? 2 * m + e / 2 : n * 8 + column + e % 2;
-        s[m][n][e] = power_of_2(s[m][n][e] - (of_rows ? lse[at] : exponent_of(lse[at])));
+        s[m][n][e] = power_of_2(factor * s[m][n][e] - (of_rows ? lse[at] : exponent_of(lse[at])));
         dp[m][n][e] = s[m][n][e] * (dp[m][n][e] - delta[at]);
     }
 }
@@ -267,9 +266,9 @@ HONE_DEVICE void make_dq(const hone_cuda_call *c, uint16_t *memory, int W, int M
         if (!meets(seen, j0, PASSING)) continue;
         multiply_tiles(s, M, PASSING, W, q, mine, k);
         multiply_tiles(dp, M, PASSING, W, d_o, mine, v);
-        scale_scores(s, M, PASSING, c->scale, c->cap);
+        const float factor = cap_scores(s, M, PASSING, c->scale, c->cap);
         if (!covers(seen, j0, PASSING)) hide_keys(s, M, PASSING, rows + mine, j0);
-        make_gradients(s, dp, M, true, lse, delta, c->cap);
+        make_gradients(s, dp, M, true, lse, delta, factor, c->cap);
         add_product(dq, M, PASSING, W, dp, k);
     }
     UNROLL
@@ -362,9 +361,9 @@ HONE_DEVICE void make_dkv(const hone_cuda_call *c, uint16_t *memory, int W, int 
         if (!meets(seen, first, 16 * M)) continue;
         multiply_tiles(s, M, PASSING, W, k, mine, q);
         multiply_tiles(dp, M, PASSING, W, v, mine, d_o);
-        scale_scores(s, M, PASSING, c->scale, c->cap);
+        const float factor = cap_scores(s, M, PASSING, c->scale, c->cap);
         if (!covers(seen, first, 16 * M)) hide_from_queries(s, M, &with[turn], c->window, first);
-        make_gradients(s, dp, M, false, with[turn].lse, with[turn].delta, c->cap);
+        make_gradients(s, dp, M, false, with[turn].lse, with[turn].delta, factor, c->cap);
         add_product(dv, M, PASSING, W, s, d_o);
         add_product(dk, M, PASSING, W, dp, q);
     }

@@ -2,8 +2,8 @@
 #include "backend/cuda/cuda.h"
 
 // --- which kernels -------------------------------------------------------------------------------------------------------
-// On matrix cores (attention_mma.cu) where rows are bf16 and every head begins at a multiple of 16 bytes in them: how wide a tile is
-// then, 0 where the kernels of attention.cu take the node.
+// On matrix cores (attention_mma.cu) where rows are bf16, every head begins at a multiple of 16 bytes in them and larger products are larger
+// scores: how wide a tile is then, 0 where the kernels of attention.cu take the node.
 
 static bool in_chunks(int64_t x) { return x % 8 == 0; }
 
@@ -14,7 +14,7 @@ int hone_cuda_attention_width(const hone_args *args)
     const hone_operand *q = &args->in[back], *kv = &args->in[1 + back];
     const hone_operand *rows[] = { q, kv, &args->out[0], &args->in[back ? 0 : 1], &args->in[back ? 3 : 1], &args->out[back] };
     const int n = back ? args->out[1].present ? 6 : 5 : 3;
-    bool narrow = !paged && in_chunks(a->head_dim) && a->head_dim <= 128;
+    bool narrow = !paged && a->scale > 0 && in_chunks(a->head_dim) && a->head_dim <= 128;
     for (int i = 0; i < n; i++) narrow = narrow && rows[i]->dtype == HONE_bf16 && in_chunks(hone_cuda_cols(rows[i]));
     narrow = narrow && in_chunks(a->q_col) && in_chunks(a->k_col) && in_chunks(a->v_col);
     return !narrow ? 0 : a->head_dim <= 64 ? 64 : 128;
