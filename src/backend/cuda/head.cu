@@ -2,18 +2,49 @@
 //
 //     z = product, or with a cap c  z = c tanh(product / c)
 //     lse = log sum_v exp(z_v)      logprob(v) = z_v - lse      dz_v = weight (exp(z_v - lse) - [v = target]) (1 - (z_v / c)^2)
+//
+// Memory bounds these: a row of products is read once for lse, with a running maximum, and once for what is made of it. A thread has four
+// columns at a time, a multiple of 4 and the next, in one access of 16 bytes where V is such a multiple; their order is the same where not.
 #include "backend/cuda/kernel.h"
 
 HONE_DEVICE float logit(const hone_cuda_call *c, float product) { return c->cap > 0 ? c->cap * tanhf(product / c->cap) : product; }
+
+typedef struct four { float x[4]; } four;
+
+// Columns [v, v + 4) of a row; those from V on are `beyond`. p points at the row, all rows begin at multiples of 16 bytes where V % 4 = 0.
+HONE_DEVICE four get_four(const float *p, int64_t v, int64_t V, float beyond)
+{
+    four y;
+    if (V % 4 == 0) load_16(y.x, p + v);
+    else
+        for (int e = 0; e < 4; e++) y.x[e] = v + e < V ? p[v + e] : beyond;
+    return y;
+}
+HONE_DEVICE void put_four(const hone_cuda_view *x, int64_t row, int64_t v, const four *y)
+{
+    const int64_t V = x->cols, at = row * V + v;
+    if (V % 4 == 0 && x->dtype == HONE_f32) store_16((float *)x->data + at, y->x);
+    else if (V % 4 == 0) {
+        uint32_t *const pairs = (uint32_t *)((uint16_t *)x->data + at);
+        pairs[0] = hone_f32_to_bf16(y->x[0]) | (uint32_t)hone_f32_to_bf16(y->x[1]) << 16;
+        pairs[1] = hone_f32_to_bf16(y->x[2]) | (uint32_t)hone_f32_to_bf16(y->x[3]) << 16;
+    } else
+        for (int e = 0; e < 4 && v + e < V; e++) put(x, at + e, y->x[e]);
+}
 
 // Both kernels take lse of a row from here, so that their log-probabilities agree bit for bit.
 HONE_DEVICE float row_lse(const hone_cuda_call *c, const float *product, int64_t V)
 {
     float top = NOTHING, sum = 0;
-    for (int64_t v = threadIdx.x; v < V; v += 256) top = fmaxf(top, logit(c, product[v]));
-    top = block_max(top);
-    for (int64_t v = threadIdx.x; v < V; v += 256) sum += expf(logit(c, product[v]) - top);
-    return top + logf(block_sum(sum));
+    for (int64_t v = 4 * threadIdx.x; v < V; v += 4 * 256) {
+        four z = get_four(product, v, V, NOTHING);
+        float now = top;
+        for (int e = 0; e < 4; e++) z.x[e] = z.x[e] > NOTHING ? logit(c, z.x[e]) : z.x[e], now = fmaxf(now, z.x[e]);
+        if (now > top) sum *= expf(top - now), top = now;
+        for (int e = 0; e < 4; e++) sum += expf(z.x[e] - top);
+    }
+    const float all = block_max(top);
+    return all + logf(block_sum(sum > 0 ? sum * expf(top - all) : sum));
 }
 
 // Row r of the chunk is row n[0] + r of the operands. Rows of weight 0: logprob 0, dz 0.
@@ -31,9 +62,13 @@ HONE_KERNEL(xent_rows, 256)
     const float lse = row_lse(&c, product, V);
     if (threadIdx.x == 0) put(&c.out[0], n, logit(&c, product[target]) - lse);
     __syncthreads();
-    for (int64_t v = threadIdx.x; v < V; v += 256) {
-        const float z = logit(&c, product[v]), share = c.cap > 0 ? z / c.cap : 0;
-        put(&c.out[1], at + v, weight * (expf(z - lse) - (v == target ? 1.0f : 0.0f)) * (1 - share * share));
+    for (int64_t v = 4 * threadIdx.x; v < V; v += 4 * 256) {
+        four y = get_four(product, v, V, 0);
+        for (int e = 0; e < 4; e++) {
+            const float z = logit(&c, y.x[e]), share = c.cap > 0 ? z / c.cap : 0;
+            y.x[e] = weight * (expf(z - lse) - (v + e == target ? 1.0f : 0.0f)) * (1 - share * share);
+        }
+        put_four(&c.out[1], blockIdx.x, v, &y);
     }
 }
 

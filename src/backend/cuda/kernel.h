@@ -40,6 +40,18 @@ HONE_DEVICE void put(const hone_cuda_view *x, int64_t i, float value)
     if (x->dtype == HONE_bf16) ((uint16_t *)x->data)[i] = hone_f32_to_bf16(value);
     else ((float *)x->data)[i] = value;
 }
+// Four numbers at an address that is a multiple of 16 bytes, in one access.
+#ifdef __CUDACC__
+HONE_DEVICE void load_16(float y[4], const float *from)
+{
+    const float4 v = *(const float4 *)from;
+    y[0] = v.x, y[1] = v.y, y[2] = v.z, y[3] = v.w;
+}
+HONE_DEVICE void store_16(float *to, const float y[4]) { *(float4 *)to = make_float4(y[0], y[1], y[2], y[3]); }
+#else
+HONE_DEVICE void load_16(float y[4], const float *from) { for (int e = 0; e < 4; e++) y[e] = from[e]; }
+HONE_DEVICE void store_16(float *to, const float y[4]) { for (int e = 0; e < 4; e++) to[e] = y[e]; }
+#endif
 HONE_DEVICE int64_t count(const hone_cuda_view *x) { return x->rows * x->cols; }
 
 // The elements of a grid of threads over n: for (int64_t i = first_element(); i < n; i += element_step())
