@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Writes tests/golden_lora/: adapters on models of tests/golden, with what PyTorch + transformers + PEFT make of them.
 
-    tools/make_lora_goldens.py       needs torch, transformers >= 5, peft, safetensors; writes into this checkout
+    tools/make_lora_goldens.py [NAME ...]      needs torch, transformers >= 5, peft, safetensors; writes into this checkout
 
 Each folder is a PEFT folder as PEFT itself writes it (its name begins with the base's), with random factors (B is not zero, so
-that every gradient counts), and golden.safetensors, computed in float64 from those f32 numbers:
+that every gradient counts; with DoRA lengths that are not the rows' own), and golden.safetensors, computed in float64 from those f32 numbers:
 
     ids         i32 (5, 2, 37)   the batches of five steps; the first is also that of logits, loss, grad.*
     logits      f32 (2, 37, V)   of ids[0]
     loss        f64 (1,)         mean cross entropy of the 2 x 36 next tokens
     grad.NAME   f32              of that loss, NAME as in adapter_model.safetensors
-    losses      f64 (5,)         of AdamW: lr 1e-2 (times `ratio` for B: LoRA+), betas 0.9 0.95, eps 1e-5, decay 0.5, no clipping
+    losses      f64 (5,)         of AdamW: lr 1e-2 (times `ratio` for B: LoRA+), betas 0.9 0.95, eps 1e-5, decay 0.5 (of matrices),
+                     no clipping
     norms       f64 (5,)         gradient norms
     ratio       f64 (1,)
     after.NAME  f32              factors after five steps
@@ -18,6 +19,7 @@ that every gradient counts), and golden.safetensors, computed in float64 from th
 import json
 import pathlib
 import shutil
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,8 @@ ADAPTERS = {
     "llama": ("llama", 1.0, dict(r=4, lora_alpha=8, target_modules="all-linear")),
     "gpt2": ("gpt2", 1.0, dict(r=3, lora_alpha=5, target_modules="all-linear", fan_in_fan_out=True)),
     "qwen2_rs": ("qwen2", 8.0, dict(r=4, lora_alpha=3, target_modules=["q_proj", "v_proj", "down_proj"], use_rslora=True)),
+    "gpt2_dora": ("gpt2", 1.0, dict(r=3, lora_alpha=5, target_modules="all-linear", fan_in_fan_out=True, use_dora=True)),
+    "qwen2_dora": ("qwen2", 8.0, dict(r=4, lora_alpha=3, target_modules=["q_proj", "v_proj", "down_proj"], use_dora=True)),
 }
 
 
@@ -44,7 +48,9 @@ def make(name, base, ratio, keys, seed):
     model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **keys))
     with torch.no_grad():
         for n, p in model.named_parameters():
-            if p.requires_grad:
+            if "magnitude" in n:
+                p.mul_(1 + 0.2 * torch.randn_like(p))
+            elif p.requires_grad:
                 p.normal_(0, 0.2)
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
@@ -58,7 +64,7 @@ def make(name, base, ratio, keys, seed):
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
 
     def state(pick):
-        return {n.replace(".default", ""): pick(p).float().clone().contiguous() for n, p in trained.items()}
+        return {n.replace("vector.default.weight", "vector").replace(".default", ""): pick(p).float().clone().contiguous() for n, p in trained.items()}
 
     def gradients(batch):
         model.zero_grad()
@@ -72,7 +78,8 @@ def make(name, base, ratio, keys, seed):
     out = {"ids": ids.int(), "logits": logits.float(), "loss": torch.tensor([loss]).double(), "ratio": torch.tensor([ratio]).double()}
     out.update({f"grad.{n}": g for n, g in state(lambda p: p.grad).items()})
     optimizer = torch.optim.AdamW([{"params": [p for n, p in trained.items() if "lora_A" in n], "lr": 1e-2},
-                                   {"params": [p for n, p in trained.items() if "lora_B" in n], "lr": 1e-2 * ratio}],
+                                   {"params": [p for n, p in trained.items() if "lora_B" in n], "lr": 1e-2 * ratio},
+                                   {"params": [p for n, p in trained.items() if "magnitude" in n], "lr": 1e-2, "weight_decay": 0.0}],
                                   betas=(0.9, 0.95), eps=EPS, weight_decay=0.5)
     losses, norms = [], []
     for batch in ids:
@@ -87,4 +94,6 @@ def make(name, base, ratio, keys, seed):
 
 if __name__ == "__main__":
     for seed, (name, (base, ratio, keys)) in enumerate(ADAPTERS.items()):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         make(name, base, ratio, keys, seed + 11)

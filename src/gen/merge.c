@@ -1,5 +1,5 @@
 // merge.c: see merge.h. One program serves all three models: with the factors as they are, with B = 0 (the base), and with B = 0 on
-// merged weights.
+// merged weights; lengths (DoRA) are then those of the weights at hand.
 #include "gen/merge.h"
 #include "base/memory.h"
 #include "data/loader.h"
@@ -151,43 +151,55 @@ static double walk_text(const job *j, bool keep)
     return sum / (double)j->ids->count;
 }
 
-// W += scale B A; b: a copy of B, which is cleared.
-static void merge_module(const job *j, const hone_lora_module *m, const float *b)
+// A row of W + scale B A, with DoRA at its own length; b, length: the module's factors, of which the model holds those of the base now.
+static void merge_row(float *w, const float *a, const float *b, float scale, int64_t r, int64_t K, const float *length)
+{
+    double squares = 0;
+    for (int64_t k = 0; k < K; k++) {
+        double sum = 0;
+        for (int64_t n = 0; n < r; n++) sum += (double)b[n] * (double)a[n * K + k];
+        w[k] = (float)((double)w[k] + (double)scale * sum);
+        squares += (double)w[k] * (double)w[k];
+    }
+    const double by = length ? (double)*length / sqrt(squares) : 1;
+    for (int64_t k = 0; k < K && length; k++) w[k] = (float)((double)w[k] * by);
+}
+
+static void merge_module(const job *j, const hone_lora_module *m, const float *b, const float *length)
 {
     const hone_model *model = &j->runner->model;
     const int64_t K = hone_at(model->graph, m->weight)->dim[1], r = model->lora.rank;
     const float *a = place(j, m->a), scale = (float)hone_lora_scale(&model->lora);
     float *w = (float *)place(j, m->weight) + m->row * K;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < m->rows; i++)
-        for (int64_t k = 0; k < K; k++) {
-            double sum = 0;
-            for (int64_t n = 0; n < r; n++) sum += (double)b[i * r + n] * (double)a[n * K + k];
-            w[i * K + k] = (float)((double)w[i * K + k] + (double)scale * sum);
-        }
+    for (int64_t i = 0; i < m->rows; i++) merge_row(w + i * K, a, b + i * r, scale, r, K, length ? length + i : NULL);
 }
+
+static void *place_of(void *j, hone_tid id) { return place(j, id); }
 
 static hone_status merge_all(const job *j, hone_merge *merge)
 {
     const hone_model *model = &j->runner->model;
-    int64_t numbers = 0, at = 0;
-    for (int64_t i = 0; i < model->lora.n_module; i++) numbers += hone_tensor_count(hone_at(model->graph, model->lora.module[i].b));
-    float *copy = hone_alloc((size_t)numbers, sizeof *copy);
+    const hone_lora *lora = &model->lora;
+    float *copy = hone_alloc((size_t)hone_lora_count(model), sizeof *copy), *at = copy;    // of each module's B and lengths
     if (!copy) return HONE_FAILED;
     walk_text(j, true);
-    for (int64_t i = 0; i < model->lora.n_module; i++) {
-        const hone_tid b = model->lora.module[i].b;
-        const int64_t count = hone_tensor_count(hone_at(model->graph, b));
-        memcpy(copy + at, place(j, b), (size_t)count * sizeof *copy);
-        memset(place(j, b), 0, (size_t)count * sizeof *copy);
-        at += count;
+    for (int64_t i = 0; i < lora->n_module; i++) {
+        const size_t b = (size_t)hone_tensor_count(hone_at(model->graph, lora->module[i].b)), rows = lora->dora ? (size_t)lora->module[i].rows : 0;
+        memcpy(at, place(j, lora->module[i].b), b * sizeof *at);
+        memset(place(j, lora->module[i].b), 0, b * sizeof *at);
+        if (rows) memcpy(at + b, place(j, lora->module[i].m), rows * sizeof *at);
+        at += b + rows;
     }
+    hone_lora_fill_lengths(model, place_of, (void *)(uintptr_t)j);
     merge->kl_base = walk_text(j, false);
-    at = 0;
-    for (int64_t i = 0; i < model->lora.n_module; i++) {
-        merge_module(j, &model->lora.module[i], copy + at);
-        at += hone_tensor_count(hone_at(model->graph, model->lora.module[i].b));
+    at = copy;
+    for (int64_t i = 0; i < lora->n_module; i++) {
+        const float *length = at + hone_tensor_count(hone_at(model->graph, lora->module[i].b));
+        merge_module(j, &lora->module[i], at, lora->dora ? length : NULL);
+        at += (length - at) + (lora->dora ? lora->module[i].rows : 0);
     }
+    hone_lora_fill_lengths(model, place_of, (void *)(uintptr_t)j);
     merge->kl_merged = walk_text(j, false);
     merge->tokens = j->ids->count;
     hone_free(copy);

@@ -25,6 +25,16 @@ static hone_forms policy_of(const hone_graph *graph, const hone_node *node, hone
     return blocked ? HONE_FORMS_AT_USE : policy;
 }
 
+// Lengths of changed rows (op dora_norm) depend on weights alone: where forms live they do, too.
+static bool lives(const hone_node *node, hone_forms policy) { return policy == HONE_FORMS_LIVING && node->op == HONE_OP_dora_norm; }
+static void let_live(hone_graph *graph, hone_node *node)
+{
+    const hone_tensor weight = *hone_at(graph, node->in[0]);
+    hone_tensor *n = hone_at(graph, node->out[0]);
+    n->cls = HONE_CLASS_cache;
+    snprintf(n->name, sizeof n->name, "lengths.%.60s", weight.name);
+}
+
 // Of the numbers that the product is made in.
 static hone_tid make_form(hone_graph *graph, hone_tid w, hone_form form, hone_dtype product)
 {
@@ -66,8 +76,10 @@ hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms
         if (has_form(graph, &node, its))
             node.in[1] = its == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node, its), node.attr.product)
                                                   : living_form(graph, node.in[1], wanted_form(&node, its), node.attr.product);
-        if (hone_grow(&program->node, program->count, &program->capacity, sizeof node)) goto out;
-        program->node[program->count++] = node;
+        if (lives(&node, policy)) let_live(graph, &node);
+        hone_program *into = lives(&node, policy) ? refresh : program;
+        if (hone_grow(&into->node, into->count, &into->capacity, sizeof node)) goto out;
+        into->node[into->count++] = node;
     }
     status = graph->failed ? hone_fail("out of memory while weight forms were planned") : HONE_OK;
 out:

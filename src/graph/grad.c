@@ -98,6 +98,16 @@ static void grad_dropout(context *c)
     contribute(c, in(c, 0), hone_graph_add(c->graph, HONE_OP_dropout, &c->node.attr, (hone_tid[]){ dout(c, 0), in(c, 1) }, NULL)->out[0]);
 }
 
+// The lengths n are held constant.
+static void grad_dora(context *c)
+{
+    const hone_tid z = in(c, 0), m = in(c, 1), dy = dout(c, 0), dm = gradient_of_param(c, m), db = gradient_if_trained(c, in(c, 3));
+    contribute(c, in(c, 4), dy);
+    contribute(c, z, hone_graph_add(c->graph, HONE_OP_dora_back, &c->node.attr, (hone_tid[]){ dy, z, m, in(c, 2) }, (hone_tid[]){ dm, db })->out[0]);
+}
+
+static void grad_noise(context *c) { contribute(c, in(c, 0), dout(c, 0)); }
+
 static void grad_rmsnorm(context *c)
 {
     hone_tid x = in(c, 0), g = in(c, 1);

@@ -22,17 +22,17 @@ typedef struct hone_attr {
     int32_t inverse;                    // rope
     hone_form form; hone_dtype dtype;   // pack: what to make
     hone_dtype product;                 // HONE_PRODUCT ops: bf16 = operands are rounded to it before they are multiplied; int8 = quantised (quantize.h); else as they are
-    int32_t parts;                      // lora_*: matrices of the weight that have factors
+    int32_t parts;                      // lora_*, dora*: matrices of the weight that have factors
     int32_t part_col[HONE_MAX_PARTS], part_rows[HONE_MAX_PARTS];    // where each begins among the weight's rows, and how many it has
     float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap), attention: scores; 0 = as they are
-    float scale;                        // attention: of scores; lora_*: of the change; scale; muon: of the step; pair_loss: beta
+    float scale;                        // attention: of scores; lora_*, dora_norm: of the change; scale; noise: most of it; muon: of the step; pair_loss: beta
     float eps;                          // norms, adamw
     float base;                         // rmsnorm, layernorm, qk_norm: added to g (1 in families that keep g - 1)
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon
     float max_norm;                     // clip_factor: 0 = never
     float poly[3];                      // gram_poly
     float rate;                         // dropout: share that is dropped; pair_loss: of pairs that are taken for wrongly ordered
-    int32_t stream;                     // adamw, adamw8, momentum: which random numbers round its moments; dropout: drop
+    int32_t stream;                     // adamw, adamw8, momentum: which random numbers round its moments; dropout: drop; noise
 } hone_attr;
 
 #define HONE_INPLACE(k) (1 << 8 | (k))  // output 0 may take input k's place

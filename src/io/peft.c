@@ -10,7 +10,8 @@
 
 static const char CONFIG[] = "adapter_config.json", WEIGHTS[] = "adapter_model.safetensors", BASE[] = "base.json";
 static const char PREFIX[] = "base_model.model.";
-static const char *const FACTOR[] = { ".lora_A.weight", ".lora_B.weight" };
+static const char *const FACTOR[] = { ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector" };
+enum { FACTORS = sizeof FACTOR / sizeof *FACTOR };
 
 // Reading -------------------------------------------------------------------------------------------------------------
 
@@ -23,7 +24,7 @@ static bool is_nothing(const json_t *value)
 
 static hone_status refuse_unknown(const json_t *config, const char *where)
 {
-    static const char *const unused[] = { "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias", "target_parameters",
+    static const char *const unused[] = { "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias", "target_parameters",
                                           "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config" };
     const char *type = NULL, *bias = "none";
     hone_status status = hone_json_text(config, "peft_type", where, true, &type);
@@ -49,6 +50,7 @@ static hone_status read_config(hone_peft *peft)
     if (!status) status = hone_json_int(config, "r", path, true, &o->rank);
     if (!status) status = hone_json_real(config, "lora_alpha", path, true, &o->alpha);
     if (!status) status = hone_json_bool(config, "use_rslora", path, false, &o->rslora);
+    if (!status) status = hone_json_bool(config, "use_dora", path, false, &o->dora);
     if (!status && (o->rank < 1 || o->rank > INT32_MAX)) status = hone_fail("%s: r is %" PRId64 "; it must be 1 or more", path, o->rank);
     if (!status && !isfinite(o->alpha)) status = hone_fail("%s: lora_alpha is not finite", path);
     json_decref(config);
@@ -94,7 +96,7 @@ static char *module_of(const char *name, int which)
 static bool is_factor(const char *name)
 {
     bool is = false;
-    for (int which = 0; which < 2; which++) {
+    for (int which = 0; which < FACTORS; which++) {
         char *module = module_of(name, which);
         is |= module != NULL;
         hone_free(module);
@@ -102,7 +104,7 @@ static bool is_factor(const char *name)
     return is;
 }
 
-// Modules from the tensors' names; each has two.
+// Modules from the tensors' names; each has two, with DoRA three.
 static hone_status list_modules(hone_peft *peft)
 {
     const hone_safetensors *set = &peft->set;
@@ -166,18 +168,19 @@ static hone_status check_base(const hone_peft *peft, const hone_lora *lora)
                      peft->folder, peft->base_path, lora->base_path);
 }
 
-static hone_status load_factor(const hone_peft *peft, const hone_graph *graph, const hone_lora_module *m, int which, hone_place_fn data, void *context)
+static hone_status load_factor(const hone_peft *peft, const hone_model *model, int64_t i, hone_place_fn data, void *context)
 {
-    const hone_tid id = which ? m->b : m->a;
-    const hone_tensor *t = hone_at(graph, id);
-    char *name = hone_format("%s%s%s", PREFIX, m->name, FACTOR[which]);
+    const int count = hone_lora_factors(&model->lora);
+    const hone_tid id = hone_lora_factor(&model->lora, i);
+    const hone_tensor *t = hone_at(model->graph, id);
+    char *name = hone_format("%s%s%s", PREFIX, model->lora.module[i / count].name, FACTOR[i % count]);
     if (!name) return HONE_FAILED;
     const hone_safetensor *saved = hone_safetensors_find(&peft->set, name);
     hone_status status = HONE_OK;
     if (!saved) status = hone_fail("%s/%s: %s is missing", peft->folder, WEIGHTS, name);
-    else if (saved->rank != 2 || saved->dim[0] != t->dim[0] || saved->dim[1] != t->dim[1])
+    else if (saved->rank != t->rank || saved->dim[0] != t->dim[0] || (t->rank > 1 && saved->dim[1] != t->dim[1]))
         status = hone_fail("%s/%s: %s is [%" PRId64 ", %" PRId64 "], this model asks for [%" PRId64 ", %" PRId64 "]; the adapter belongs to another base model",
-                           peft->folder, WEIGHTS, name, saved->dim[0], saved->rank > 1 ? saved->dim[1] : 1, t->dim[0], t->dim[1]);
+                           peft->folder, WEIGHTS, name, saved->dim[0], saved->rank > 1 ? saved->dim[1] : 1, t->dim[0], t->rank > 1 ? t->dim[1] : 1);
     else if (!hone_safetensor_converts(saved, HONE_f32))
         status = hone_fail("%s/%s: %s is of type %s, hone reads F32, BF16 and F16", peft->folder, WEIGHTS, name, saved->dtype);
     else hone_safetensor_read(&peft->set, saved, 0, saved->count, HONE_f32, data(context, id));
@@ -187,11 +190,12 @@ static hone_status load_factor(const hone_peft *peft, const hone_graph *graph, c
 
 hone_status hone_peft_load(const hone_peft *peft, const hone_model *model, hone_place_fn data, void *context)
 {
+    const int64_t count = hone_lora_factors(&model->lora) * model->lora.n_module;
     hone_status status = check_base(peft, &model->lora);
-    for (int64_t i = 0; i < model->lora.n_module && !status; i++)
-        for (int which = 0; which < 2 && !status; which++) status = load_factor(peft, model->graph, &model->lora.module[i], which, data, context);
-    if (!status && peft->set.count != 2 * model->lora.n_module)
-        status = hone_fail("%s/%s: has %" PRId64 " tensors, two for each of %" PRId64 " matrices were expected", peft->folder, WEIGHTS, peft->set.count, model->lora.n_module);
+    for (int64_t i = 0; i < count && !status; i++) status = load_factor(peft, model, i, data, context);
+    if (!status && peft->set.count != count)
+        status = hone_fail("%s/%s: has %" PRId64 " tensors, %d for each of %" PRId64 " matrices were expected", peft->folder, WEIGHTS, peft->set.count,
+                           hone_lora_factors(&model->lora), model->lora.n_module);
     return status;
 }
 
@@ -258,9 +262,9 @@ hone_status hone_peft_save_about(const hone_model *model, const char *folder)
     const hone_lora *lora = &model->lora;
     char hash[17];
     json_t *alpha = lora->alpha == floor(lora->alpha) ? json_integer((json_int_t)lora->alpha) : json_real(lora->alpha);
-    json_t *config = json_pack("{s:s, s:s, s:s, s:I, s:o, s:f, s:s, s:b, s:b, s:o, s:b}", "peft_type", "LORA", "task_type", "CAUSAL_LM",
+    json_t *config = json_pack("{s:s, s:s, s:s, s:I, s:o, s:f, s:s, s:b, s:b, s:b, s:o, s:b}", "peft_type", "LORA", "task_type", "CAUSAL_LM",
                                "base_model_name_or_path", lora->base_path, "r", (json_int_t)lora->rank, "lora_alpha", alpha, "lora_dropout", lora->dropout,
-                               "bias", "none", "use_rslora", lora->rslora, "fan_in_fan_out", any_transposed(model->config.family),
+                               "bias", "none", "use_rslora", lora->rslora, "use_dora", lora->dora, "fan_in_fan_out", any_transposed(model->config.family),
                                "target_modules", target_modules(model), "inference_mode", true);
     snprintf(hash, sizeof hash, "%016" PRIx64, lora->base_hash);
     hone_status status = save_json(folder, CONFIG, config);
@@ -276,20 +280,20 @@ typedef struct { const hone_model *model; hone_place_fn data; void *context; } f
 static const void *factor_source(void *factors_pointer, int64_t index, int64_t first, int64_t count, void *scratch)
 {
     const factors *f = factors_pointer;
-    const hone_lora_module *m = &f->model->lora.module[index / 2];
     (void)count, (void)scratch;
-    return (const float *)f->data(f->context, index % 2 ? m->b : m->a) + first;
+    return (const float *)f->data(f->context, hone_lora_factor(&f->model->lora, index)) + first;
 }
 
 hone_status hone_peft_write_factors(const hone_model *model, hone_writer *writer, hone_place_fn data, void *context)
 {
-    const int64_t count = 2 * model->lora.n_module;
+    const int each = hone_lora_factors(&model->lora);
+    const int64_t count = each * model->lora.n_module;
     hone_safetensor_spec *spec = hone_alloc((size_t)count + 1, sizeof *spec);
     hone_status status = spec ? HONE_OK : HONE_FAILED;
     for (int64_t i = 0; i < count && !status; i++) {
-        const hone_lora_module *m = &model->lora.module[i / 2];
-        const hone_tensor *t = hone_at(model->graph, i % 2 ? m->b : m->a);
-        spec[i] = (hone_safetensor_spec){ .name = hone_format("%s%s%s", PREFIX, m->name, FACTOR[i % 2]), .dtype = HONE_f32, .rank = 2, .dim = { t->dim[0], t->dim[1] } };
+        const hone_tensor *t = hone_at(model->graph, hone_lora_factor(&model->lora, i));
+        spec[i] = (hone_safetensor_spec){ .name = hone_format("%s%s%s", PREFIX, model->lora.module[i / each].name, FACTOR[i % each]),
+                                          .dtype = HONE_f32, .rank = t->rank, .dim = { t->dim[0], t->rank > 1 ? t->dim[1] : 0 } };
         if (!spec[i].name) status = HONE_FAILED;
     }
     factors f = { model, data, context };

@@ -2,6 +2,7 @@
 //
 //     adapter_config.json         r, lora_alpha, target_modules, ...
 //     adapter_model.safetensors   base_model.model.<module>.lora_A.weight (r, K), .lora_B.weight (M, r), f32
+//                                 with DoRA .lora_magnitude_vector (M,), too
 //     base.json                   hone's own: the base model's path, the hash of its weights, the blocks they were kept in; absent in folders of PEFT's making
 //
 // What an adapter changes is told by the tensors of its file, not by patterns: each module has both factors, of one rank.

@@ -16,6 +16,7 @@ typedef struct {
     hone_tid pos, lo, hi;                // of this program
     hone_tid cs, cs_local;               // RoPE's angles, HONE_NONE without; those of layers with a window
     int64_t T;                           // rows that may share keys (training); 0 in decode
+    hone_tid noise;                      // key of the noise that embeddings get, HONE_NONE without
     const hone_decode_io *decode;        // NULL in micro and score
 } builder;
 
@@ -45,13 +46,22 @@ static hone_tid build_angles(builder *b, hone_tid freq, hone_tid otherwise)
     return freq == HONE_NONE ? otherwise : node1(b, HONE_OP_rope_table, &(hone_attr){ 0 }, b->pos, freq, HONE_NONE);
 }
 
+// NEFTune's noise on what the table gives: uniform within alpha / sqrt(T C).
+static hone_tid add_noise(builder *b, hone_tid x)
+{
+    enum { STREAM = -1 };   // sites that drop inputs are numbered from 0
+    if (b->noise == HONE_NONE) return x;
+    const hone_attr attr = { .scale = (float)(b->model->noise_alpha / sqrt((double)(b->T * b->model->config.width))), .stream = STREAM };
+    return node1(b, HONE_OP_noise, &attr, x, b->noise, HONE_NONE);
+}
+
 // Tokens, learned positions or RoPE's angles.
 static hone_tid build_embedding(builder *b, hone_tid ids)
 {
     hone_model *m = b->model;
     hone_tid addend = m->positions == HONE_NONE ? HONE_NONE : hone_embed(b->graph, b->pos, m->positions, HONE_NONE);
     const double factor = m->config.embed_root ? sqrt((double)m->config.width) : m->config.embed_scale;
-    hone_tid h = scale(b, hone_embed(b->graph, ids, m->embed, addend), factor);
+    hone_tid h = scale(b, add_noise(b, hone_embed(b->graph, ids, m->embed, addend)), factor);
     b->cs = build_angles(b, m->rope_freq, HONE_NONE);
     b->cs_local = build_angles(b, m->rope_local, b->cs);
     return h;
@@ -126,7 +136,7 @@ static hone_tid build_body(builder *b, hone_tid ids)
 
 static void start_program(builder *b, hone_model *model, const char *name)
 {
-    *b = (builder){ .model = model, .graph = model->graph };
+    *b = (builder){ .model = model, .graph = model->graph, .noise = HONE_NONE };
     hone_graph_program(b->graph, name);
     b->graph->phase = HONE_PHASE_FORWARD;
     b->graph->layer = -1;
@@ -160,8 +170,9 @@ static void train_inputs(builder *b, int64_t rows, int64_t T, bool scored, hone_
     io->hi = b->hi = input(b, HONE_i32, io->count, N, 0, "hi");
     io->target = input(b, HONE_i32, io->count, N, scored ? 1 : 0, "target");
     if (!scored) io->weight = input(b, HONE_f32, HONE_NONE, N, 0, "weight");
-    if (!scored && b->model->lora.dropout > 0) io->drop = input(b, HONE_i32, HONE_NONE, 3, 0, "drop");
+    if (!scored && (b->model->lora.dropout > 0 || b->model->noise_alpha > 0)) io->drop = input(b, HONE_i32, HONE_NONE, 3, 0, "drop");
     b->T = T;
+    b->noise = b->model->noise_alpha > 0 ? io->drop : HONE_NONE;
 }
 
 // The weights with which linear_xent's gradient is that of the loss of pairs of replies.
@@ -192,7 +203,7 @@ void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_t
     // dW: none here, hone_pass_grad puts it in where the head is trained.
     io->logprob = hone_graph_add(b.graph, HONE_OP_linear_xent, &(hone_attr){ .cap = (float)model->config.softcap }, in, (hone_tid[]){ HONE_NONE })->out[0];
     make_output(&b, io->logprob, "logprob");
-    hone_pass_lora(&model->lora, b.graph, b.graph->now, io->drop);
+    hone_pass_lora(&model->lora, b.graph, b.graph->now, model->lora.dropout > 0 ? io->drop : HONE_NONE);
 }
 
 // Products and storage of the program just built. Few rows are decoded at a time: only programs of many rows store them in bf16.

@@ -31,6 +31,7 @@ typedef struct hone_model {
     hone_graph *graph;
     bool zero_outputs;                         // unless set: o and down start as random as the rest; see hone_model_init
     double pair_beta, pair_smoothing;          // beta > 0: the loss of programs micro built from then on is of pairs of replies (op pair_loss)
+    double noise_alpha;                        // NEFTune: programs of training add noise to the embeddings; 0: none
     hone_dtype product;                        // f32 unless set: what the matrix products of programs built from then on multiply
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
@@ -54,7 +55,7 @@ typedef struct hone_train_io {
     hone_tid ids, pos, lo, hi, target, weight;  // i32[N] x 5, f32[N]; lo, hi: global rows, see op attention
     hone_tid logprob;                           // f32[N] output
     hone_tid scored, pair, reference, measure;  // of pairs, else HONE_NONE: i32[N, 1] target again, i32[N], f32[N / 2, 2], f32[N / 2, 3] output
-    hone_tid drop;                              // i32[3] of micro where factors drop inputs (graph/drop.h), else HONE_NONE
+    hone_tid drop;                              // i32[3] of micro where factors drop inputs or embeddings get noise (graph/drop.h), else HONE_NONE
     hone_tid count;                             // score: i32[1] rows in use, N unless written; micro: HONE_NONE
     int64_t N, T;
 } hone_train_io;

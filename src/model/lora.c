@@ -69,7 +69,7 @@ static bool is_module_row(const hone_model *model, const hone_weight_row *row)
 static hone_status add_module(hone_model *model, const hone_weight_row *row, int layer, const hone_lora_options *options, bool *used, int64_t *capacity)
 {
     hone_lora *lora = &model->lora;
-    hone_lora_module m = { .layer = layer, .a = HONE_NONE, .b = HONE_NONE };
+    hone_lora_module m = { .layer = layer, .a = HONE_NONE, .b = HONE_NONE, .m = HONE_NONE };
     int64_t first;
     const hone_tid param = find_param(model->graph, row, layer, &m.row);
     if (!hone_at(model->graph, param)->hidden) return HONE_OK;
@@ -127,14 +127,16 @@ static hone_status find_modules(hone_model *model, const hone_lora_options *opti
 
 // --- factors -----------------------------------------------------------------------------------------------------------
 
+// columns 0: a vector.
 static hone_tid declare_factor(hone_graph *graph, int64_t rows, int64_t columns, const char *name)
 {
-    const hone_tid id = hone_graph_tensor(graph, HONE_CLASS_param, HONE_f32, HONE_DIMS(rows, columns), "%.79s", name);
-    hone_at(graph, id)->trained = hone_at(graph, id)->decayed = true;
+    const hone_tid id = hone_graph_tensor(graph, HONE_CLASS_param, HONE_f32, columns ? 2 : 1, (int64_t[]){ rows, columns }, "%.79s", name);
+    hone_at(graph, id)->trained = true;
+    hone_at(graph, id)->decayed = columns > 0;
     return id;
 }
 
-// Names within the graph: "layers.3.self_attn.q_proj.lora_A".
+// Names within the graph: "layers.3.self_attn.q_proj.lora_A"; m: lora_M.
 static void factor_name(const hone_lora_module *m, char which, char name[80])
 {
     char number[16];
@@ -150,7 +152,7 @@ static void declare_site(hone_model *model, int64_t first, int64_t count)
     hone_lora *lora = &model->lora;
     hone_lora_module *m = &lora->module[first];
     const hone_tensor weight = *hone_at(graph, m->weight);
-    hone_lora_site site = { .weight = m->weight, .attr = { .parts = (int32_t)count, .scale = (float)hone_lora_scale(lora) } };
+    hone_lora_site site = { .weight = m->weight, .m = HONE_NONE, .attr = { .parts = (int32_t)count, .scale = (float)hone_lora_scale(lora) } };
     char name[80];
     int64_t rows = 0;
     HONE_ASSERT(count <= HONE_MAX_PARTS, "%lld matrices in %s", (long long)count, weight.name);
@@ -160,17 +162,18 @@ static void declare_site(hone_model *model, int64_t first, int64_t count)
         rows += m[i].rows;
     }
     graph->layer = m->layer;
-    for (int b = 0; b < 2; b++) {
-        const char which = b ? 'B' : 'A';
+    for (int f = 0; f < hone_lora_factors(lora); f++) {     // A, B, lengths
+        const char which = "ABM"[f];
+        const int64_t storage_rows = f == 0 ? count * lora->rank : rows, columns = (int64_t[]){ weight.dim[1], lora->rank, 0 }[f];
         factor_name(m, which, name);
         if (count > 1) snprintf(name, sizeof name, "%.60s.lora_%c", weight.name, which);
-        const hone_tid storage = which == 'A' ? declare_factor(graph, count * lora->rank, weight.dim[1], name) : declare_factor(graph, rows, lora->rank, name);
+        const hone_tid storage = declare_factor(graph, storage_rows, columns, name);
         hone_at(graph, storage)->fast = which == 'B';
-        *(which == 'A' ? &site.a : &site.b) = storage;
+        *(f == 0 ? &site.a : f == 1 ? &site.b : &site.m) = storage;
         for (int64_t i = 0, row = 0; i < count; i++) {
-            const int64_t own = which == 'A' ? lora->rank : m[i].rows;
+            const int64_t own = f == 0 ? lora->rank : m[i].rows;
             factor_name(&m[i], which, name);
-            *(which == 'A' ? &m[i].a : &m[i].b) = count == 1 ? storage : hone_graph_view(graph, storage, row, own, "%.79s", name);
+            *(f == 0 ? &m[i].a : f == 1 ? &m[i].b : &m[i].m) = count == 1 ? storage : hone_graph_view(graph, storage, row, own, "%.79s", name);
             row += own;
         }
     }
@@ -183,7 +186,8 @@ hone_status hone_lora_declare(hone_model *model, const hone_lora_options *option
     hone_graph *graph = model->graph;
     const int layer = graph->layer;
     HONE_ASSERT(options->rank > 0 && !lora->rank, "rank %lld, %lld before", (long long)options->rank, (long long)lora->rank);
-    *lora = (hone_lora){ .rank = options->rank, .alpha = options->alpha, .rslora = options->rslora, .dropout = options->dropout };
+    *lora = (hone_lora){ .rank = options->rank, .alpha = options->alpha, .rslora = options->rslora, .dora = options->dora,
+                         .dropout = options->dropout };
     hone_status status = find_modules(model, options);
     if (!status && !(lora->site = hone_alloc((size_t)lora->n_module + 1, sizeof *lora->site))) status = HONE_FAILED;
     if (status) return status;
@@ -199,25 +203,52 @@ hone_status hone_lora_declare(hone_model *model, const hone_lora_options *option
 
 int64_t hone_lora_count(const hone_model *model)
 {
+    const hone_lora *lora = &model->lora;
+    const int64_t factors = hone_lora_factors(lora) * lora->n_module;
     int64_t count = 0;
-    for (int64_t i = 0; i < model->lora.n_site; i++)
-        count += hone_tensor_count(hone_at(model->graph, model->lora.site[i].a)) + hone_tensor_count(hone_at(model->graph, model->lora.site[i].b));
+    for (int64_t i = 0; i < factors; i++) count += hone_tensor_count(hone_at(model->graph, hone_lora_factor(lora, i)));
     return count;
 }
 
-int64_t hone_model_n_logical(const hone_model *model) { return model->n_param + 2 * model->lora.n_module; }
+int64_t hone_model_n_logical(const hone_model *model) { return model->n_param + hone_lora_factors(&model->lora) * model->lora.n_module; }
 
 hone_tid hone_model_logical(const hone_model *model, int64_t i)
 {
-    if (i < model->n_param) return model->param[i];
-    const hone_lora_module *m = &model->lora.module[(i - model->n_param) / 2];
-    return (i - model->n_param) % 2 ? m->b : m->a;
+    return i < model->n_param ? model->param[i] : hone_lora_factor(&model->lora, i - model->n_param);
 }
 
 static void init_factor(float *w, int64_t count, double bound, uint64_t seed, uint32_t stream)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < count; i++) w[i] = (float)(bound * (2 * hone_rng_uniform(seed, HONE_RNG_INIT, stream, (uint64_t)i) - 1));
+}
+
+// Length of row r of a matrix that lies in f32 or in blocks.
+static double row_length(const hone_tensor *w, const uint8_t *data, int64_t r)
+{
+    enum { PIECE = 256 };   // whole blocks of any kind
+    const hone_blocks blocks = hone_dtype_blocks(w->dtype);
+    const int64_t K = w->dim[1];
+    double squares = 0;
+    data += hone_dtype_size(w->dtype, r * K);
+    for (int64_t k = 0; k < K; k += PIECE) {
+        float room[PIECE];
+        const int64_t n = K - k < PIECE ? K - k : PIECE;
+        const uint8_t *from = data + hone_dtype_size(w->dtype, k);
+        if (blocks == HONE_BLOCKS_COUNT) memcpy(room, from, (size_t)n * sizeof *room);
+        else hone_blocks_decode(blocks, from, n, room);
+        for (int64_t j = 0; j < n; j++) squares += (double)room[j] * (double)room[j];
+    }
+    return sqrt(squares);
+}
+
+void hone_lora_fill_lengths(const hone_model *model, hone_place_fn data, void *context)
+{
+    for (int64_t i = 0; i < model->lora.n_module && model->lora.dora; i++) {
+        const hone_lora_module *m = &model->lora.module[i];
+        float *length = data(context, m->m);
+        for (int64_t r = 0; r < m->rows; r++) length[r] = (float)row_length(hone_at(model->graph, m->weight), data(context, m->weight), m->row + r);
+    }
 }
 
 void hone_lora_init(const hone_model *model, uint64_t seed, hone_place_fn data, void *context)
@@ -228,6 +259,7 @@ void hone_lora_init(const hone_model *model, uint64_t seed, hone_place_fn data, 
         init_factor(data(context, m->a), hone_tensor_count(a), 1 / sqrt((double)a->dim[1]), seed, (uint32_t)hone_hash64(a->name, strlen(a->name)));
         memset(data(context, m->b), 0, (size_t)hone_tensor_count(b) * sizeof(float));
     }
+    hone_lora_fill_lengths(model, data, context);
 }
 
 // --- the pass ------------------------------------------------------------------------------------------------------------
@@ -237,6 +269,28 @@ static const hone_lora_site *site_of(const hone_lora *lora, const hone_node *nod
     for (int64_t i = 0; i < lora->n_site && node->op == HONE_OP_linear; i++)
         if (lora->site[i].weight == node->in[1]) return &lora->site[i];
     return NULL;
+}
+
+// y = x W^T (+ bias) (+ residual) -> its low-rank change, and with DoRA the lengths of the rows behind it. Appends what comes
+// before the last node, which takes the place of `node`.
+static void change(hone_graph *graph, const hone_lora *lora, const hone_lora_site *site, hone_tid drop, hone_node *node)
+{
+    const hone_attr attr = { .rate = (float)lora->dropout, .stream = (int32_t)(site - lora->site) };
+    hone_tid seen = node->in[0];
+    if (drop != HONE_NONE) seen = hone_graph_add(graph, HONE_OP_dropout, &attr, (hone_tid[]){ seen, drop }, NULL)->out[0];
+    const hone_tid t = hone_linear(graph, seen, site->a, HONE_NONE, HONE_NONE);
+    hone_tid in[HONE_MAX_IN] = { node->in[0], node->in[1], t, site->b, node->in[2], node->in[3] };
+    node->op = HONE_OP_lora_linear;
+    if (lora->dora) {
+        in[4] = in[5] = HONE_NONE;
+        const hone_tid z = hone_graph_add(graph, HONE_OP_lora_linear, &site->attr, in, NULL)->out[0];
+        const hone_tid n = hone_graph_add(graph, HONE_OP_dora_norm, &site->attr, (hone_tid[]){ site->weight, site->a, site->b }, NULL)->out[0];
+        memcpy(in, (hone_tid[]){ z, site->m, n, node->in[2], node->in[3] }, 5 * sizeof *in);
+        node->op = HONE_OP_dora;
+    }
+    node->n_in = hone_op_get(node->op)->n_in;
+    node->attr = site->attr;
+    memcpy(node->in, in, sizeof in);
 }
 
 void hone_pass_lora(const hone_lora *lora, hone_graph *graph, hone_program *program, hone_tid drop)
@@ -254,16 +308,7 @@ void hone_pass_lora(const hone_lora *lora, hone_graph *graph, hone_program *prog
         const hone_lora_site *site = site_of(lora, &node);
         graph->phase = node.phase;
         graph->layer = node.layer;
-        if (site) {
-            const hone_attr attr = { .rate = (float)lora->dropout, .stream = (int32_t)(site - lora->site) };
-            const hone_tid seen = drop == HONE_NONE ? node.in[0] : hone_graph_add(graph, HONE_OP_dropout, &attr, (hone_tid[]){ node.in[0], drop }, NULL)->out[0];
-            const hone_tid t = hone_linear(graph, seen, site->a, HONE_NONE, HONE_NONE);
-            const hone_tid in[] = { node.in[0], node.in[1], t, site->b, node.in[2], node.in[3] };
-            node.op = HONE_OP_lora_linear;
-            node.n_in = hone_op_get(node.op)->n_in;
-            node.attr = site->attr;
-            memcpy(node.in, in, sizeof in);
-        }
+        if (site) change(graph, lora, site, drop, &node);
         if (graph->failed || hone_grow(&program->node, program->count, &program->capacity, sizeof node)) graph->failed = true;
         else program->node[program->count++] = node;
     }

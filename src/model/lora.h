@@ -1,6 +1,7 @@
 // lora.h: low-rank changes of frozen matrices (LoRA; Hu et al. 2021).
 //
 //     W' = W + scale B A        A (r, K)   B (M, r)   scale = alpha / r, or alpha / sqrt(r) (rsLoRA; Kalajdzievski 2023)
+//     W' = m (W + scale B A) / |W + scale B A|, row by row: DoRA (Liu et al. 2024), m (M,) another factor
 //
 // A *module* is one matrix of the Hugging Face folder (q_proj, or GPT-2's c_attn of q, k and v together): what PEFT gives a pair
 // of factors. A *site* is one weight storage with all its modules: they read the same rows, so their A lie below each other in one
@@ -19,7 +20,7 @@ struct hone_model;
 typedef struct hone_lora_options {
     int64_t rank;
     double alpha;
-    bool rslora;
+    bool rslora, dora;
     double dropout;                               // share of a site's inputs that its factors do not see in training
     const char *const *target; int64_t n_target;  // modules by name, or the end of it behind a dot ("q_proj"); "all": every one
 } hone_lora_options;
@@ -28,18 +29,18 @@ typedef struct hone_lora_module {
     char *name;                       // "model.layers.3.self_attn.q_proj"
     int layer;
     hone_tid weight; int64_t row, rows;   // storage, and the module's rows of it
-    hone_tid a, b;                    // logical factors
+    hone_tid a, b, m;                 // logical factors; m: HONE_NONE without DoRA
 } hone_lora_module;
 
 typedef struct hone_lora_site {
-    hone_tid weight, a, b;            // storages
+    hone_tid weight, a, b, m;         // storages
     hone_attr attr;                   // of lora_linear
 } hone_lora_site;
 
 typedef struct hone_lora {            // rank 0: none
     int64_t rank;
     double alpha;
-    bool rslora;
+    bool rslora, dora;
     double dropout;
     char *base_path; uint64_t base_hash;   // the frozen weights: where they are from, and what they are; set once they are loaded (io/peft.h)
     hone_lora_module *module; int64_t n_module;
@@ -55,4 +56,11 @@ void hone_lora_release(hone_lora *lora);
 void hone_pass_lora(const hone_lora *lora, hone_graph *graph, hone_program *program, hone_tid drop);
 // A uniform in +-1/sqrt(K), as PEFT draws it (a number is a function of seed, name, index), B zero: W' begins as W.
 void hone_lora_init(const struct hone_model *model, uint64_t seed, void *(*data)(void *context, hone_tid id), void *context);
+void hone_lora_fill_lengths(const struct hone_model *model, void *(*data)(void *context, hone_tid id), void *context);   // m = |W|, of the base as it lies in memory
+static inline int hone_lora_factors(const hone_lora *lora) { return lora->dora ? 3 : 2; }    // of a module: A, B, m
+static inline hone_tid hone_lora_factor(const hone_lora *lora, int64_t i)                    // of all modules, in order
+{
+    const hone_lora_module *m = &lora->module[i / hone_lora_factors(lora)];
+    return (const hone_tid[]){ m->a, m->b, m->m }[i % hone_lora_factors(lora)];
+}
 int64_t hone_lora_count(const struct hone_model *model);      // numbers in the factors

@@ -372,11 +372,14 @@ static hone_status declare_factors(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
     const hone_lora_options options = { .rank = r->lora_rank, .alpha = r->lora_alpha > 0 ? r->lora_alpha : 2.0 * (double)r->lora_rank, .rslora = r->use_rslora,
+                                        .dora = r->use_dora || r->finetuning_type == HONE_finetuning_type_dora,
                                         .dropout = r->lora_dropout, .target = (const char *const *)r->lora_target.item, .n_target = r->lora_target.count };
     if (!r->model_name_or_path[0])
         return hone_recipe_fail(r, HONE_KEY_finetuning_type, NULL, "lora changes a model that exists; give model_name_or_path");
     if (r->optimizer == HONE_optimizer_muon)
         return hone_recipe_fail(r, HONE_KEY_optimizer, NULL, "muon orthogonalises steps of whole matrices; factors of lora are stepped by adamw");
+    if (options.dora && options.dropout > 0)
+        return hone_recipe_fail(r, HONE_KEY_lora_dropout, NULL, "lora_dropout drops inputs of the factors alone, but lengths of rows (DoRA) are of both; set it to 0");
     if (!hone_lora_declare(&job->model, &options)) return HONE_OK;
     char message[1024];
     snprintf(message, sizeof message, "%s", hone_error());
@@ -425,6 +428,9 @@ static hone_status build_programs(hone_job *job)
     job->model.product = hone_job_product(r);
     job->model.zero_outputs = r->zero_init_outputs;
     if (job->pairs) job->model.pair_beta = r->pref_beta, job->model.pair_smoothing = r->dpo_label_smoothing;
+    job->model.noise_alpha = r->neftune_noise_alpha;
+    if (!status && r->use_dora && r->finetuning_type == HONE_finetuning_type_full)
+        status = hone_recipe_fail(r, HONE_KEY_use_dora, NULL, "weights that are trained whole have lengths of their own; use it with finetuning_type: lora or qlora");
     if (!status && r->finetuning_type != HONE_finetuning_type_full) status = declare_factors(job);
     if (!status) status = keep_frozen_blocked(job);
     if (!status) status = hone_model_build_stored(&job->model, job->rows, job->T, &job->micro);

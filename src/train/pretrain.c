@@ -22,7 +22,7 @@ static const double LEAST_SLOW_S = 1;   // a shorter step is never told as slow
 static hone_status check_resumed(const hone_run *run, const hone_checkpoint_state *state, const char *path)
 {
     static const hone_key_id fixed[] = { HONE_KEY_seed, HONE_KEY_cutoff_len, HONE_KEY_order, HONE_KEY_packing_strategy, HONE_KEY_neat_packing, HONE_KEY_datasets, HONE_KEY_stage,
-                                           HONE_KEY_finetuning_type, HONE_KEY_lora_rank, HONE_KEY_lora_alpha, HONE_KEY_use_rslora,
+                                           HONE_KEY_finetuning_type, HONE_KEY_lora_rank, HONE_KEY_lora_alpha, HONE_KEY_use_rslora, HONE_KEY_use_dora,
                                            HONE_KEY_quantization_bit, HONE_KEY_quantization_type };
     const hone_recipe *r = run->recipe;
     json_t *now = NULL, *then = NULL;

@@ -44,7 +44,7 @@ static void bench_close(bench *b)
 static void test_what_hone_writes_peft_reads(void **state)
 {
     (void)state;
-    static const struct { const char *base, *adapter; } pair[] = { { "llama", "llama" }, { "gpt2", "gpt2" }, { "qwen2", "qwen2_rs" } };
+    static const struct { const char *base, *adapter; } pair[] = { { "llama", "llama" }, { "gpt2", "gpt2" }, { "qwen2", "qwen2_rs" }, { "gpt2", "gpt2_dora" } };
     for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) {
         bench b;
         bench_open(&b, pair[i].base, pair[i].adapter);
@@ -104,7 +104,7 @@ static void test_what_hone_does_not_do_is_refused_by_name(void **state)
     (void)state;
     static const struct { const char *key, *value, *say; } bad[] = {
         { "peft_type", "\"IA3\"", "peft_type is IA3" }, { "peft_type", NULL, "peft_type" }, { "r", "0", "r is 0" }, { "r", NULL, "r" },
-        { "r", "\"x\"", "r" }, { "lora_alpha", NULL, "lora_alpha" }, { "bias", "\"all\"", "bias is all" }, { "use_dora", "true", "use_dora is set" },
+        { "r", "\"x\"", "r" }, { "lora_alpha", NULL, "lora_alpha" }, { "bias", "\"all\"", "bias is all" }, { "use_dora", "3", "use_dora" },
         { "modules_to_save", "[\"lm_head\"]", "modules_to_save is set" }, { "rank_pattern", "{\"q_proj\": 2}", "rank_pattern is set" },
         { "init_lora_weights", "\"pissa\"", "init_lora_weights is pissa" } };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

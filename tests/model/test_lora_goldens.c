@@ -159,11 +159,12 @@ static void check_logits(bench *b, const int32_t *ids, const float *logits)
 // what: "grad." or "after.", against data of the gradient or of the factor itself, relative to the change from `from`.
 static void check_factors(bench *b, const char *what, double bound)
 {
-    for (int64_t i = 0; i < 2 * b->model.lora.n_module; i++) {
-        const hone_lora_module *m = &b->model.lora.module[i / 2];
-        const hone_tid id = i % 2 ? m->b : m->a;
+    static const char *const factor[] = { "lora_A.weight", "lora_B.weight", "lora_magnitude_vector" };
+    const int each = hone_lora_factors(&b->model.lora);
+    for (int64_t i = 0; i < each * b->model.lora.n_module; i++) {
+        const hone_tid id = hone_lora_factor(&b->model.lora, i);
         char name[160];
-        snprintf(name, sizeof name, "base_model.model.%.100s.lora_%c.weight", m->name, i % 2 ? 'B' : 'A');
+        snprintf(name, sizeof name, "base_model.model.%.100s.%s", b->model.lora.module[i / each].name, factor[i % each]);
         const bool gradient = *what == 'g';
         float *expected = gold_values(b, what, name, HONE_f32), *from = NULL;
         const float *found = data(b, gradient ? hone_grad_of_param(b->graph, id) : id);
@@ -212,7 +213,7 @@ static void check_adapter(const char *name, const hone_session_options *options,
     bench_close(b);
 }
 
-static const char *const adapters[] = { "llama", "gpt2", "qwen2_rs" };
+static const char *const adapters[] = { "llama", "gpt2", "qwen2_rs", "gpt2_dora", "qwen2_dora" };
 enum { ADAPTERS = sizeof adapters / sizeof *adapters };
 
 static void test_adapters_equal_peft(void **state)

@@ -126,7 +126,7 @@ static bool multiply_in(op_trial *t, int kind)
 static bool fill_product(op_trial *t) { return multiply_in(t, t->variant.kind); }
 
 // Parts of uneven sizes, a gap between each two where the weight has rows to spare.
-static bool fill_lora(op_trial *t)
+static void set_parts(op_trial *t)
 {
     hone_attr *attr = &t->args.attr;
     const int32_t E = (int32_t)op_symbol(t, "E"), M = (int32_t)op_symbol(t, "M"), U = attr->parts = (int32_t)op_symbol(t, "U");
@@ -138,7 +138,20 @@ static bool fill_lora(op_trial *t)
         at += attr->part_rows[u] + (U > 1 ? (M - E) / (U - 1) : 0);
     }
     attr->scale = 0.7f;
+}
+
+static bool fill_lora(op_trial *t)
+{
+    set_parts(t);
     return fill_product(t);
+}
+
+static bool fill_dora(op_trial *t)
+{
+    set_parts(t);
+    hone_operand *n = op_named(t, "n");     // lengths
+    for (int64_t k = 0; k < op_count(n); k++) put(n, k, 0.5 + fabs(get(n, k)));
+    return true;
 }
 
 // Logits of order 1, so that no probability is all or nothing; and, in the smaller cases, with a cap. Every third row's weight is 0.
@@ -202,6 +215,12 @@ static bool keep_in_blocks(op_trial *t, const char *name, hone_dtype dtype)
     t->block[i] = o->data = data;
     o->dtype = dtype;
     return true;
+}
+
+static bool fill_dora_norm(op_trial *t)
+{
+    set_parts(t);
+    return t->variant.kind == 0 || keep_in_blocks(t, "w", HONE_q8_0);
 }
 
 enum { PACK_FIRST_BLOCKS = 2 };     // kinds: a copy, to bf16, then of each kind of blocks
@@ -285,6 +304,9 @@ const struct op_hook op_hook[HONE_OP_COUNT] = {
     [HONE_OP_lora_linear] = { 3, fill_lora },
     [HONE_OP_lora_dt] = { 3, fill_lora },
     [HONE_OP_lora_dw] = { 3, fill_lora },
+    [HONE_OP_dora_norm] = { 2, fill_dora_norm },
+    [HONE_OP_dora] = { 1, fill_dora },
+    [HONE_OP_dora_back] = { 1, fill_dora },
     [HONE_OP_linear_xent] = { 3, fill_head },
     [HONE_OP_linear_logprob] = { 3, fill_head },
     [HONE_OP_pair_loss] = { 2, fill_pair_loss },

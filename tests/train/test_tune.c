@@ -74,6 +74,24 @@ static void test_adapters_learn_and_merge_into_their_base(void **state)
     hone_free(out), hone_free(adapter), hone_free(merged), hone_free(data);
 }
 
+static void test_lengths_of_rows_learn_and_merge(void **state)
+{
+    (void)state;
+    char *out = hone_format("output_dir=%s/dora", folder), *adapter = hone_format("%s/dora/adapter", folder), *merged = hone_format("%s/dora_merged", folder);
+    char *data = hone_format("%s/held.u16", folder), *output, *from = hone_format("resume=%s/dora/step-14", folder), *again = hone_format("output_dir=%s/dora_on", folder);
+    const char *const key = "finetuning_type=dora", *const dropout = "lora_dropout=0", *const keep = "save_total_limit=9";
+    verb_must("dora/adapter", (const char *[]){ "tune", recipe, out, key, dropout, keep, NULL });
+    verb_must("dora_on/adapter", (const char *[]){ "tune", recipe, again, key, dropout, from, NULL });
+    assert_true(test_hash("%s/adapter_model.safetensors", adapter) == test_hash("%s/adapter/adapter_model.safetensors", again + 11));
+    const double after = loss_of(base, adapter);
+    assert_true(after < loss_of(base, NULL) - 0.2);
+    assert_int_equal(verb(&output, (const char *[]){ "merge", base, "--adapter", adapter, "--output", merged, "--data", data, NULL }), 0);
+    assert_true(fabs(number_behind(output, "merged     ")) < 1e-7);
+    assert_true(number_behind(output, "base       ") > 1e-3);
+    assert_true(fabs(loss_of(merged, NULL) - after) < 1e-5);
+    hone_free(out), hone_free(adapter), hone_free(merged), hone_free(data), hone_free(output), hone_free(from), hone_free(again);
+}
+
 static void test_adapters_of_another_base_are_refused(void **state)
 {
     (void)state;
@@ -94,6 +112,8 @@ static void test_what_tune_cannot_do_is_refused(void **state)
     verb_must_fail("hone tune", (const char *[]){ "pretrain", recipe, out, NULL });
     verb_must_fail("give model_name_or_path", (const char *[]){ "tune", recipe, out, "model_name_or_path=", NULL });
     verb_must_fail("names no matrix", (const char *[]){ "tune", recipe, out, "lora_target=q_porj", NULL });
+    verb_must_fail("set it to 0", (const char *[]){ "tune", recipe, out, "use_dora=true", NULL });
+    verb_must_fail("lengths of their own", (const char *[]){ "tune", recipe, out, "use_dora=true", "finetuning_type=full", NULL });
     verb_must_fail("adamw", (const char *[]){ "tune", recipe, out, "optimizer=muon", NULL });
     assert_false(hone_dir_exists(out + 11));
     hone_free(out);
@@ -150,11 +170,11 @@ static void test_full_tuning_starts_from_the_model(void **state)
     hone_free(out), hone_free(model);
 }
 
-// Losses of three steps of a job with dropout, rows split into micro-batches as given.
-static void three_losses(const char *split, double loss[3])
+// Losses of three steps of a job with dropout (or what `more` says), rows split into micro-batches as given.
+static void three_losses(const char *more_keys, const char *split, double loss[3])
 {
     run_rig r;
-    char *text = hone_format("model_name_or_path: %s\nfinetuning_type: lora\nlora_dropout: 0.3\nseed: 3\n%s", base, split);
+    char *text = hone_format("model_name_or_path: %s\nfinetuning_type: lora\nseed: 3\n%s%s", base, more_keys, split);
     run_rig_open(&r, folder, text);
     hone_lora_init(&r.job.model, 3, hone_job_place, &r.job);
     for (int i = 0; i < 3; i++) {
@@ -166,25 +186,32 @@ static void three_losses(const char *split, double loss[3])
     hone_free(text);
 }
 
-static void test_dropout_does_not_depend_on_the_split_into_micro_batches(void **state)
+static void check_split(const char *keys)
 {
-    (void)state;
-    double whole[3], split[3];
-    three_losses("per_device_train_batch_size: 4\n", whole);
-    three_losses("per_device_train_batch_size: 1\ngradient_accumulation_steps: 4\n", split);
+    double whole[3], split[3], without[3];
+    three_losses(keys, "per_device_train_batch_size: 4\n", whole);
+    three_losses(keys, "per_device_train_batch_size: 1\ngradient_accumulation_steps: 4\n", split);
+    three_losses("", "per_device_train_batch_size: 4\n", without);
     for (int i = 0; i < 3; i++) assert_true(fabs(whole[i] - split[i]) < 1e-5);
+    assert_true(fabs(whole[2] - without[2]) > 1e-5);
 }
+
+static void test_dropout_does_not_depend_on_the_split_into_micro_batches(void **state) { (void)state; check_split("lora_dropout: 0.3\n"); }
+
+static void test_noise_of_embeddings_does_not_either(void **state) { (void)state; check_split("neftune_noise_alpha: 5\n"); }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adapters_learn_and_merge_into_their_base),
+        cmocka_unit_test(test_lengths_of_rows_learn_and_merge),
         cmocka_unit_test(test_adapters_of_another_base_are_refused),
         cmocka_unit_test(test_what_tune_cannot_do_is_refused),
         cmocka_unit_test(test_checkpoints_hold_factors_alone),
         cmocka_unit_test(test_stopped_and_gone_on_is_bit_identical),
         cmocka_unit_test(test_full_tuning_starts_from_the_model),
         cmocka_unit_test(test_dropout_does_not_depend_on_the_split_into_micro_batches),
+        cmocka_unit_test(test_noise_of_embeddings_does_not_either),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

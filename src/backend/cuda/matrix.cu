@@ -25,12 +25,13 @@ HONE_KERNEL(finish, 256)
 // --- sums over rows ------------------------------------------------------------------------------------------------------
 // Gradients of biases and gains: sums over all rows, one for each column. Blocks (x: 32 columns, y: PART_ROWS rows) write partial
 // sums, which column_total adds in order: deterministic, without atomics.
-//   a_c = sum_n dy z    b_c = sum_n dy       z by n[0]: 0 none (a is not made), 1 x rstd, 2 (x - mean) s, 3 qk_norm: head by head
+//   a_c = sum_n dy z    b_c = sum_n dy       z by n[0]: 0 none (a is not made), 1 x rstd, 2 (x - mean) s, 3 qk_norm: head by head, 4 x
 //   in: dy (N, C), x (N, C), stats   work: (parts, 2, C) f32   n: kind, columns; of kind 3 columns of a head of k
 
 HONE_DEVICE float normalised(const hone_cuda_call *c, int64_t n, int64_t column)
 {
     const int64_t i = n * c->in[0].cols + column;
+    if (c->n[0] == 4) return get(&c->in[1], i);
     if (c->n[0] == 1) return get(&c->in[1], i) * get(&c->in[2], n);
     if (c->n[0] == 2) return (get(&c->in[1], i) - get(&c->in[2], 2 * n)) * get(&c->in[2], 2 * n + 1);
     const int64_t q = (int64_t)c->heads * c->head_dim, head = column < q ? column / c->head_dim : c->heads + (column - q) / c->n[2];
@@ -141,5 +142,56 @@ HONE_KERNEL(lora_gather, 256)
         int64_t row;
         const int u = part_of_row(&c, i / J, &row);
         put(&c.out[0], i, get(&c.out[0], i) + c.scale * G[row * R + u * J + i % J]);
+    }
+}
+
+// --- lengths of rows (DoRA) ------------------------------------------------------------------------------------------------
+// Row e of b, m and n is one of the weight's rows, as part_of_row says.
+
+// n[e] = |w + scale b a|, row by row: a block has a row      in: w (M, K), a (T, K), b (E, J)   out: n (E,)
+HONE_KERNEL(dora_norm, 256)
+{
+    const int64_t e = blockIdx.x, K = c.in[0].cols, J = c.in[2].cols;
+    int64_t row;
+    const int u = part_of_row(&c, e, &row);
+    double squares = 0;
+    for (int64_t k = threadIdx.x; k < K; k += 256) {
+        float change = 0;
+        for (int64_t j = 0; j < J; j++) change += get(&c.in[2], e * J + j) * get(&c.in[1], (u * J + j) * K + k);
+        const double v = (double)(get(&c.in[0], row * K + k) + c.scale * change);
+        squares += v * v;
+    }
+    squares = block_sum_f64(squares);
+    if (threadIdx.x == 0) put(&c.out[0], e, (float)sqrt(squares));
+}
+
+// What a column is multiplied by: m / n where it is of a part, else 1.
+HONE_DEVICE float length_factor(const hone_cuda_call *c, int64_t column)
+{
+    int64_t first = 0;
+    for (int u = 0; u < c->parts; first += c->part_rows[u++]) {
+        const int64_t e = column - c->part_col[u];
+        if (e >= 0 && e < c->part_rows[u]) return get(&c->in[1], first + e) / get(&c->in[2], first + e);
+    }
+    return 1;
+}
+
+// in: z (N, M), m (E,), n (E,), bias (M,), residual (N, M)   out: y (N, M), which may be residual
+HONE_KERNEL(dora, 256)
+{
+    const int64_t M = c.out[0].cols;
+    for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step())
+        put(&c.out[0], i, get(&c.in[0], i) * length_factor(&c, i % M) + get_or(&c.in[3], i % M, 0) + get_or(&c.in[4], i, 0));
+}
+
+// dm[e] += sum_n dy z / n[e]       the sums: column_parts, kind 4, at `work`   n: parts of the sums, columns   in 0: n (E,)   out: dm (E,)
+HONE_KERNEL(dora_lengths, 256)
+{
+    for (int64_t e = first_element(); e < count(&c.out[0]); e += element_step()) {
+        int64_t row;
+        part_of_row(&c, e, &row);
+        float sum = 0;
+        for (int64_t part = 0; part < c.n[0]; part++) sum += ((const float *)c.work)[part * 2 * c.n[1] + row];
+        put(&c.out[0], e, get(&c.out[0], e) + sum / get(&c.in[0], e));
     }
 }

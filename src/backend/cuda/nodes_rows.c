@@ -36,6 +36,9 @@ BY_ELEMENTS(relu2_back, in[0])
 BY_ELEMENTS(softcap, in[0])
 BY_ELEMENTS(scale, in[0])
 BY_ELEMENTS(dropout, in[0])
+BY_ELEMENTS(noise, in[0])
+BY_ELEMENTS(dora, in[0])
+BY_ROWS(dora_norm, out[0])
 BY_ELEMENTS(adamw, out[0])
 BY_ELEMENTS(momentum, out[0])
 BY_ELEMENTS(muon, out[0])
@@ -140,6 +143,24 @@ void hone_cuda_node_qk_norm_back(const hone_cuda_node *node)
     add_parts(node, false, 0, q, columns, call.in[0].rows, &call.out[1], call.work);
     add_parts(node, false, q, columns, columns, call.in[0].rows, &call.out[2], call.work);
     hone_cuda_blocks(node, HONE_CUDA_qk_norm_back, call.in[0].rows, 1, 0, &call);
+}
+
+// --- lengths of rows ------------------------------------------------------------------------------------------------------
+
+size_t hone_cuda_scratch_dora_back(const hone_cuda_node *node) { return hone_cuda_column_bytes(&node->args->in[0]); }
+
+// dz may be dy's place, so the sums over rows come first; dz is dy as dora makes it of z.
+void hone_cuda_node_dora_back(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    const int64_t M = call.in[0].cols, parts = (call.in[0].rows + HONE_CUDA_PART_ROWS - 1) / HONE_CUDA_PART_ROWS;
+    make_parts(node, 4, M, &call.in[0], &call.in[1], &(hone_cuda_view){ 0 }, call.work);
+    hone_cuda_call lengths = call, rows = call;
+    lengths.in[0] = call.in[3], lengths.out[0] = call.out[1], lengths.n[0] = parts, lengths.n[1] = M;
+    hone_cuda_elements(node, HONE_CUDA_dora_lengths, call.out[1].rows, &lengths);
+    add_parts(node, true, 0, M, M, call.in[0].rows, &call.out[2], call.work);
+    rows.in[1] = call.in[2], rows.in[2] = call.in[3], rows.in[3] = rows.in[4] = (hone_cuda_view){ 0 };
+    hone_cuda_elements(node, HONE_CUDA_dora, call.in[0].rows * M, &rows);
 }
 
 // --- sums of squares ------------------------------------------------------------------------------------------------------

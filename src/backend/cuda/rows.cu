@@ -340,6 +340,16 @@ HONE_KERNEL(scale, 256)
     for (int64_t i = first_element(); i < count(&c.in[0]); i += element_step()) put(&c.out[0], i, c.scale * get(&c.in[0], i));
 }
 
+// graph/drop.h says what is added.      in: x (N, K), key (3,)   out: y (N, K), which may be x
+HONE_KERNEL(noise, 256)
+{
+    const int64_t K = c.out[0].cols;
+    for (int64_t i = first_element(); i < count(&c.in[0]); i += element_step()) {
+        const uint32_t row = hone_drop_row((const int32_t *)c.in[1].data, c.stream, i / K);
+        put(&c.out[0], i, get(&c.in[0], i) + c.scale * hone_drop_noise(row, i % K));
+    }
+}
+
 // graph/drop.h says which elements stay.      in: x (N, K), key (3,)   out: y (N, K)
 HONE_KERNEL(dropout, 256)
 {

@@ -100,3 +100,14 @@ void hone_ref_dropout(const hone_args *a)
             put(y, n * K + k, hone_drop_keeps(row, k, hone_drop_threshold(a->attr.rate)) ? get(x, n * K + k) / (1 - (double)a->attr.rate) : 0);
     }
 }
+
+// y = x + scale u;  x and y may be one
+void hone_ref_noise(const hone_args *a)
+{
+    const hone_operand *x = &a->in[0], *y = &a->out[0];
+    const int64_t N = hone_rows(x), K = y->dim[1];
+    for (int64_t n = 0; n < N; n++) {
+        const uint32_t row = hone_drop_row(a->in[1].data, a->attr.stream, n);
+        for (int64_t k = 0; k < K; k++) put(y, n * K + k, get(x, n * K + k) + (double)a->attr.scale * (double)hone_drop_noise(row, k));
+    }
+}

@@ -1,4 +1,4 @@
-// act.c: swiglu, geglu, gelu, relu2, their gradients, dropout and scale. Element by element; a gradient may lie where its input lies.
+// act.c: swiglu, geglu, gelu, relu2, their gradients, dropout, noise and scale. Element by element; a gradient may lie where its input lies.
 #include "backend/cpu/isa/kernel.h"
 #include "graph/drop.h"
 
@@ -152,6 +152,18 @@ void ISA(hone_cpu_dropout)(const hone_args *args, int threads)
             for (int64_t i = 0; i < VW; i++) factor[i] = hone_drop_keeps(row, k + i, threshold) ? kept : 0;
             reals_store(y, n * K + k, reals_load(x, n * K + k, at_most(VW, K - k)) * v_load(factor), at_most(VW, K - k));
         }
+    }
+}
+
+void ISA(hone_cpu_noise)(const hone_args *args, int threads)
+{
+    const float *x = f32_in(args, 0);
+    float *y = f32_out(args, 0);
+    const int64_t N = hone_rows(&args->out[0]), K = args->out[0].dim[1];
+#pragma omp parallel for schedule(static) num_threads(worth(threads, N * K * 16))
+    for (int64_t n = 0; n < N; n++) {
+        const uint32_t row = hone_drop_row(i32_in(args, 1), args->attr.stream, n);
+        for (int64_t k = 0; k < K; k++) y[n * K + k] = x[n * K + k] + args->attr.scale * hone_drop_noise(row, k);
     }
 }
 
