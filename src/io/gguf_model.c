@@ -44,7 +44,7 @@ const char *hone_gguf_real_name(int index, size_t *field)
 double hone_gguf_attention_scale(const hone_gguf_arch *a, const hone_config *config)
 {
     const bool large = a->large > 0 && config->layers == a->large;
-    return 1 / sqrt(large ? (double)(config->width / config->heads) : (double)config->head_dim);
+    return 1 / sqrt(large ? (double)config->width / (double)config->heads : (double)config->head_dim);
 }
 
 #define ELSE_FOLDER "; write a Hugging Face folder instead (--output DIR), which transformers and vLLM read"
