@@ -330,7 +330,7 @@ static void test_weights_of_pairs_are_slopes_of_their_losses(void **state)
         op_trial t;
         op_trial_make(&t, &v);
         const hone_operand *logprob = &t.args.in[0], *share = &t.args.in[1], *measure = &t.args.out[1];
-        const int64_t N = share->dim[0], E = measure->dim[0];
+        const int64_t N = hone_rows(share), E = measure->dim[0];
         for (int64_t n = 0; n < N; n++) {
             const double h = 1e-3, x = get(logprob, n);
             double loss[2] = { 0, 0 };
