@@ -68,6 +68,11 @@ static int end(int error)
 #define CALL(condition)                                                \
     const int failed = begin(__func__);                                \
     if (failed || !(condition)) return end(failed ? failed : INVALID)
+// A call that gives `what` back, by `release`: it does so even when it is told to fail, or that would be a leak of the stub's.
+#define CALL_BACK(what, release)                                       \
+    const int failed = begin(__func__);                                \
+    if (what) release(what);                                           \
+    return end(failed ? failed : (what) ? 0 : INVALID)
 
 static void open_device(bool open)
 {
@@ -146,7 +151,7 @@ int cuMemFree_v2(uint64_t pointer)
     return end(INVALID);
 }
 int cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) { CALL(flags == HONE_CU_HOST_PORTABLE); *pointer = malloc(bytes); return end(*pointer ? 0 : HONE_CU_OUT_OF_MEMORY); }
-int cuMemFreeHost(void *pointer) { CALL(pointer); free(pointer); return end(0); }
+int cuMemFreeHost(void *pointer) { CALL_BACK(pointer, free); }
 int cuMemsetD8Async(uint64_t pointer, unsigned char value, size_t count, void *stream)
 {
     CALL(stream && pointer);
@@ -158,7 +163,7 @@ int cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream)
     return take(&(command){ .kind = COPY, .to = (void *)(uintptr_t)to, .from = (const void *)(uintptr_t)from, .bytes = bytes });
 }
 int cuStreamCreate(void **stream, unsigned flags) { CALL(flags == HONE_CU_STREAM_NON_BLOCKING); *stream = malloc(1); return end(0); }
-int cuStreamDestroy_v2(void *stream) { CALL(stream); free(stream); return end(0); }
+int cuStreamDestroy_v2(void *stream) { CALL_BACK(stream, free); }
 int cuStreamSynchronize(void *stream) { CALL(stream && !recording); open_device(false); return end(0); }
 int cuStreamBeginCapture_v2(void *stream, int mode)
 {
@@ -176,7 +181,7 @@ int cuGraphInstantiateWithFlags(void **runnable, void *made, unsigned long long 
     graph *copy = calloc(1, sizeof *copy);
     copy->count = from->count;
     copy->list = malloc((size_t)(from->count + 1) * sizeof *copy->list);
-    memcpy(copy->list, from->list, (size_t)from->count * sizeof *copy->list);
+    if (from->count) memcpy(copy->list, from->list, (size_t)from->count * sizeof *copy->list);
     *runnable = copy;
     return end(0);
 }
@@ -187,9 +192,9 @@ int cuGraphLaunch(void *runnable, void *stream)
     for (int64_t i = 0; i < g->count; i++) carry_out(&g->list[i]);
     return end(0);
 }
-static int drop(graph *g) { free(g->list); free(g); return end(0); }
-int cuGraphExecDestroy(void *runnable) { CALL(runnable); return drop(runnable); }
-int cuGraphDestroy(void *made) { CALL(made); return drop(made); }
+static void drop(graph *g) { free(g->list); free(g); }
+int cuGraphExecDestroy(void *runnable) { CALL_BACK(runnable, drop); }
+int cuGraphDestroy(void *made) { CALL_BACK(made, drop); }
 int cuModuleLoadData(void **module, const void *image) { CALL(image && *(const uint32_t *)image == 0xba55ed50); *module = blocks; return end(0); } // a fat binary's first word
 int cuModuleUnload(void *module) { CALL(module == blocks); return end(0); }
 int cuModuleGetFunction(void **function, void *module, const char *name)
@@ -222,7 +227,7 @@ size_t cublasLtGetVersion(void) { return 130000; }
 int cublasLtCreate(void **handle) { CALL(handle); *handle = &recording; return end(0); }
 int cublasLtDestroy(void *handle) { CALL(handle); return end(0); }
 int cublasLtMatmulDescCreate(void **made, int compute, int scale) { CALL(compute == HONE_LT_COMPUTE_32F && scale == HONE_LT_R_32F); *made = calloc(1, sizeof(description)); return end(0); }
-int cublasLtMatmulDescDestroy(void *made) { CALL(made); free(made); return end(0); }
+int cublasLtMatmulDescDestroy(void *made) { CALL_BACK(made, free); }
 int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value, size_t bytes)
 {
     CALL(made && bytes == sizeof(int) && (attribute == HONE_LT_TRANS_A || attribute == HONE_LT_TRANS_B));
@@ -236,9 +241,9 @@ int cublasLtMatrixLayoutCreate(void **made, int type, uint64_t rows, uint64_t co
     *(layout *)*made = (layout){ type, rows, cols, stride };
     return end(0);
 }
-int cublasLtMatrixLayoutDestroy(void *made) { CALL(made); free(made); return end(0); }
+int cublasLtMatrixLayoutDestroy(void *made) { CALL_BACK(made, free); }
 int cublasLtMatmulPreferenceCreate(void **made) { CALL(made); *made = malloc(1); return end(0); }
-int cublasLtMatmulPreferenceDestroy(void *made) { CALL(made); free(made); return end(0); }
+int cublasLtMatmulPreferenceDestroy(void *made) { CALL_BACK(made, free); }
 int cublasLtMatmulPreferenceSetAttribute(void *made, int attribute, const void *value, size_t bytes)
 {
     CALL(made && (attribute == HONE_LT_PREFERENCE_WORKSPACE ? bytes == 8 && *(const size_t *)value : bytes == 4 && *(const uint32_t *)value));
