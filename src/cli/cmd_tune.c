@@ -13,7 +13,7 @@ hone_status hone_cmd_tune(int argc, char **argv)
         "finetuning_type: full trains every weight and ends in output_dir/model/. lora trains low-rank factors of frozen matrices\n"
         "and ends in output_dir/adapter/, a PEFT folder: give it to generate, score and eval with --adapter, to PEFT,\n"
         "or make a model of its own of it with hone merge. qlora is lora with the frozen matrices kept in few bits (quantization_type);\n"
-        "use_dora: true trains the lengths of rows beside their directions.\n"
+        "use_dora: true trains the lengths of rows beside their directions. stage: dpo learns which of two replies is better from pairs.\n"
         "Data, checkpoints, stopping and going on are those of hone pretrain.",
         "hone tune recipe.yaml finetuning_type=lora lora_rank=16 max_steps=500", options };
     hone_status status = hone_cli_parse(&command, &argc, argv, &done);
