@@ -96,12 +96,15 @@ static hone_status mark_turns(const hone_chat *chat, const hone_chat_rules *rule
     return status;
 }
 
-// Room for a new text; its record.
-static hone_status begin_text(hone_chat_text *out, const char *json, size_t size, const char *where, json_t **record)
+static void begin_text(hone_chat_text *out)
 {
     out->text.size = 0;
     out->n_spans = 0;
     out->trace.list = "messages";
+}
+
+static hone_status parse(const char *json, size_t size, const char *where, json_t **record)
+{
     hone_status status = hone_json_parse(where, json, size, record);
     return !status && !json_is_object(*record) ? hone_fail("%s: the line is no JSON object", where) : status;
 }
@@ -117,7 +120,8 @@ hone_status hone_chat_mark(const hone_chat *chat, const hone_chat_rules *rules, 
 {
     json_t *record = NULL, *conversation = NULL;
     const json_t *text;
-    hone_status status = begin_text(out, json, size, where, &record);
+    begin_text(out);
+    hone_status status = parse(json, size, where, &record);
     if (!status) status = hone_chat_record(record, where, &conversation, &text);
     if (!status && text) {
         if (json_string_length(text)) status = hone_buffer_append(&out->text, json_string_value(text), json_string_length(text));
@@ -129,14 +133,17 @@ hone_status hone_chat_mark(const hone_chat *chat, const hone_chat_rules *rules, 
     return status;
 }
 
-hone_status hone_chat_mark_side(const hone_chat *chat, const hone_chat_rules *rules, const char *json, size_t size, const char *where, const hone_tokenizer *tokenizer, int side, hone_chat_text *out)
+hone_status hone_chat_mark_pair(const hone_chat *chat, const hone_chat_rules *rules, const char *json, size_t size, const char *where, const hone_tokenizer *tokenizer, hone_chat_text out[2])
 {
     json_t *record = NULL, *conversation[2] = { NULL, NULL };
     int64_t prompt;
-    hone_status status = begin_text(out, json, size, where, &record);
+    hone_status status = parse(json, size, where, &record);
     if (!status) status = hone_chat_pair(record, where, conversation, &prompt);
-    if (!status) status = render(chat, conversation[side], where, out);
-    if (!status) status = mark_turns(chat, rules, json_object_get(conversation[side], "messages"), prompt, tokenizer, where, out);
+    for (int side = 0; side < 2 && !status; side++) {
+        begin_text(&out[side]);
+        status = render(chat, conversation[side], where, &out[side]);
+        if (!status) status = mark_turns(chat, rules, json_object_get(conversation[side], "messages"), prompt, tokenizer, where, &out[side]);
+    }
     json_decref(conversation[0]);
     json_decref(conversation[1]);
     json_decref(record);

@@ -29,8 +29,8 @@ void hone_chat_text_release(hone_chat_text *text);
 
 // The text of a record (JSON) and its trained bytes.
 hone_status hone_chat_mark(const hone_chat *chat, const hone_chat_rules *rules, const char *json, size_t size, const char *where, const hone_tokenizer *tokenizer, hone_chat_text *out);
-// The same of a pair (chat_record.h): the conversation with its chosen (0) or rejected (1) reply.
-hone_status hone_chat_mark_side(const hone_chat *chat, const hone_chat_rules *rules, const char *json, size_t size, const char *where, const hone_tokenizer *tokenizer, int side, hone_chat_text *out);
+// The same of a pair (chat_record.h): the conversations with its chosen (0) and its rejected (1) reply.
+hone_status hone_chat_mark_pair(const hone_chat *chat, const hone_chat_rules *rules, const char *json, size_t size, const char *where, const hone_tokenizer *tokenizer, hone_chat_text out[2]);
 // Appends ids, and for each 1 where it is trained. UNPLACED: the tokenizer changes the text so that no token's place is known. Nothing is
 // appended but where it is kept.
 hone_status hone_chat_encode(const hone_chat_rules *rules, const hone_tokenizer *tokenizer, const char *text, size_t size, const hone_jinja_span *span, int64_t n_spans,

@@ -91,6 +91,13 @@ static int64_t window_start(const hone_loader *loader, int64_t row)
     }
 }
 
+// Places of a window from there on: fewer at the split's end.
+static int64_t window_used(const hone_loader *loader, int64_t start)
+{
+    const int64_t left = loader->data.n_tokens - 1 - start;
+    return left < loader->options.window ? left : loader->options.window;
+}
+
 typedef struct { int64_t first, end; } pieces;
 static pieces pieces_of(const hone_loader *loader, int64_t row)
 {
@@ -114,8 +121,7 @@ int64_t hone_loader_position(const hone_loader *loader, int64_t row, int64_t t)
 
 int64_t hone_loader_used(const hone_loader *loader, int64_t row)
 {
-    const int64_t T = loader->options.window, left = loader->data.n_tokens - 1;
-    if (loader->packing.n_rows == 0) return left - window_start(loader, row) < T ? left - window_start(loader, row) : T;
+    if (loader->packing.n_rows == 0) return window_used(loader, window_start(loader, row));
     const pieces of = pieces_of(loader, row);
     int64_t used = 0;
     for (int64_t i = of.first; i < of.end; i++) used += loader->packing.pairs[i];
@@ -178,7 +184,7 @@ static hone_status read_tokens(hone_loader *loader, int64_t position, int64_t co
 
 static hone_status read_window(hone_loader *loader, int64_t row, int64_t base, hone_batch *batch)
 {
-    const int64_t T = loader->options.window, start = window_start(loader, row), count = hone_loader_used(loader, row);
+    const int64_t T = loader->options.window, start = window_start(loader, row), count = window_used(loader, start);
     hone_status status = count ? read_tokens(loader, start, count, base, batch) : HONE_OK;
     if (status) return status;
     const int64_t n_ends = loader->options.isolation && count ? find_ends(loader, start, count) : 0;

@@ -6,27 +6,30 @@
 
 static int64_t documents_of_piece(const hone_dataset *data) { return data->pairs ? 2 : 1; }
 
-// Calls `put` for every piece, in the order of the data.
+// Calls `put` for every piece, in the order of the data. Returns how many documents (pairs of them) are cut into several.
 typedef void put_piece(void *context, int64_t start, int64_t pairs);
-static void each_piece(const hone_dataset *data, int64_t T, put_piece *put, void *context)
+static int64_t each_piece(const hone_dataset *data, int64_t T, put_piece *put, void *context)
 {
     const int64_t step = documents_of_piece(data);
+    int64_t cut = 0;
     for (int64_t s = 0; s < data->n_shards; s++) {
         int64_t begin = 0;
         for (int64_t d = 0; d + step <= data->shard[s].n_documents; d += step) {
             const int64_t end = (int64_t)data->shard[s].ends[d + step - 1], last = end - step;  // places of tokens that foretell one
             for (int64_t at = begin; at < last; at += T) put(context, data->first[s] + at, last - at < T ? last - at : T);
+            cut += last - begin > T;
             begin = end;
         }
     }
+    return cut;
 }
 
 // --- from the longest to the shortest ------------------------------------------------------------------------------------
 
 typedef struct sorted {
-    int64_t *at;                // (T + 2,) by pairs: how many there are, then where the next of them goes
+    int64_t *at;                // (T + 1,) by pairs: how many there are, then where the next of them goes
     int64_t *start; int32_t *pairs;
-    int64_t count, sum;
+    int64_t count, sum, cut;
 } sorted;
 
 static void count_piece(void *context, int64_t start, int64_t pairs)
@@ -57,7 +60,9 @@ static hone_status sort_pieces(sorted *s, const hone_dataset *data, int64_t T)
 {
     *s = (sorted){ .at = hone_alloc((size_t)T + 1, sizeof *s->at) };
     if (!s->at) return HONE_FAILED;
-    each_piece(data, T, count_piece, s);
+    s->cut = each_piece(data, T, count_piece, s);
+    if (data->pairs && s->cut)
+        return hone_fail("%s: %" PRId64 " pairs of replies are longer than a row of %" PRId64 " tokens; raise cutoff_len, or prepare them again", data->path, s->cut, T);
     if (s->count == 0)
         return hone_fail("%s: no document of its split \"%s\" has two tokens, so there is nothing to foretell", data->path, hone_split_name[data->split]);
     if (s->count > INT32_MAX) return hone_fail("%s: %" PRId64 " documents are too many to pack whole; use packing_strategy: wrapped", data->path, s->count);
@@ -145,16 +150,6 @@ static hone_status gather(hone_packing *p, const sorted *s, const int32_t *row)
     return HONE_OK;
 }
 
-static int64_t count_cut(const hone_dataset *data, int64_t T)
-{
-    const int64_t step = documents_of_piece(data);
-    int64_t cut = 0;
-    for (int64_t s = 0; s < data->n_shards; s++)
-        for (int64_t d = 0; d + step <= data->shard[s].n_documents; d += step)
-            cut += (int64_t)data->shard[s].ends[d + step - 1] - (d ? (int64_t)data->shard[s].ends[d - 1] : 0) > T + step;
-    return cut;
-}
-
 hone_status hone_packing_make(hone_packing *p, const hone_dataset *data, int64_t T)
 {
     sorted s = { 0 };
@@ -162,15 +157,13 @@ hone_status hone_packing_make(hone_packing *p, const hone_dataset *data, int64_t
     int32_t *row = NULL;
     *p = (hone_packing){ 0 };
     HONE_ASSERT(!data->raw, "%s has no index of documents", data->path);
-    const int64_t cut = count_cut(data, T);
-    hone_status status = data->pairs && cut ? hone_fail("%s: %" PRId64 " pairs of replies are longer than a row of %" PRId64 " tokens; raise cutoff_len, or prepare them again", data->path, cut, T)
-                       : sort_pieces(&s, data, T);
+    hone_status status = sort_pieces(&s, data, T);
     if (!status) status = open_rooms(&r, T, s.count);
     if (!status && !(row = hone_alloc((size_t)s.count, sizeof *row))) status = HONE_FAILED;
     for (int64_t i = 0; i < s.count && !status; i++) row[i] = fit(&r, s.pairs[i]);
     p->n_rows = r.n_rows, p->n_pieces = s.count, p->n_pairs = s.sum;
     if (!status) status = gather(p, &s, row);
-    p->cut = cut;
+    p->cut = s.cut;
     release_sorted(&s);
     release_rooms(&r);
     hone_free(row);

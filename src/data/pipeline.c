@@ -65,36 +65,31 @@ static hone_status check_strict(const hone_pipeline *p, const hone_lane *lane, c
 
 static int parts_of(const hone_pipeline *p) { return p->chat.jinja && p->options->rules.pairs ? 2 : 1; }
 
-static hone_status mark_part(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d, int part)
-{
-    const hone_document *document = &lane->batch.document[d];
-    const hone_prepare_options *o = p->options;
-    const char *json = lane->batch.bytes.data + document->offset;
-    char where[1024];
-    snprintf(where, sizeof where, "%s:%" PRId64, name_of(p, document), document->line);
-    return o->rules.pairs ? hone_chat_mark_side(&p->chat, &o->rules, json, document->size, where, p->tokenizer, part, &job->chat)
-                          : hone_chat_mark(&p->chat, &o->rules, json, document->size, where, p->tokenizer, &job->chat);
-}
-
 // A conversation's text, and which bytes of it are trained; of a pair, of one behind the other.
 static hone_status take_chat(const hone_pipeline *p, const hone_lane *lane, hone_item_job *job, int64_t d)
 {
+    const hone_prepare_options *o = p->options;
+    const hone_document *document = &lane->batch.document[d];
+    const char *json = lane->batch.bytes.data + document->offset;
     hone_item *item = &lane->item[d];
-    const hone_chat_text *chat = &job->chat;
+    char where[1024];
+    snprintf(where, sizeof where, "%s:%" PRId64, name_of(p, document), document->line);
     *item = (hone_item){ .in = HONE_IN_ROOM, .offset = job->room.size, .span = job->n_spans };
-    for (int part = 0; part < parts_of(p); part++) {
-        hone_status status = mark_part(p, lane, job, d, part);
-        if (!status && chat->text.size) status = hone_buffer_append(&job->room, chat->text.data, chat->text.size);
+    hone_status status = o->rules.pairs ? hone_chat_mark_pair(&p->chat, &o->rules, json, document->size, where, p->tokenizer, job->chat)
+                                        : hone_chat_mark(&p->chat, &o->rules, json, document->size, where, p->tokenizer, job->chat);
+    for (int part = 0; part < parts_of(p) && !status; part++) {
+        const hone_chat_text *chat = &job->chat[part];
+        if (chat->text.size) status = hone_buffer_append(&job->room, chat->text.data, chat->text.size);
         for (int64_t s = 0; s < chat->n_spans && !status; s++) {
             if (hone_grow(&job->span, job->n_spans, &job->span_capacity, sizeof *job->span)) return HONE_FAILED;
             job->span[job->n_spans++] = chat->span[s];
         }
-        if (status) return status;
         item->part[part].size = chat->text.size;
         item->part[part].n_spans = chat->n_spans;
         item->size += chat->text.size;
     }
-    item->split = hone_rng_uniform(p->options->seed, HONE_RNG_SPLIT, 0, hone_hash64(text_of(lane, job, item), item->size)) < p->options->held_out ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN;
+    if (status) return status;
+    item->split = hone_rng_uniform(o->seed, HONE_RNG_SPLIT, 0, hone_hash64(text_of(lane, job, item), item->size)) < o->held_out ? HONE_SPLIT_HELD : HONE_SPLIT_TRAIN;
     return HONE_OK;
 }
 
@@ -370,7 +365,7 @@ void hone_pipeline_release(hone_pipeline *p)
             hone_free(lane->job[j].ids.data);
             hone_free(lane->job[j].trained.data);
             hone_free(lane->job[j].span);
-            hone_chat_text_release(&lane->job[j].chat);
+            for (int part = 0; part < 2; part++) hone_chat_text_release(&lane->job[j].chat[part]);
         }
         hone_free(lane->job);
         hone_free(lane->item);

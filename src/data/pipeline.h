@@ -30,7 +30,7 @@ typedef struct hone_item_job {  // neighbouring documents, some 64 KiB: what a t
     hone_buffer marks;          // keys of filters that compare
     hone_ids ids;               // of all its documents, one behind another
     hone_ids trained;           // of conversations: 1 or 0 for each of them
-    hone_chat_text chat;        // room for one conversation
+    hone_chat_text chat[2];     // room for one conversation, or for a pair's two
     hone_jinja_span *span; int64_t n_spans, span_capacity;
 } hone_item_job;
 

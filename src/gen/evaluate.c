@@ -2,6 +2,7 @@
 // the scorer, window by window.
 #include "gen/evaluate.h"
 #include "base/cpu.h"
+#include "gen/batch.h"
 #include "gen/lines.h"
 #include <inttypes.h>
 #include <math.h>
@@ -110,8 +111,7 @@ static hone_status add_run(job *j, const hone_batch *batch, int64_t rows)
 
 static hone_status run_windows(job *j, hone_loader *loader, int64_t rows)
 {
-    hone_batch batch = { .ids = place(j, j->io.ids), .target = place(j, j->io.target), .pos = place(j, j->io.pos),
-                         .lo = place(j, j->io.lo), .hi = place(j, j->io.hi) };
+    hone_batch batch = hone_batch_of(&j->runner->session, &j->io);
     hone_status status = HONE_OK;
     batch.weight = hone_alloc((size_t)j->io.N, sizeof *batch.weight);
     if (!batch.weight) return HONE_FAILED;

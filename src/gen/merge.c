@@ -195,9 +195,9 @@ static hone_status merge_all(const job *j, hone_merge *merge)
     merge->kl_base = walk_text(j, false);
     at = copy;
     for (int64_t i = 0; i < lora->n_module; i++) {
-        const float *length = at + hone_tensor_count(hone_at(model->graph, lora->module[i].b));
-        merge_module(j, &lora->module[i], at, lora->dora ? length : NULL);
-        at += (length - at) + (lora->dora ? lora->module[i].rows : 0);
+        const int64_t b = hone_tensor_count(hone_at(model->graph, lora->module[i].b)), rows = lora->dora ? lora->module[i].rows : 0;
+        merge_module(j, &lora->module[i], at, rows ? at + b : NULL);
+        at += b + rows;
     }
     hone_lora_fill_lengths(model, place_of, (void *)(uintptr_t)j);
     merge->kl_merged = walk_text(j, false);

@@ -20,7 +20,8 @@ typedef struct program {
     hone_capture_counts counts;
 } program;
 
-struct hone_captures { program program[8]; };
+enum { PROGRAMS = 8 };
+struct hone_captures { program program[PROGRAMS]; };
 
 // Notes the live count; false: there are more of them than a key holds.
 static bool add_live(program *p, hone_tid live)
@@ -63,7 +64,7 @@ static void forget(const hone_session *s, key *k)
 
 void hone_capture_close(hone_session *s)
 {
-    for (int i = 0; s->captures && i < 8; i++)
+    for (int i = 0; s->captures && i < PROGRAMS; i++)
         for (int k = 0; k < HONE_CAPTURE_KEYS; k++) forget(s, &s->captures->program[i].keys[k]);
     hone_free(s->captures);
     s->captures = NULL;

@@ -76,8 +76,9 @@ hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms
         if (has_form(graph, &node, its))
             node.in[1] = its == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node, its), node.attr.product)
                                                   : living_form(graph, node.in[1], wanted_form(&node, its), node.attr.product);
-        if (lives(&node, policy)) let_live(graph, &node);
-        hone_program *into = lives(&node, policy) ? refresh : program;
+        const bool living = lives(&node, policy);
+        if (living) let_live(graph, &node);
+        hone_program *into = living ? refresh : program;
         if (hone_grow(&into->node, into->count, &into->capacity, sizeof node)) goto out;
         into->node[into->count++] = node;
     }

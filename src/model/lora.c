@@ -247,7 +247,9 @@ void hone_lora_fill_lengths(const hone_model *model, hone_place_fn data, void *c
     for (int64_t i = 0; i < model->lora.n_module && model->lora.dora; i++) {
         const hone_lora_module *m = &model->lora.module[i];
         float *length = data(context, m->m);
-        for (int64_t r = 0; r < m->rows; r++) length[r] = (float)row_length(hone_at(model->graph, m->weight), data(context, m->weight), m->row + r);
+        const void *weight = data(context, m->weight);
+#pragma omp parallel for schedule(static)
+        for (int64_t r = 0; r < m->rows; r++) length[r] = (float)row_length(hone_at(model->graph, m->weight), weight, m->row + r);
     }
 }
 

@@ -1,5 +1,6 @@
 // job.c: from a recipe to a planned session (see job.h).
 #include "data/talks.h"
+#include "gen/batch.h"
 #include "plan/fit.h"
 #include "base/memory.h"
 #include "io/gguf_model.h"
@@ -203,16 +204,21 @@ static hone_status check_stage(const hone_job *job)
 }
 
 // Room for what the starting model says of the replies of each loader, touched, so that this process is measured with it.
+hone_loader *hone_job_loader(hone_job *job, int64_t i)
+{
+    const int64_t held = i - job->train.n_sources;
+    return held < 0 ? &job->train.source[i].loader : held < job->n_held ? &job->held[held].loader : NULL;
+}
+
 static hone_status open_reference(hone_job *job)
 {
     int64_t at = 0;
     if (!job->pairs) return HONE_OK;
-    for (int64_t i = 0; i < job->train.n_sources; i++) job->n_reference += job->train.source[i].loader.data.n_documents;
-    for (int64_t i = 0; i < job->n_held; i++) job->n_reference += job->held[i].loader.data.n_documents;
+    hone_loader *loader;
+    for (int64_t i = 0; (loader = hone_job_loader(job, i)); i++) job->n_reference += loader->data.n_documents;
     if (!(job->reference = hone_alloc((size_t)job->n_reference + 2, sizeof *job->reference))) return HONE_FAILED;    // behind them their hash (train/pairs.c)
     memset(job->reference, 0, ((size_t)job->n_reference + 2) * sizeof *job->reference);
-    for (int64_t i = 0; i < job->train.n_sources + job->n_held; i++) {
-        hone_loader *loader = i < job->train.n_sources ? &job->train.source[i].loader : &job->held[i - job->train.n_sources].loader;
+    for (int64_t i = 0; (loader = hone_job_loader(job, i)); i++) {
         loader->reference = job->reference + at;
         at += loader->data.n_documents;
     }
@@ -222,8 +228,8 @@ static hone_status open_reference(hone_job *job)
 hone_status hone_job_next(hone_job *job, const hone_train_io *io, float *weight, hone_batch *batch)
 {
     hone_session *session = &job->session;
-    *batch = (hone_batch){ .ids = hone_session_data(session, io->ids), .target = hone_session_data(session, io->target), .pos = hone_session_data(session, io->pos),
-                           .lo = hone_session_data(session, io->lo), .hi = hone_session_data(session, io->hi), .weight = weight };
+    *batch = hone_batch_of(session, io);
+    batch->weight = weight;
     if (io->pair != HONE_NONE) {
         batch->pair = hone_session_data(session, io->pair);
         batch->reference = hone_session_data(session, io->reference);
@@ -272,8 +278,8 @@ static hone_status warm_loaders(hone_job *job)
 {
     hone_batch batch = { 0 };
     hone_status status = HONE_OK;
-    for (int64_t i = 0; i < job->train.n_sources && !status; i++) status = hone_loader_read(&job->train.source[i].loader, 0, 0, &batch);
-    for (int64_t i = 0; i < job->n_held && !status; i++) status = hone_loader_read(&job->held[i].loader, 0, 0, &batch);
+    hone_loader *loader;
+    for (int64_t i = 0; (loader = hone_job_loader(job, i)) && !status; i++) status = hone_loader_read(loader, 0, 0, &batch);
     return status;
 }
 

@@ -51,6 +51,8 @@ void *hone_job_place(void *job, hone_tid id);      // hone_place_fn, once the se
 hone_status hone_job_carry(void *job, hone_tid id, size_t first, size_t size, void *data, bool store); // hone_carry_fn
 
 static inline int64_t hone_job_step_tokens(const hone_job *job) { return job->rows * job->T * job->accumulation; }
+// Loader i of those that are trained on and, behind them, those held out; NULL: there are no more.
+hone_loader *hone_job_loader(hone_job *job, int64_t i);
 // The mixture's next micro-batch into the inputs of a program; weight: of its rows, as the loader has it; NULL: not wanted.
 hone_status hone_job_next(hone_job *job, const hone_train_io *io, float *weight, hone_batch *batch);
 // Micro-batches of step 0, 1, ...: fewer while batch_warmup_steps lasts. What `steps` steps come to in whole ones.

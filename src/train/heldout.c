@@ -1,22 +1,7 @@
 // heldout.c: see heldout.h.
 #include "train/heldout.h"
 #include "base/cpu.h"
-
-// Fills one row of the inputs; lo and hi are rows of the whole run, not of this sequence.
-static hone_status fill_row(hone_session *session, const hone_train_io *io, hone_loader *loader, float *weight, int64_t at)
-{
-    int64_t T = io->T, base = at * T;
-    hone_batch batch = {
-        .ids = (int32_t *)hone_session_data(session, io->ids) + base, .target = (int32_t *)hone_session_data(session, io->target) + base,
-        .pos = (int32_t *)hone_session_data(session, io->pos) + base, .lo = (int32_t *)hone_session_data(session, io->lo) + base,
-        .hi = (int32_t *)hone_session_data(session, io->hi) + base, .weight = weight + base };
-    hone_status status = hone_loader_next(loader, 1, &batch);
-    for (int64_t t = 0; t < T && !status; t++) {
-        batch.lo[t] += (int32_t)base;
-        batch.hi[t] += (int32_t)base;
-    }
-    return status;
-}
+#include "gen/batch.h"
 
 // bytes: added up where the tokenizer knows them.
 static hone_status add_row(hone_evaluation *out, const float *logprob, const float *weight, const int32_t *target, int64_t T,
@@ -44,21 +29,19 @@ hone_status hone_heldout_score(hone_session *session, const hone_train_io *io, h
     HONE_ASSERT(loader->options.window == T && loader->options.order == HONE_ORDER_ONCE, "window %lld, T %lld",
                 (long long)loader->options.window, (long long)T);
     float *weight = hone_alloc((size_t)io->N, sizeof *weight);
+    hone_batch batch = hone_batch_of(session, io);
+    batch.weight = weight;
     int32_t *count = hone_session_data(session, io->count);
-    const int32_t *target = hone_session_data(session, io->target);
     const float *logprob = hone_session_data(session, io->logprob);
     hone_status status = weight ? HONE_OK : HONE_FAILED;
     for (int64_t done = 0; done < windows && !status && !(stop && stop(context)); done += per_run) {
         int64_t rows = windows - done < per_run ? windows - done : per_run;
-        for (int64_t r = 0; r < rows && !status; r++) {
-            hone_loader_seek(loader, (done + r) * loader->windows / windows);
-            status = fill_row(session, io, loader, weight, r);
-        }
+        for (int64_t r = 0; r < rows && !status; r++) status = hone_loader_read(loader, (done + r) * loader->windows / windows, r, &batch);
         if (status) break;
         *count = (int32_t)(rows * T);
         hone_session_run(session, "score");
         for (int64_t r = 0; r < rows && !status; r++)
-            status = add_row(out, logprob + r * T, weight + r * T, target + r * T, T, tokenizer);
+            status = add_row(out, logprob + r * T, weight + r * T, batch.target + r * T, T, tokenizer);
     }
     *count = (int32_t)io->N;
     if (out->bytes == 0) out->bytes = hone_loader_bytes_per_token(loader) * (double)out->tokens; // 0 where that is unknown, too

@@ -1,6 +1,8 @@
 // pairs.c: see pairs.h.
 #include "base/cpu.h"
 #include "base/units.h"
+#include "gen/batch.h"
+#include "graph/pair.h"
 #include "run/stop.h"
 #include "train/run.h"
 #include <inttypes.h>
@@ -48,8 +50,8 @@ static hone_status score_replies(hone_job *job, hone_loader *loader, int64_t mos
     int32_t *count = hone_session_data(session, io->count);
     room r;
     hone_status status = room_open(&r, io->N);
-    hone_batch batch = { .ids = hone_session_data(session, io->ids), .target = hone_session_data(session, io->target), .pos = hone_session_data(session, io->pos),
-                         .lo = hone_session_data(session, io->lo), .hi = hone_session_data(session, io->hi), .weight = r.weight, .pair = r.pair, .document = r.document };
+    hone_batch batch = hone_batch_of(session, io);
+    batch.weight = r.weight, batch.pair = r.pair, batch.document = r.document;
     for (int64_t done = 0; done < rows && !status && !hone_stop_asked(NULL); done += per_run) {
         const int64_t now = rows - done < per_run ? rows - done : per_run;
         batch.n_pairs = 0;
@@ -65,11 +67,6 @@ static hone_status score_replies(hone_job *job, hone_loader *loader, int64_t mos
 
 // --- the starting model
 
-static hone_loader *loader_at(hone_job *job, int64_t i)
-{
-    return i < job->train.n_sources ? &job->train.source[i].loader : i < job->train.n_sources + job->n_held ? &job->held[i - job->train.n_sources].loader : NULL;
-}
-
 static uint64_t chain(uint64_t hash, uint64_t next) { return hone_hash64((uint64_t[]){ hash, next }, 2 * sizeof hash); }
 
 static char *reference_path(hone_job *job, const char *folder)
@@ -77,7 +74,7 @@ static char *reference_path(hone_job *job, const char *folder)
     uint64_t hash = chain(hone_model_hash(&job->model, hone_job_place, job), (uint64_t)job->model.product);
     for (int64_t i = 0; i < job->model.n_param; i++) hash = chain(hash, (uint64_t)hone_at(job->graph, job->model.param[i])->dtype);
     hone_loader *loader;
-    for (int64_t i = 0; (loader = loader_at(job, i)); i++)
+    for (int64_t i = 0; (loader = hone_job_loader(job, i)); i++)
         for (int64_t s = 0; s < loader->data.n_shards; s++) hash = chain(chain(hash, hone_shard_hash(&loader->data.shard[s])), hone_shard_hash(&loader->data.trained[s]));
     char name[64];
     snprintf(name, sizeof name, "reference-%016" PRIx64 ".f32", hash);
@@ -120,7 +117,7 @@ hone_status hone_run_open_pairs(hone_run *run)
     fprintf(run->out, "%s  log-probabilities of %s replies under the model as it is, once\n", run->verb ? run->verb : "hone replay", hone_units_grouped(job->n_reference).s);
     fflush(run->out);
     hone_loader *loader;
-    for (int64_t i = 0; (loader = loader_at(job, i)) && !status; i++) status = score_replies(job, loader, loader->windows, note_reference, run);
+    for (int64_t i = 0; (loader = hone_job_loader(job, i)) && !status; i++) status = score_replies(job, loader, loader->windows, note_reference, run);
     if (!status && hone_stop_asked(NULL)) {
         hone_fail("stopped before the first step, while the replies were scored by the model as it is; the same command begins anew");
         status = hone_stop_status();
@@ -138,14 +135,12 @@ out:
 
 typedef struct { const hone_run *run; hone_pair_sums sums; hone_evaluation *losses; } evaluated;
 
-static double log_sigmoid(double z) { return z < 0 ? z - log1p(exp(z)) : -log1p(exp(-z)); }
-
 static hone_status judge_pair(void *context, const hone_loader *loader, int64_t document, const double logprob[2])
 {
     evaluated *e = context;
     const hone_recipe *r = e->run->recipe;
     const double chosen = r->pref_beta * (logprob[0] - (double)loader->reference[document]), rejected = r->pref_beta * (logprob[1] - (double)loader->reference[document + 1]);
-    const double z = chosen - rejected, smoothing = r->dpo_label_smoothing, loss = -(1 - smoothing) * log_sigmoid(z) - smoothing * log_sigmoid(-z);
+    const double loss = hone_pair_loss(chosen - rejected, r->dpo_label_smoothing, &(double){ 0 });
     hone_pair_sums_add(&e->sums, loss, chosen, rejected);
     return hone_evaluation_add(e->losses, loss, 1);
 }

@@ -2,6 +2,7 @@
 // know one signature; a host function (nodes_*.c) fills it from the node's operands and adds what is particular to the kernel in n[].
 #pragma once
 #ifdef __CUDACC__ // small functions that these headers define for the host run in kernels, too: one text for both
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,10 +11,12 @@
 #include "graph/round.h"
 #include "graph/tensor.h"
 #include "graph/drop.h"
+#include "graph/pair.h"
 #undef inline
 #else
 #include "base/block_bits.h"
 #include "graph/drop.h"
+#include "graph/pair.h"
 #include "graph/round.h"
 #include "graph/tensor.h"
 #endif

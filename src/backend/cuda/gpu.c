@@ -310,9 +310,12 @@ static hone_status load_kernels(gpu *g)
     for (int i = 0; i < HONE_CUDA_KERNEL_COUNT; i++)
         if (told(g, kernels[i].name, g->driver->cuModuleGetFunction(&g->function[i], g->module, kernels[i].name))) return HONE_FAILED;
     shared -= 4 << 10; // what kernels declare themselves: less than 2 KiB beside dynamic memory
-    static const hone_cuda_kernel large[] = { HONE_CUDA_attention, HONE_CUDA_attention_dq, HONE_CUDA_attention_dkv,
-                                             HONE_CUDA_attention_mma64, HONE_CUDA_attention_mma128, HONE_CUDA_attention_mma64_dq,
-                                             HONE_CUDA_attention_mma128_dq, HONE_CUDA_attention_mma64_dkv, HONE_CUDA_attention_mma128_dkv };
+    static const hone_cuda_kernel large[] = {
+#define KERNEL(name, threads)
+#define LARGE(name, threads) HONE_CUDA_##name,
+#include "backend/cuda/kernels.def"
+#undef KERNEL
+    };
     for (size_t i = 0; i < sizeof large / sizeof *large; i++)
         if (told(g, "cuFuncSetAttribute", g->driver->cuFuncSetAttribute(g->function[large[i]], HONE_CU_FUNCTION_DYNAMIC_SHARED, shared))) return HONE_FAILED;
     g->backend.device.shared_bytes = shared;

@@ -87,8 +87,6 @@ HONE_KERNEL(logprob_rows, 256)
     if (threadIdx.x == 0) put(&c.out[1], n, entropy), put(&c.out[2], n, lse);
 }
 
-HONE_DEVICE double log_sigmoid(double z) { return z < 0 ? z - log1p(exp(z)) : -log1p(exp(-z)); }
-
 // A block has a pair; rows of share 0 are those of block 0.
 //   in: logprob, share, pair (N,), reference (E, 2)   out: weight (N,), measure (E, 3)
 HONE_KERNEL(pair_loss, 256)
@@ -104,10 +102,11 @@ HONE_KERNEL(pair_loss, 256)
     const double beta = (double)c.scale, wrong = (double)c.rate;
     chosen = beta * (block_sum_f64(chosen) - (double)get(&c.in[3], 2 * e));
     rejected = beta * (block_sum_f64(rejected) - (double)get(&c.in[3], 2 * e + 1));
-    const double right = log_sigmoid(chosen - rejected), other = log_sigmoid(rejected - chosen);
-    const double slope = beta * ((1 - wrong) * exp(other) - wrong * exp(right));
+    double slope;
+    const double loss = hone_pair_loss(chosen - rejected, wrong, &slope);
+    slope *= beta;
     if (threadIdx.x == 0) {
-        put(&c.out[1], 3 * e, (float)(-(1 - wrong) * right - wrong * other));
+        put(&c.out[1], 3 * e, (float)loss);
         put(&c.out[1], 3 * e + 1, (float)chosen);
         put(&c.out[1], 3 * e + 2, (float)rejected);
     }

@@ -1,15 +1,12 @@
 // pair.c: pair_loss: a pass over token rows for the sums of replies, one for their weights. Too little for a second thread.
 #include "backend/cpu/isa/kernel.h"
-#include <math.h>
+#include "graph/pair.h"
 
 size_t ISA(hone_cpu_pair_loss_workspace)(const hone_args *args, int threads)
 {
     (void)threads;
     return (size_t)args->in[3].dim[0] * 2 * sizeof(double);
 }
-
-// log sigma(z)
-V_INLINE double log_sigmoid(double z) { return z < 0 ? z - log1p(exp(z)) : -log1p(exp(-z)); }
 
 // sum: (E, 2), then in column 0 what the pair's shares are multiplied by
 void ISA(hone_cpu_pair_loss)(const hone_args *args, int threads)
@@ -26,11 +23,11 @@ void ISA(hone_cpu_pair_loss)(const hone_args *args, int threads)
         if (share[n] != 0) sum[2 * pair[n] + (share[n] < 0)] += (double)logprob[n];
     for (int64_t e = 0; e < E; e++) {
         const double chosen = beta * (sum[2 * e] - (double)reference[2 * e]), rejected = beta * (sum[2 * e + 1] - (double)reference[2 * e + 1]);
-        const double right = log_sigmoid(chosen - rejected), other = log_sigmoid(rejected - chosen);
-        measure[3 * e] = (float)(-(1 - wrong) * right - wrong * other);
+        double slope;
+        measure[3 * e] = (float)hone_pair_loss(chosen - rejected, wrong, &slope);
         measure[3 * e + 1] = (float)chosen;
         measure[3 * e + 2] = (float)rejected;
-        sum[2 * e] = beta * ((1 - wrong) * exp(other) - wrong * exp(right));
+        sum[2 * e] = beta * slope;
     }
     for (int64_t n = 0; n < N; n++) weight[n] = share[n] != 0 ? (float)((double)share[n] * sum[2 * pair[n]]) : 0;
 }
