@@ -40,6 +40,7 @@ typedef struct gemm {
     int64_t ldc;
     const float *bias;      // (cols,) or NULL
     const float *addend;    // (rows, ldc) or NULL; may be c itself
+    span soon;              // addresses of what the next product reads, to fetch on the way where a core can; empty: nothing
 } gemm;
 
 // A core: how tiles and panels are laid out, who makes them and who multiplies them. gemm_fma.c is on vector multiply-adds,
@@ -87,6 +88,14 @@ V_INLINE const gemm_core *gemm_core_of(hone_dtype product)
 }
 // The one whose panels have the least bytes: for few rows.
 V_INLINE const gemm_core *gemm_stream_core_of(hone_dtype product) { return product == HONE_f32 ? &gemm_fma : gemm_core_of(product); }
+
+// Addresses [from, to) as `soon`, and what parts [part.from, part.to) of `parts` fetch of it.
+V_INLINE span gemm_soon(const void *from, const void *to) { return (span){ (intptr_t)from, (intptr_t)to }; }
+V_INLINE span gemm_soon_share(span soon, span part, int64_t parts)
+{
+    const int64_t lines = divide_up(soon.to - soon.from, 64);
+    return (span){ soon.from + lines * part.from / parts * 64, soon.from + lines * part.to / parts * 64 };
+}
 
 V_INLINE int64_t gemm_tiles(const gemm_core *core, int64_t rows) { return divide_up(rows, core->rows); }
 // Tile i covers rows [gemm_tile_row(i), gemm_tile_row(i + 1)).

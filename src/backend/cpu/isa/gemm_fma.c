@@ -131,6 +131,7 @@ V_INLINE void block(const bool narrow, const gemm *g, span tiles, span panels)
 {
     const bool packed = g->tiles || g->make;
     const int64_t bytes = source_bytes(g->dtype);
+    int64_t soon = g->soon.from;
     tile_fn *const *const kernel = packed ? tile_packed : tile_of_rows;
     for (int64_t k = 0; k < g->depth; k += KC) {
         const int64_t depth = at_most(KC, g->depth - k);
@@ -142,10 +143,11 @@ V_INLINE void block(const bool narrow, const gemm *g, span tiles, span panels)
             const char *next = j + 1 < panels.to ? b + g->b_panel : g->b + panels.from * g->b_panel + (k + KC) * NR * 4;
             for (int64_t i = tiles.from; i < tiles.to; i++) {
                 const int64_t row = gemm_tile_row(&gemm_fma, g->rows, i), height = gemm_tile_row(&gemm_fma, g->rows, i + 1) - row;
-                const int64_t at = row * g->ldc + j * NR;
-                kernel[height - 1](depth, packed ? first + i * MR * depth : a + row * g->lda, g->lda, (const float *)b,
-                                   next + (i - tiles.from) * LINES(height) % 8 * (depth / 4) * 64, g->c + at, g->ldc,
+                const int64_t at = row * g->ldc + j * NR, eighth = depth / 4 * 64;
+                const char *ahead = soon < g->soon.to ? (const char *)soon : next + (i - tiles.from) * LINES(height) % 8 * eighth;
+                kernel[height - 1](depth, packed ? first + i * MR * depth : a + row * g->lda, g->lda, (const float *)b, ahead, g->c + at, g->ldc,
                                    g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
+                soon += LINES(height) * eighth;
             }
         }
     }

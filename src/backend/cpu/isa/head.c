@@ -81,12 +81,15 @@ static void head_load(const head *h, const int32_t *rows, int64_t n)
 
 static void *my_tiles(const head *h) { return h->tiles ? h->tiles + omp_get_thread_num() * h->tile_room : NULL; }
 
+static const char *words_at(const head *h, int64_t word) { return (const char *)h->w->data + word * h->C * source_bytes(h->w->dtype); }
+
 // Words [block STAT, ...) of z for panels [panel.from, panel.to), into z (words, lanes).
 static void head_logits(const head *h, int64_t block, span panel, float *z)
 {
     const int64_t from = block * STAT, words = at_most(STAT, h->V - from);
-    const char *w = (const char *)h->w->data + from * h->C * source_bytes(h->w->dtype);
-    const gemm g = { .rows = words, .cols = h->lanes, .depth = h->C, .a = w, .lda = h->C, .dtype = h->w->dtype, .make = my_tiles(h),
+    const char *w = words_at(h, from);
+    const int64_t next = at_most(h->V, (block + omp_get_num_threads()) * STAT), end = at_most(h->V, next + STAT);
+    const gemm g = { .soon = gemm_soon_share(gemm_soon(words_at(h, next), words_at(h, end)), panel, gemm_panels(h->lanes)), .rows = words, .cols = h->lanes, .depth = h->C, .a = w, .lda = h->C, .dtype = h->w->dtype, .make = my_tiles(h),
                      .b = h->panels, .b_panel = h->panel_bytes, .c = z, .ldc = h->lanes };
     h->core->block(&g, (span){ 0, gemm_tiles(h->core, words) }, panel);
     if (h->cap <= 0) return;
@@ -283,8 +286,10 @@ static void xent_words(const xent *t, const int32_t *rows, int64_t n, int64_t fr
 enum { TASK_ROWS = 112, TASK_PANELS = 8 };
 static int64_t rows_parts(const gemm_core *core, const gemm *g) { return divide_up(gemm_tiles(core, g->rows), TASK_ROWS / core->rows); }
 static int64_t cols_parts(const gemm *g) { return g->make ? 1 : divide_up(gemm_panels(g->cols), TASK_PANELS); }
-static void run_part(const gemm_core *core, const gemm *g, int64_t part)
+static void run_part(const gemm_core *core, const gemm *whole, int64_t part, int64_t parts)
 {
+    gemm part_of = *whole, *g = &part_of;
+    g->soon = gemm_soon_share(g->soon, (span){ part, part + 1 }, parts);
     core->block(g, share(gemm_tiles(core, g->rows), 1, (int)(part / cols_parts(g)), (int)rows_parts(core, g)),
                 share(gemm_panels(g->cols), 1, (int)(part % cols_parts(g)), (int)cols_parts(g)));
 }
@@ -296,7 +301,7 @@ static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t fr
     const int64_t words = at_most(KC, t->h.V - from), C = t->h.C, n_tile = gemm_tiles(core, n), n_group = divide_up(n_tile, 4), n_panel = gemm_panels(C);
     const int64_t w_panel = gemm_panel_bytes(core, words);
     const hone_operand *w = t->h.w;
-    const char *w_from = (const char *)w->data + from * C * source_bytes(w->dtype);
+    const char *w_from = words_at(&t->h, from);
     float *dw = f32_out(t->args, 2);
 #pragma omp for schedule(dynamic)
     for (int64_t v = from; v < from + words; v += WORDS) xent_words(t, rows, n, v, at_most(from + words, v + WORDS));
@@ -309,15 +314,16 @@ static void xent_block(const xent *t, const int32_t *rows, int64_t n, int64_t fr
             core->panel_of_columns(t->w_panels + j * w_panel, w_from + j * NR * source_bytes(w->dtype), w->dtype, C, NULL,
                                    at_most(NR, C - j * NR), words);
     }
-    const gemm to_dx = { .rows = n, .cols = C, .depth = words, .a = t->dz_tiles, .tiles = true, .b = t->w_panels,
+    const int64_t next = from + words, end = at_most(t->h.V, next + KC);
+    const gemm to_dx = { .rows = n, .cols = C, .depth = words, .soon = gemm_soon(words_at(&t->h, next), words_at(&t->h, end)), .a = t->dz_tiles, .tiles = true, .b = t->w_panels,
                          .b_panel = w_panel, .c = t->dx, .ldc = C, .addend = from ? t->dx : NULL };
-    const gemm to_dw = { .rows = words, .cols = C, .depth = n, .a = t->z + from * t->h.lanes, .lda = t->h.lanes,
+    const gemm to_dw = { .rows = words, .cols = C, .depth = n, .soon = gemm_soon(t->z + next * t->h.lanes, t->z + end * t->h.lanes), .a = t->z + from * t->h.lanes, .lda = t->h.lanes,
                          .make = my_tiles(&t->h), .b = t->x_panels, .b_panel = gemm_panel_bytes(core, n), .c = dw + from * C, .ldc = C, .addend = dw + from * C };
     const int64_t dx_parts = rows_parts(core, &to_dx) * cols_parts(&to_dx), dw_parts = dw ? rows_parts(core, &to_dw) * cols_parts(&to_dw) : 0;
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < dx_parts + dw_parts; i++) {
-        if (i < dx_parts) run_part(core, &to_dx, i);
-        else run_part(core, &to_dw, i - dx_parts);
+        if (i < dx_parts) run_part(core, &to_dx, i, dx_parts);
+        else run_part(core, &to_dw, i - dx_parts, dw_parts);
     }
 }
 
