@@ -24,12 +24,22 @@ static int product_threads(int threads, double products) { return (int)at_least(
 
 // Cuts C into tasks of about TASK_ROWS x TASK_PANELS, smaller ones until each thread has eight. With `makes`, each task makes
 // tiles of A's rows for itself: it takes whole rows of C, or of few rows at least COLS_A_ROW times as many columns.
-typedef struct cut { int64_t tiles, panels, row_parts, col_parts; } cut;
+// Whole rows are cut in ever smaller parts towards the end, so that cores that are not equally fast end together.
+typedef struct cut { int64_t tiles, panels, row_parts, col_parts; int64_t most, threads; } cut;
 static int64_t task_tiles(const gemm_core *core) { return TASK_ROWS / core->rows; }
+static span ending_part(const cut *t, int64_t part)
+{
+    span s = { 0, 0 };
+    for (int64_t i = 0; i <= part; i++) {
+        const int64_t left = t->tiles - s.to, fair = left / (2 * t->threads);
+        s = (span){ s.to, s.to + at_most(left, at_least(divide_up(t->most, 3), at_most(t->most, fair))) };
+    }
+    return s;
+}
 static cut cut_tasks(const gemm_core *core, int64_t rows, int64_t panels, bool makes, int threads)
 {
     const int64_t tiles = gemm_tiles(core, rows), most_cols = makes ? at_least(1, panels * NR / (COLS_A_ROW * rows)) : panels;
-    cut t = { tiles, panels, divide_up(tiles, task_tiles(core)), at_most(most_cols, divide_up(panels, TASK_PANELS)) };
+    cut t = { .tiles = tiles, .panels = panels, .row_parts = divide_up(tiles, task_tiles(core)), .col_parts = at_most(most_cols, divide_up(panels, TASK_PANELS)) };
     while (t.row_parts * t.col_parts < 8 * (int64_t)threads) {
         const bool more_rows = t.row_parts < t.tiles, more_cols = t.col_parts < most_cols;
         if (more_cols && (!more_rows || t.panels / t.col_parts * NR > t.tiles / t.row_parts * core->rows))
@@ -37,7 +47,10 @@ static cut cut_tasks(const gemm_core *core, int64_t rows, int64_t panels, bool m
         else if (more_rows) t.row_parts = at_most(2 * t.row_parts, t.tiles);
         else break;
     }
-    if (most_cols == 1) t.row_parts = at_most(t.tiles, round_up(t.row_parts, threads)); // equal cores end together
+    if (most_cols == 1) {
+        t.most = divide_up(t.tiles, t.row_parts), t.threads = threads;
+        for (t.row_parts = 0; ending_part(&t, t.row_parts).from < tiles; t.row_parts++) {}
+    }
     return t;
 }
 // half: where C is rounded to, g->c being the thread's room; or NULL. low: a product of the same rows and columns that is added
@@ -45,7 +58,7 @@ static cut cut_tasks(const gemm_core *core, int64_t rows, int64_t panels, bool m
 static void run_task(const gemm_core *core, const gemm *whole, const gemm *low, const cut *t, int64_t task, int64_t first_panel, const reals *half)
 {
     gemm g = *whole;
-    span tile = share(t->tiles, 1, (int)(task / t->col_parts), (int)t->row_parts);
+    span tile = t->threads ? ending_part(t, task) : share(t->tiles, 1, (int)(task / t->col_parts), (int)t->row_parts);
     span panel = share(t->panels, 1, (int)(task % t->col_parts), (int)t->col_parts);
     panel.from += first_panel, panel.to += first_panel;
     const int64_t from = gemm_tile_row(core, g.rows, tile.from), to = gemm_tile_row(core, g.rows, tile.to);
