@@ -44,8 +44,8 @@ hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, h
 typedef struct hone_hf_tokenizer { const char *path; const hone_tokenizer *loaded; } hone_hf_tokenizer;
 hone_status hone_hf_check_tokenizer(const hone_hf_tokenizer *tokenizer);    // are its files there?
 
-// All but the weights: config.json, generation_config.json, the tokenizer's files and, where it lies beside them,
-// chat_template.jinja. Where there is no tokenizer_config.json, one is made that says which token is which of the model's
+// All but the weights: config.json, generation_config.json (the one beside the tokenizer if its ids end this model's text),
+// the tokenizer's files and, where it lies beside them, chat_template.jinja. Where there is no tokenizer_config.json, one is made that says which token is which of the model's
 // special ones. tokenizer NULL: none.
 hone_status hone_hf_save_about(const hone_model *model, const char *folder, const hone_hf_tokenizer *tokenizer);
 

@@ -73,16 +73,29 @@ static hone_status find_files(const char *path, const char *const **names, char 
     return hone_fail("%s: there is no tokenizer here, neither tokenizer.json nor vocab.json with merges.txt; check the path", path);
 }
 
+// generation_config.json beside the tokenizer; *out stays NULL where there is none.
+static hone_status load_generation_config(const hone_hf_tokenizer *tokenizer, json_t **out)
+{
+    if (!tokenizer || !tokenizer->path || hone_gguf_is(tokenizer->path)) return HONE_OK;
+    char *path = beside(tokenizer->path, "generation_config.json");
+    hone_status status = !path ? HONE_FAILED : hone_file_exists(path) ? hone_json_load(path, out) : HONE_OK;
+    hone_free(path);
+    return status;
+}
+
 hone_status hone_hf_check_tokenizer(const hone_hf_tokenizer *tokenizer)
 {
     const char *const *names;
     char *from[2];
+    json_t *generation = NULL;
     if (!tokenizer || !tokenizer->path || hone_gguf_is(tokenizer->path)) return HONE_OK;
     hone_status status = find_files(tokenizer->path, &names, from);
     if (status) return status;
     hone_free(from[0]);
     hone_free(from[1]);
-    return HONE_OK;
+    status = load_generation_config(tokenizer, &generation);
+    json_decref(generation);
+    return status;
 }
 
 // In pieces: a copy must not make the process larger.
@@ -167,7 +180,15 @@ static hone_status save_tokenizer(const hone_config *config, const char *folder,
     return status;
 }
 
-static hone_status save_generation_config(const hone_config *config, const char *folder)
+// One id, or a list of them.
+static bool has_id(const json_t *ids, int32_t id)
+{
+    bool found = json_is_integer(ids) && json_integer_value(ids) == id;
+    for (size_t i = 0; i < json_array_size(ids); i++) found |= json_integer_value(json_array_get(ids, i)) == id;
+    return found;
+}
+
+static json_t *make_generation_config(const hone_config *config)
 {
     json_t *out = json_object(), *eos = json_array();
     int bad = json_object_set_new(out, "_from_model_config", json_true());
@@ -177,8 +198,24 @@ static hone_status save_generation_config(const hone_config *config, const char 
     else if (config->n_eos) bad |= json_object_set(out, "eos_token_id", eos);
     if (config->pad >= 0) bad |= json_object_set_new(out, "pad_token_id", json_integer(config->pad));
     json_decref(eos);
+    if (!bad) return out;
+    json_decref(out);
+    return NULL;
+}
+
+// What the makers of the model said beside the tokenizer goes on: how answers are drawn, and all ids that end one (a conversation's end
+// of turn is often there alone). Not if it is of another model: no id in it ends this one's text.
+static hone_status save_generation_config(const hone_config *config, const char *folder, const hone_hf_tokenizer *tokenizer)
+{
+    json_t *out = NULL;
+    hone_status status = load_generation_config(tokenizer, &out);
+    if (status) return status;
+    if (config->n_eos == 0 || !has_id(json_object_get(out, "eos_token_id"), config->eos[0])) {
+        json_decref(out);
+        out = make_generation_config(config);
+    }
     char *path = hone_path_join(folder, "generation_config.json");
-    hone_status status = bad || !path ? hone_fail("%s: out of memory while writing generation_config.json", folder) : hone_json_save(path, out);
+    status = !out || !path ? hone_fail("%s: out of memory while writing generation_config.json", folder) : hone_json_save(path, out);
     hone_free(path);
     json_decref(out);
     return status;
@@ -189,7 +226,7 @@ hone_status hone_hf_save_about(const hone_model *model, const char *folder, cons
     char *path = hone_path_join(folder, "config.json");
     hone_status status = path ? hone_config_save(&model->config, path) : HONE_FAILED;
     hone_free(path);
-    if (!status) status = save_generation_config(&model->config, folder);
+    if (!status) status = save_generation_config(&model->config, folder, tokenizer);
     if (!status && tokenizer && tokenizer->path) status = save_tokenizer(&model->config, folder, tokenizer);
     return status;
 }

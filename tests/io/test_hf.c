@@ -196,6 +196,30 @@ static void test_tokenizer_files_come_along(void **state)
     test_store_close(&a);
 }
 
+// How the makers want answers drawn, and what else ends one, comes along, if what is there is about this model's ids.
+static void test_generation_config_comes_along(void **state)
+{
+    (void)state;
+    hone_config config = test_family_config("llama", true);
+    test_store a;
+    test_store_open(&a, &config, false);
+    const hone_hf_tokenizer there = { test_path("tok3"), NULL };
+    assert_int_equal(hone_dir_create(there.path), HONE_OK);
+    assert_int_equal(hone_file_write(test_path("tok3/tokenizer.json"), tokenizer, sizeof tokenizer - 1), HONE_OK);
+    static const char ours[] = "{\"do_sample\": true, \"temperature\": 0.6, \"eos_token_id\": [4, 2]}", other[] = "{\"temperature\": 0.6, \"eos_token_id\": [4, 3]}";
+    assert_int_equal(hone_file_write(test_path("tok3/generation_config.json"), ours, sizeof ours - 1), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, &a), HONE_OK);
+    assert_has(test_path("drawn/generation_config.json"), "\"temperature\": 0.6");
+    assert_has(test_path("drawn/generation_config.json"), "4");
+    assert_int_equal(hone_file_write(test_path("tok3/generation_config.json"), other, sizeof other - 1), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, &a), HONE_OK);
+    assert_has(test_path("drawn/generation_config.json"), "\"eos_token_id\": 2");
+    assert_int_equal(hone_file_write(test_path("tok3/generation_config.json"), "{", 1), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, &a), HONE_FAILED);
+    assert_says(hone_error(), "tok3/generation_config.json");
+    test_store_close(&a);
+}
+
 // GPT-2's vocab.json and merges.txt are a tokenizer, too: the folder that is written encodes alike.
 static void test_gpt2_tokenizer_files_come_along(void **state)
 {
@@ -309,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_what_may_differ_loads),
         cmocka_unit_test(test_a_tied_head_that_differs_is_refused),
         cmocka_unit_test(test_tokenizer_files_come_along),
+        cmocka_unit_test(test_generation_config_comes_along),
         cmocka_unit_test(test_gpt2_tokenizer_files_come_along),
         cmocka_unit_test(test_a_folder_that_cannot_be_written_is_named),
         cmocka_unit_test(test_folders_of_others_load),
