@@ -3,6 +3,7 @@
 #include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
+#include "support/talks.h"
 #include "support/program.h"
 #include "base/file.h"
 #include "base/rng.h"
@@ -12,7 +13,6 @@
 
 #include <math.h>
 
-static void put(const char *name, const char *text) { must(hone_file_write(test_path(name), text, strlen(text))); }
 static hone_test_run run;
 
 static void test_what_names_a_person_is_masked_and_nothing_else(void **state)
@@ -199,10 +199,10 @@ static void test_the_account_adds_up(void **state)
         must(hone_buffer_print(&lines, "{\"text\": \"number %d of %d in this list of things that are much alike but not too much\\n\\nevery one of them closes with the very same paragraph of words\"}\n", i % 300, i % 300 * 7919));
     must(hone_buffer_print(&lines, "{\"text\": \"A question that was asked: What is the capital of France, and of Spain; also how far apart are these two?\"}\n"));
     must(hone_buffer_print(&lines, "{\"text\": \"What is the capital of France and of Spain also how far apart - not so far\"}\n"));
-    put("many.jsonl", lines.data);
+    test_put("many.jsonl", lines.data);
     hone_buffer_release(&lines);
-    put("exam.jsonl", "{\"q\": {\"text\": [\"what is the capital of france and of spain? Also: how far apart are these two\"]}, \"n\": 3}\n{\"q\": \"too short\"}\n");
-    put("clean.yaml", "filters: [exact_duplicates, paragraph_duplicates, decontaminate]\ndecontaminate_words: 14\n");
+    test_put("exam.jsonl", "{\"q\": {\"text\": [\"what is the capital of france and of spain? Also: how far apart are these two\"]}, \"n\": 3}\n{\"q\": \"too short\"}\n");
+    test_put("clean.yaml", "filters: [exact_duplicates, paragraph_duplicates, decontaminate]\ndecontaminate_words: 14\n");
     hone_test_hone(&run, "tokenizer train --vocab 300 --output %s/tok %s/many.jsonl", f, f);
     assert_int_equal(run.code, 0);
     for (int threads = 1; threads <= 3; threads++) {
@@ -241,7 +241,7 @@ static void test_wrong_filters_are_named(void **state)
 {
     (void)state;
     const char *f = test_folder();
-    put("bad.yaml", "languages: [en, xx]\nfilters: [language]\n");
+    test_put("bad.yaml", "languages: [en, xx]\nfilters: [language]\n");
     static const struct { const char *options, *message; } rows[] = {
         { "--filter exact_duplicate", "did you mean exact_duplicates?" }, { "--filter decontaminate", "needs decontaminate_files" },
         { "--filter decontaminate --set decontaminate_files=/no/where", "/no/where: no such file" }, { "--set near_bands=0", "near_bands is 0" }, { "--set nearbands=3", "did you mean near_bands?" } };

@@ -2,14 +2,13 @@
 #include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
+#include "support/talks.h"
 #include "data/documents.h"
 #include "data/markup.h"
 
 #include <lzma.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static void put(const char *name, const char *text) { must(hone_file_write(test_path(name), text, strlen(text))); }
 
 typedef struct { const char *template, *separator, *format; size_t document_bytes, batch_bytes; } how;
 
@@ -73,13 +72,13 @@ static void fails_with(const char *operand, how h, const char *message)
 static void test_objects_of_a_json_file_are_documents(void **state)
 {
     (void)state;
-    put("a.json", "\xef\xbb\xbf \n[\n {\"text\": \"one ] } \\\" ,{[\", \"x\": [[{}], 2]},{\"text\":\"two\"}\n\n,\n{ \"text\" : \"\"}\n , {\"text\": \"end\\\\\"} ] \n\n");
+    test_put("a.json", "\xef\xbb\xbf \n[\n {\"text\": \"one ] } \\\" ,{[\", \"x\": [[{}], 2]},{\"text\":\"two\"}\n\n,\n{ \"text\" : \"\"}\n , {\"text\": \"end\\\\\"} ] \n\n");
     reads_as(test_path("a.json"), (how){ 0 }, "one ] } \" ,{[|two||end\\|");
-    put("b.json", "{\"text\": \"a\"}\n{\"text\": \"b\"} {\"text\": \"c\"}");
+    test_put("b.json", "{\"text\": \"a\"}\n{\"text\": \"b\"} {\"text\": \"c\"}");
     reads_as(test_path("b.json"), (how){ 0 }, "a|b|c|");
-    put("c.json", " [ ] \n");
+    test_put("c.json", " [ ] \n");
     reads_as(test_path("c.json"), (how){ 0 }, "");
-    put("listed.txt", "[{\"text\": \"a\"}]");
+    test_put("listed.txt", "[{\"text\": \"a\"}]");
     reads_as(test_path("listed.txt"), (how){ .format = "json" }, "a|");
     static const struct { const char *text, *says; } bad[] = {
         { "[{\"text\": \"a\"},\n{\"text\": \"b\"}\n", "bad.json:3: the list that this file is does not end" },
@@ -92,7 +91,7 @@ static void test_objects_of_a_json_file_are_documents(void **state)
         { "[{\"text\": \"a\"},\n\n {\"text\":\n \"b\"", "bad.json:3: the record that begins here never closes" },
         { "[{\"text\": \"a\"},\n {\"text\": b}]", "bad.json:2: " } };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        put("bad.json", bad[i].text);
+        test_put("bad.json", bad[i].text);
         fails_with(test_path("bad.json"), (how){ 0 }, bad[i].says);
         fails_with(test_path("bad.json"), (how){ .batch_bytes = 1 }, bad[i].says);
     }
@@ -101,25 +100,25 @@ static void test_objects_of_a_json_file_are_documents(void **state)
 static void test_csv_rows_are_documents_quotes_and_line_ends_and_all(void **state)
 {
     (void)state;
-    put("a.csv", "\xef\xbb\xbfid,text,n\r\n1,\"hello, \"\"you\"\"\nsecond line\",3\r\n2,plain,4\n\n3,\"\",5\n4,last,6");
+    test_put("a.csv", "\xef\xbb\xbfid,text,n\r\n1,\"hello, \"\"you\"\"\nsecond line\",3\r\n2,plain,4\n\n3,\"\",5\n4,last,6");
     reads_as(test_path("a.csv"), (how){ 0 }, "hello, \"you\"\nsecond line|plain||last|");
     reads_as(test_path("a.csv"), (how){ .template = "{id}: {text}\\n" }, "1: hello, \"you\"\nsecond line\n|2: plain\n|3: \n|4: last\n|");
-    put("a.tsv", "text\tx\none, two\t1\n\"tab\there\"\t2\n");
+    test_put("a.tsv", "text\tx\none, two\t1\n\"tab\there\"\t2\n");
     reads_as(test_path("a.tsv"), (how){ 0 }, "one, two|tab\there|");
-    put("b.csv", "id,text\n1,a\n2,\"b\nc,3\n");
+    test_put("b.csv", "id,text\n1,a\n2,\"b\nc,3\n");
     fails_with(test_path("b.csv"), (how){ 0 }, "b.csv:3: a quoted field of the row that begins here never closes");
-    put("c.csv", "id,text\n1,a\n2,b,c\n");
+    test_put("c.csv", "id,text\n1,a\n2,b,c\n");
     fails_with(test_path("c.csv"), (how){ 0 }, "c.csv:3: the row has 3 columns, the header line has 2");
-    put("d.csv", "id,text\n1,\"a\"b\n");
+    test_put("d.csv", "id,text\n1,\"a\"b\n");
     fails_with(test_path("d.csv"), (how){ 0 }, "d.csv:2: text behind the closing quote");
-    put("e.csv", "id,txt\n1,a\n");
+    test_put("e.csv", "id,txt\n1,a\n");
     fails_with(test_path("e.csv"), (how){ 0 }, "e.csv:1: the header line has no column \"text\"");
 }
 
 static void test_a_template_joins_fields(void **state)
 {
     (void)state;
-    put("t.jsonl", "{\"q\": \"why\", \"a\": {\"b\": \"so\"}, \"n\": 7, \"l\": [1]}\n");
+    test_put("t.jsonl", "{\"q\": \"why\", \"a\": {\"b\": \"so\"}, \"n\": 7, \"l\": [1]}\n");
     reads_as(test_path("t.jsonl"), (how){ .template = "{q}?\\n{a.b} {{{n}}}" }, "why?\nso {7}|");
     fails_with(test_path("t.jsonl"), (how){ .template = "{n}" }, "t.jsonl:1: the field \"n\" is no string");
     fails_with(test_path("t.jsonl"), (how){ .template = "{q} {l}" }, "t.jsonl:1: the field \"l\" is no string");
@@ -135,7 +134,7 @@ static void test_a_template_joins_fields(void **state)
 static void test_a_separator_cuts_plain_text(void **state)
 {
     (void)state;
-    put("s.txt", "one<|end|>two\n<|end|><|end|>three");
+    test_put("s.txt", "one<|end|>two\n<|end|><|end|>three");
     reads_as(test_path("s.txt"), (how){ .separator = "<|end|>" }, "one|two\n||three|");
     reads_as(test_path("s.txt"), (how){ 0 }, "one<|end|>two\n<|end|><|end|>three|");
 }
@@ -143,9 +142,9 @@ static void test_a_separator_cuts_plain_text(void **state)
 static void test_markup_becomes_what_a_reader_sees(void **state)
 {
     (void)state;
-    put("m.md", "# Title\n\nSome *text* with [a link](http://x) &amp; `code`.\n\n- one\n- two\n");
+    test_put("m.md", "# Title\n\nSome *text* with [a link](http://x) &amp; `code`.\n\n- one\n- two\n");
     reads_as(test_path("m.md"), (how){ 0 }, "Title\n\nSome text with a link & code.\n\n  - one\n  - two\n|");
-    put("h.html", "<html><head><title>T</title><style>x{}</style></head><body><h1>Head</h1>\n<p>Para <b>bold</b>\n text.<br>next &amp; more"
+    test_put("h.html", "<html><head><title>T</title><style>x{}</style></head><body><h1>Head</h1>\n<p>Para <b>bold</b>\n text.<br>next &amp; more"
                   "<ul><li>one<li>two</ul><table><tr><td>1<td>2<tr><td>3<td>4</table><pre>a\n  b</pre><script>no()</script></body></html>");
     reads_as(test_path("h.html"), (how){ 0 }, "Head\n\nPara bold text.\nnext & more\n\n- one\n- two\n\n1\t2\n3\t4\n\na\n  b\n|");
     hone_buffer deep = { 0 }, out = { 0 };
@@ -185,16 +184,16 @@ static void test_folders_patterns_and_lists_name_files(void **state)
 {
     (void)state;
     must(hone_dir_create(test_path("tree/inner")));
-    put("tree/b.txt", "b");
-    put("tree/a.jsonl", "{\"text\": \"a\"}\n");
-    put("tree/inner/c.md", "c");
-    put("tree/picture.png", "no");
-    put("tree/.hidden.txt", "no");
+    test_put("tree/b.txt", "b");
+    test_put("tree/a.jsonl", "{\"text\": \"a\"}\n");
+    test_put("tree/inner/c.md", "c");
+    test_put("tree/picture.png", "no");
+    test_put("tree/.hidden.txt", "no");
     reads_as(test_path("tree"), (how){ 0 }, "a|b|c\n|");
     reads_as(test_path("tree/*.txt"), (how){ 0 }, "b|");
     char list[2000];
     snprintf(list, sizeof list, "%s\n\n%s\r\n", test_path("tree/b.txt"), test_path("tree/inner"));
-    put("list", list);
+    test_put("list", list);
     snprintf(list, sizeof list, "@%s", test_path("list"));
     reads_as(list, (how){ 0 }, "b|c\n|");
     hone_inputs inputs;
@@ -202,13 +201,13 @@ static void test_folders_patterns_and_lists_name_files(void **state)
     must(hone_inputs_open(&inputs, &tree, 1, NULL));
     assert_int_equal(inputs.passed_over, 2);
     hone_inputs_close(&inputs);
-    put("badlist", "absent.txt\n");
+    test_put("badlist", "absent.txt\n");
     snprintf(list, sizeof list, "@%s", test_path("badlist"));
     fails_with(list, (how){ 0 }, "badlist:1: absent.txt: no such file");
     fails_with(test_path("nothing*"), (how){ 0 }, "no file fits this pattern");
     must(hone_dir_create(test_path("empty")));
     fails_with(test_path("empty"), (how){ 0 }, "no file in this folder is of a known format");
-    put("table.parquet", "PAR1");
+    test_put("table.parquet", "PAR1");
     fails_with(test_path("table.parquet"), (how){ 0 }, "Parquet is not read");
     fails_with(test_path("tree/b.txt"), (how){ .format = "jsnl" }, "did you mean jsonl?");
 }

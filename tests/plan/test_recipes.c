@@ -1,12 +1,13 @@
-// Every recipe of recipes/ is read and planned as it stands, with a token file in place of its data and, where it goes on from a
+// Every recipe of recipes/ is read and planned as it stands, with a token file (NAME-dpo.yaml: pairs of replies) in place of its data and, where it goes on from a
 // model, with that model's config.json (recipes/configs) alone; and its shape has as many parameters as the published model,
-// its factors (NAME-lora.yaml, NAME-qlora.yaml) as many as PEFT counts at rank 16 on all of the blocks' matrices; and the memory and
+// its factors (NAME-lora.yaml, NAME-qlora.yaml, NAME-dpo.yaml) as many as PEFT counts at rank 16 on all of the blocks' matrices; and the memory and
 // speed in its head are those of that plan.
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
+#include "support/talks.h"
 #include "support/verb.h"
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 
 // Parameters as the model's page on the hub has them; of the factors; how many recipes begin with the name.
 static const struct { const char *recipe, *config; int64_t parameters, factors; int recipes; } published[] = {
-    { "smollm2-135m", "SmolLM2-135M", 134515008, 4884480, 3 }, { "smollm2-360m", "SmolLM2-360M", 361821120, 8683520, 3 },
+    { "smollm2-135m", "SmolLM2-135M", 134515008, 4884480, 4 }, { "smollm2-360m", "SmolLM2-360M", 361821120, 8683520, 3 },
     { "llama-3.2-1b", "Llama-3.2-1B", 1235814400, 11272192, 3 }, { "llama-3.1-8b", "Llama-3.1-8B", 8030261248, 41943040, 3 },
     { "mistral-7b", "Mistral-7B-v0.3", 7248023552, 41943040, 3 }, { "qwen2.5-0.5b", "Qwen2.5-0.5B", 494032768, 8798208, 3 },
     { "qwen2.5-1.5b", "Qwen2.5-1.5B", 1543714304, 18464768, 3 }, { "qwen2.5-7b", "Qwen2.5-7B", 7615616512, 40370176, 3 },
@@ -45,14 +46,15 @@ static void check_head(const char *recipe, const char *path, const json_t *repor
 
 static void plan(const char *recipe, const char *config, int64_t parameters, int64_t trained)
 {
+    const bool pairs = strstr(recipe, "-dpo");
     char path[512], model[512], data[512], *output;
     static uint16_t ids[50000];
-    snprintf(data, sizeof data, "%s", test_path("tokens.u16"));
-    if (hone_file_write(data, ids, sizeof ids)) fail_msg("%s", hone_error());
+    snprintf(data, sizeof data, "%s", test_path(pairs ? "pairs.jsonl" : "tokens.u16"));
+    if (hone_file_write(test_path("tokens.u16"), ids, sizeof ids)) fail_msg("%s", hone_error());
     snprintf(path, sizeof path, HONE_SOURCE_DIR "/recipes/%s.yaml", recipe);
     snprintf(model, sizeof model, "model_name_or_path=" HONE_SOURCE_DIR "/recipes/configs/%s", config ? config : "");
-    char *dataset = hone_format("dataset=%s", data);
-    const char *const command[] = { "plan", path, dataset, "threads=2", "--on", "xeon-8480", "--json", config ? model : NULL, NULL };
+    char *dataset = hone_format("dataset=%s", data), *tokenizer = hone_format("tokenizer=%s", test_folder()), *output_dir = hone_format("output_dir=%s", test_path("run"));
+    const char *const command[] = { "plan", path, dataset, "threads=2", "--on", "xeon-8480", "--json", output_dir, config ? model : NULL, pairs ? tokenizer : NULL, NULL };
     if (verb(&output, command)) fail_msg("%s: %s", recipe, output);
     json_t *report;
     if (hone_json_parse(recipe, output, strlen(output), &report)) fail_msg("%s: %s", hone_error(), output);
@@ -64,6 +66,8 @@ static void plan(const char *recipe, const char *config, int64_t parameters, int
     json_decref(report);
     hone_free(output);
     hone_free(dataset);
+    hone_free(tokenizer);
+    hone_free(output_dir);
 }
 
 static void test_every_recipe_plans_at_its_published_size(void **state)
@@ -72,13 +76,17 @@ static void test_every_recipe_plans_at_its_published_size(void **state)
     char **names;
     int64_t count;
     int seen[PUBLISHED] = { 0 };
+    test_talk_tokenizer();
+    test_put("pairs.jsonl", "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n");
     if (hone_dir_list(HONE_SOURCE_DIR "/recipes", &names, &count)) fail_msg("%s", hone_error());
     for (int64_t i = 0; i < count; i++) {
         char *end = strstr(names[i], ".yaml");
         if (end && strcmp(names[i], "demo.yaml")) { // the demo has its own test, make demo
             int k = 0;
             *end = 0;
-            const char *lora = strstr(names[i], "-lora"), *suffix = lora ? lora : strstr(names[i], "-qlora");
+            static const char *const of_factors[] = { "-lora", "-qlora", "-dpo" };
+            const char *suffix = NULL;
+            for (int s = 0; s < 3 && !suffix; s++) suffix = strstr(names[i], of_factors[s]);
             const size_t length = suffix ? (size_t)(suffix - names[i]) : strlen(names[i]);
             while (k < PUBLISHED && (strlen(published[k].recipe) != length || strncmp(published[k].recipe, names[i], length))) k++;
             if (k == PUBLISHED) fail_msg("recipes/%s.yaml is not in this test's table", names[i]);

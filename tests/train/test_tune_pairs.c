@@ -6,13 +6,12 @@
 #include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
+#include "support/talks.h"
 #include "support/verb.h"
 #include <math.h>
 
 static const char *const question[] = { "ping", "one", "red", "fox" }, *const better[] = { "pong", "two", "a colour", "an animal" }, *const worse[] = { "echo", "uno", "a hue", "a beast" };
 enum { KINDS = 4, TIMES = 15 };
-
-static void put(const char *name, const char *text) { must(hone_file_write(test_path(name), text, strlen(text))); }
 
 // One pair in each of the forms: all are the same data.
 static const char *const form[] = {
@@ -35,8 +34,8 @@ static void write_files(void)
             must(hone_buffer_print(&pairs, form[i % 5], q, c, r));
         }
     }
-    put("talks.jsonl", talks.data);
-    put("pairs.jsonl", pairs.data);
+    test_put("talks.jsonl", talks.data);
+    test_put("pairs.jsonl", pairs.data);
     hone_buffer_release(&talks);
     hone_buffer_release(&pairs);
 }
@@ -44,24 +43,18 @@ static void write_files(void)
 static int make_files(void **state)
 {
     if (test_folder_make(state)) return -1;
-    put("train.txt", "abc\n");
-    verb_must("", (const char *const[]){ "tokenizer", "train", "--vocab", "262", "--output", test_path("tokenizer.json"), "--special", "<s>", "--special", "</s>", "--special",
-                                         "<|im_start|>", "--special", "<|im_end|>", test_path("train.txt"), NULL });
-    put("tokenizer_config.json", "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}");
-    char *template = test_read(HONE_SOURCE_DIR "/tests/golden/chat/chatml.jinja");
-    put("chat_template.jinja", template);
-    hone_free(template);
+    test_talk_tokenizer();
     write_files();
     char *recipe = hone_format("model: {model_type: llama, hidden_size: 48, intermediate_size: 96, num_hidden_layers: 2, num_attention_heads: 4}\n"
                                "tokenizer: %s\ndataset: %s\ncutoff_len: 128\nper_device_train_batch_size: 4\nlearning_rate: 5e-3\nmax_steps: 60\noutput_dir: %s\nrun_store: none\n",
                                test_folder(), test_path("talks.jsonl"), test_path("base"));
-    put("base.yaml", recipe);
+    test_put("base.yaml", recipe);
     hone_free(recipe);
     verb_must("", (const char *const[]){ "pretrain", test_path("base.yaml"), NULL });
     recipe = hone_format("model_name_or_path: %s\nstage: dpo\ndataset: %s\neval_dataset: %s\ncutoff_len: 128\nper_device_train_batch_size: 2\ngradient_accumulation_steps: 2\n"
                          "learning_rate: 5e-4\nlr_scheduler_type: constant\nlogging_steps: 1\nmax_steps: 12\noutput_dir: %s\nrun_store: none\n",
                          test_path("base/model"), test_path("pairs.jsonl"), test_path("pairs.jsonl"), test_path("run"));
-    put("recipe.yaml", recipe);
+    test_put("recipe.yaml", recipe);
     hone_free(recipe);
     return 0;
 }
@@ -148,7 +141,7 @@ static void test_a_step_is_the_same_in_one_micro_batch(void **state)
 
 static void refused(const char *verb_name, const char *pairs, const char *more, const char *says)
 {
-    put("bad.jsonl", pairs);
+    test_put("bad.jsonl", pairs);
     char *dataset = hone_format("dataset=%s", test_path("bad.jsonl")), *out = hone_format("output_dir=%s", test_path("bad/run"));
     verb_must_fail(says, (const char *const[]){ verb_name, test_path("recipe.yaml"), dataset, out, "eval_dataset=", more, NULL });
     assert_false(hone_dir_exists(test_path("bad/run")));

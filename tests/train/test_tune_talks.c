@@ -4,14 +4,13 @@
 #include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/folder.h"
+#include "support/talks.h"
 #include "support/program.h"
 #include "support/verb.h"
 #include <unistd.h>
 
 static const char *const question[] = { "ping", "one", "red", "fox" }, *const answer[] = { "pong", "two", "a colour", "an animal" };
 enum { PAIRS = 4, TIMES = 30 };
-
-static void put(const char *name, const char *text) { must(hone_file_write(test_path(name), text, strlen(text))); }
 
 // In each of the forms: as JSONL of messages, and as a JSON list of ShareGPT's.
 static void write_talks(void)
@@ -23,8 +22,8 @@ static void write_talks(void)
         must(hone_buffer_print(&list, "%s\n {\"conversations\": [{\"from\": \"human\", \"value\": \"%s\"},\n  {\"from\": \"gpt\", \"value\": \"%s\"}]}", i ? "," : "[", q, a));
     }
     must(hone_buffer_print(&list, "\n]\n"));
-    put("talks.jsonl", lines.data);
-    put("list.json", list.data);
+    test_put("talks.jsonl", lines.data);
+    test_put("list.json", list.data);
     hone_buffer_release(&lines);
     hone_buffer_release(&list);
 }
@@ -32,18 +31,12 @@ static void write_talks(void)
 static int make_files(void **state)
 {
     if (test_folder_make(state)) return -1;
-    put("train.txt", "abc\n");
-    verb_must("", (const char *const[]){ "tokenizer", "train", "--vocab", "262", "--output", test_path("tokenizer.json"), "--special", "<s>", "--special", "</s>", "--special",
-                                         "<|im_start|>", "--special", "<|im_end|>", test_path("train.txt"), NULL });
-    put("tokenizer_config.json", "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}");
-    char *template = test_read(HONE_SOURCE_DIR "/tests/golden/chat/chatml.jinja");
-    put("chat_template.jinja", template);
-    hone_free(template);
+    test_talk_tokenizer();
     write_talks();
     char *recipe = hone_format("model: {model_type: llama, hidden_size: 48, intermediate_size: 96, num_hidden_layers: 2, num_attention_heads: 4}\n"
                                "tokenizer: %s\ndataset: %s\ncutoff_len: 64\nper_device_train_batch_size: 8\nlearning_rate: 5e-3\nmax_steps: 250\noutput_dir: %s\nrun_store: none\n",
                                test_folder(), test_path("talks.jsonl"), test_path("run"));
-    put("recipe.yaml", recipe);
+    test_put("recipe.yaml", recipe);
     hone_free(recipe);
     return 0;
 }
@@ -80,7 +73,7 @@ static void same_shards(const char *a, const char *b)
 static void assert_answers(const char *model, const char *adapter)
 {
     hone_test_run run;
-    put("said.txt", "ping\n/clear\nfox\n");
+    test_put("said.txt", "ping\n/clear\nfox\n");
     hone_test_hone(&run, "chat '%s' %s%s --max-new-tokens 20 < '%s'", model, adapter ? "--adapter " : "", adapter ? adapter : "", test_path("said.txt"));
     if (run.code || strcmp(run.out, "pong\nan animal\n")) fail_msg("%d: %s%s", run.code, run.out, run.err);
 }
@@ -158,7 +151,7 @@ static void test_keys_say_what_is_trained_and_what_is_held_out(void **state)
 
 static void refused(const char *talks, const char *more, const char *says)
 {
-    put("bad.jsonl", talks);
+    test_put("bad.jsonl", talks);
     char *dataset = hone_format("dataset=%s", test_path("bad.jsonl")), *out = hone_format("output_dir=%s", test_path("bad/run"));
     verb_must_fail(says, (const char *const[]){ "pretrain", test_path("recipe.yaml"), dataset, out, more, NULL });
     char made[600];
@@ -194,11 +187,11 @@ static void test_a_gguf_model_learns_new_answers_by_an_adapter(void **state)
     assert_answers(test_path("base.gguf"), NULL);
     hone_buffer lines = { 0 };
     for (int i = 0; i < 20; i++) must(hone_buffer_print(&lines, "{\"instruction\": \"ping\", \"output\": \"echo\"}\n{\"instruction\": \"fox\", \"output\": \"red\"}\n"));
-    put("new.jsonl", lines.data);
+    test_put("new.jsonl", lines.data);
     hone_buffer_release(&lines);
     char *recipe = hone_format("model_name_or_path: %s\ndataset: %s\nheld_out: 0\nfinetuning_type: lora\nlora_rank: 16\ncutoff_len: 64\nper_device_train_batch_size: 4\nlearning_rate: 1e-2\n"
                                "max_steps: 250\noutput_dir: %s\nrun_store: none\n", test_path("base.gguf"), test_path("new.jsonl"), test_path("tuned"));
-    put("tune.yaml", recipe);
+    test_put("tune.yaml", recipe);
     verb_must("40 conversations, ", (const char *const[]){ "tune", test_path("tune.yaml"), NULL });
     hone_test_run run;
     hone_test_hone(&run, "chat '%s' --adapter '%s' --max-new-tokens 20 < '%s'", test_path("base.gguf"), test_path("tuned/adapter"), test_path("said.txt"));
