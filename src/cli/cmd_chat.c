@@ -248,7 +248,7 @@ hone_status hone_cmd_chat(int argc, char **argv)
         { "context", HONE_CLI_INT, &set.context, "N", "tokens that history and reply may take; beyond them the oldest turns are left out\n"
           "                               (default 4096, or the model's positions)" },
         HONE_CLI_SAMPLING_OPTIONS(set.sampling),
-        HONE_CLI_MODEL_OPTIONS(set.model), { 0 } };
+        HONE_CLI_MODEL_OPTIONS(set.model), HONE_CLI_CACHE_OPTION(set.model), { 0 } };
     const hone_cli_command command_line = { "chat", "MODEL [options]",
         "Talks with a chat model, a Hugging Face folder or a GGUF file, by its own chat template. Replies are shown as they are made;\n"
         "each turn computes what is new alone. Ctrl-C stops a reply, Ctrl-D ends; /help lists what else can be typed.\n"

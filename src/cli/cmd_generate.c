@@ -304,6 +304,7 @@ hone_status hone_cmd_generate(int argc, char **argv)
         { "ignore-eos", HONE_CLI_FLAG, &s.ignore_eos, NULL, "goes on behind the end-of-text token" },
         { "logprobs", HONE_CLI_FLAG, &s.logprobs, NULL, "adds each new token's log-probability (JSON output)" },
         HONE_CLI_MODEL_OPTIONS(s.model),
+        HONE_CLI_CACHE_OPTION(s.model),
         { "json", HONE_CLI_FLAG, &s.json, NULL, "prints one JSON object instead of text" }, { 0 } };
     const hone_cli_command command = { "generate", "MODEL --prompt TEXT | --input FILE [options]",
         "Continues texts. MODEL is a Hugging Face folder or a GGUF file. Text goes to standard output as it is made, speed to\n"

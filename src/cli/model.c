@@ -45,10 +45,12 @@ hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const h
         const char *nearest = hone_nearest(how->precision, name, KNOWN + 1);
         return hone_fail_usage("--precision %s: give f32, bf16, int8 or auto%s%s", how->precision, nearest ? "; did you mean " : "", nearest ? nearest : "");
     }
+    if (how->cache && strcmp(how->cache, "f32") && strcmp(how->cache, "bf16")) return hone_fail_usage("--kv-cache %s: give f32 or bf16", how->cache);
     hone_status status = hone_runner_open(runner, folder);
     if (!status && product == AUTO) status = choose(runner, how, &product);
     runner->backend = how->backend;
     runner->model.product = known[product < KNOWN ? product : 0];
+    runner->model.cache = !how->cache ? hone_model_cache_of(runner->model.product) : strcmp(how->cache, "bf16") ? HONE_f32 : HONE_bf16;
     return status || !how->adapter ? status : hone_runner_add_adapter(runner, how->adapter);
 }
 

@@ -6,7 +6,7 @@
 #include <math.h>
 
 typedef struct hone_cli_model {
-    const char *backend, *precision, *adapter;  // NULL: the default
+    const char *backend, *precision, *adapter, *cache;  // NULL: the default
     int64_t slots;                      // for precision auto: sequences continued side by side; 0: texts are scored
 } hone_cli_model;
 
@@ -17,6 +17,9 @@ typedef struct hone_cli_model {
     { "precision", HONE_CLI_TEXT, &(how).precision, "f32|bf16|int8|auto", "numbers that matrix products multiply (default f32); weights are then\n" \
       "                               read in a half or a quarter of their bytes; auto: what is fastest\n" \
       "                               here, by a short measurement" }
+
+#define HONE_CLI_CACHE_OPTION(how)                                                                                              \
+    { "kv-cache", HONE_CLI_TEXT, &(how).cache, "f32|bf16", "numbers in which keys and values are kept (default f32 with --precision f32, else bf16)" }
 
 // How ids are drawn, and what ends a text.
 typedef struct hone_cli_sampling {

@@ -57,6 +57,7 @@ static hone_status time_layers(const hone_probe *probe, hone_config config, int6
     config.layers = layers;
     hone_status status = hone_model_declare(&model, graph, &config);
     model.product = product;
+    model.cache = hone_model_cache_of(product);
     if (!status && probe->slots) status = hone_model_build_decode(&model, probe->slots, probe->slots, probe->slots, HONE_KV_BLOCK, &decode);
     else if (!status) status = hone_model_build_score(&model, 1, config.max_positions < HONE_PROBE_TOKENS ? config.max_positions : HONE_PROBE_TOKENS, &score);
     if (!status) status = hone_session_open(&session, graph, &(hone_session_options){ .backend = probe->backend });

@@ -85,7 +85,7 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
     hone_tid in[HONE_MAX_IN] = { qkv, qkv, b->lo, b->hi, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     const hone_decode_io *d = b->decode;
     if (d) {
-        hone_tid cache = hone_graph_tensor(b->graph, HONE_CLASS_cache, HONE_f32,
+        hone_tid cache = hone_graph_tensor(b->graph, HONE_CLASS_cache, b->model->cache,
                                            HONE_DIMS(d->cache_rows, (int64_t)2 * G * D), "cache.%d", layer);
         hone_graph_add(b->graph, HONE_OP_kv_write, &attr, (hone_tid[HONE_MAX_IN]){ qkv, d->cache_row }, &cache);
         attr.k_col = 0;

@@ -32,6 +32,7 @@ typedef struct hone_model {
     bool zero_outputs;                         // unless set: o and down start as random as the rest; see hone_model_init
     double pair_beta, pair_smoothing;          // beta > 0: the loss of programs micro built from then on is of pairs of replies (op pair_loss)
     double noise_alpha;                        // NEFTune: programs of training add noise to the embeddings; 0: none
+    hone_dtype cache;                          // f32 unless set, or bf16: what decode keeps of keys and values
     hone_dtype product;                        // f32 unless set: what the matrix products of programs built from then on multiply
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
@@ -43,6 +44,9 @@ typedef struct hone_model {
     uint64_t *blocked_hash;                    // (n_param,) of the numbers that matrices in blocks were made of; NULL: none is (blocked.h)
     hone_lora lora;                            // low-rank changes of frozen matrices; rank 0 none
 } hone_model;
+
+// What decode keeps of keys and values where nobody says: in a batch they are most of what a step reads.
+static inline hone_dtype hone_model_cache_of(hone_dtype product) { return product == HONE_f32 ? HONE_f32 : HONE_bf16; }
 
 // Declares all parameters. The graph and the model live together.
 hone_status hone_model_declare(hone_model *model, hone_graph *graph, const hone_config *config);

@@ -432,6 +432,7 @@ static hone_status build_programs(hone_job *job)
     if (!(job->graph = hone_graph_new())) return HONE_FAILED;
     hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
     job->model.product = hone_job_product(r);
+    job->model.cache = hone_model_cache_of(job->model.product);
     job->model.zero_outputs = r->zero_init_outputs;
     if (job->pairs) job->model.pair_beta = r->pref_beta, job->model.pair_smoothing = r->dpo_label_smoothing;
     job->model.noise_alpha = r->neftune_noise_alpha;

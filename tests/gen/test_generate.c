@@ -33,7 +33,7 @@ static void fill(bench *r)
     }
 }
 
-static void open_bench(bench *r, int which, const char *backend, int64_t N, int64_t slots, int64_t pool)
+static void open_bench(bench *r, int which, const char *backend, hone_dtype cache, int64_t N, int64_t slots, int64_t pool)
 {
     hone_config config = rig_config(which);
     hone_decode_io io;
@@ -41,6 +41,7 @@ static void open_bench(bench *r, int which, const char *backend, int64_t N, int6
     config.init_std = 0.25;
     r->graph = hone_graph_new();
     assert_int_equal(hone_model_declare(&r->model, r->graph, &config), HONE_OK);
+    r->model.cache = cache;
     assert_int_equal(hone_model_build_score(&r->model, 1, CONTEXT, &r->score), HONE_OK);
     int64_t all = slots * ((CONTEXT + HONE_KV_BLOCK - 1) / HONE_KV_BLOCK);
     assert_int_equal(hone_model_build_decode_pool(&r->model, N, slots, slots, CONTEXT, pool ? pool : all, &io), HONE_OK);
@@ -86,17 +87,20 @@ static void assert_same_answers(const hone_request *a, const hone_request *b, co
     }
 }
 
-// One by one; all in 4 slots that are refilled, prompts cut into chunks; and with so few blocks that sequences are evicted.
+// One by one; all in 4 slots that are refilled, prompts cut into chunks; and with so few blocks that sequences are evicted. Keys and
+// values in f32 and in bf16.
 static void test_a_ragged_batch_gives_the_ids_of_one_by_one(void **state)
 {
     (void)state;
-    for (int b = 0; b < BACKENDS; b++)
+    for (int b = 0; b < 2 * BACKENDS; b++)
         for (int which = 0; which < RIG_KINDS; which++) {
+            const char *backend = backends[b / 2];
+            const hone_dtype cache = b % 2 ? HONE_bf16 : HONE_f32;
             bench alone, batch, tight;
             hone_request one[REQUESTS], many[REQUESTS], few[REQUESTS];
-            open_bench(&alone, which, backends[b], 64, 1, 0);
-            open_bench(&batch, which, backends[b], 7, 4, 0);
-            open_bench(&tight, which, backends[b], 29, 4, 4);
+            open_bench(&alone, which, backend, cache, 64, 1, 0);
+            open_bench(&batch, which, backend, cache, 7, 4, 0);
+            open_bench(&tight, which, backend, cache, 29, 4, 4);
             make_requests(one);
             make_requests(many);
             make_requests(few);
@@ -116,17 +120,22 @@ static void test_a_ragged_batch_gives_the_ids_of_one_by_one(void **state)
         }
 }
 
+// With keys and values in bf16 (2^-9 of each is lost, at random over keys and columns) they differ, by a few hundredths of a nat in
+// this model of wide weights.
 static void test_logprobs_of_decode_equal_those_of_score(void **state)
 {
     (void)state;
-    for (int b = 0; b < BACKENDS; b++)
+    for (int b = 0; b < 2 * BACKENDS; b++)
         for (int which = 0; which < RIG_KINDS; which++) {
+            const char *backend = backends[b / 2];
+            const hone_dtype cache = b % 2 ? HONE_bf16 : HONE_f32;
+            double most = 0;
             bench r;
             hone_request requests[REQUESTS];
             hone_scorer scorer;
             float logprob[REQUESTS][CONTEXT];
             bool ran;
-            open_bench(&r, which, backends[b], 16, 3, 0);
+            open_bench(&r, which, backend, cache, 16, 3, 0);
             make_requests(requests);
             assert_int_equal(hone_generator_run(&r.generator, requests, REQUESTS, NULL), HONE_OK);
             assert_int_equal(hone_scorer_open(&scorer, &r.session, &r.model, &r.score), HONE_OK);
@@ -139,10 +148,12 @@ static void test_logprobs_of_decode_equal_those_of_score(void **state)
             for (int i = 0; i < REQUESTS; i++)
                 for (int64_t k = requests[i].n_prompt; k < requests[i].n_ids; k++) {
                     double p = (double)logprob[i][k], q = (double)requests[i].logprob[k - requests[i].n_prompt];
-                    if (fabs(p - q) > 1e-4) fail_msg("%s %s: request %d id %d: %g and %g", backends[b], rig_name(which), i, (int)k, p, q);
+                    if (fabs(p - q) > (cache == HONE_f32 ? 1e-4 : 0.1)) fail_msg("%s %s: request %d id %d: %g and %g", backend, rig_name(which), i, (int)k, p, q);
+                    most = fmax(most, fabs(p - q));
                     spread = fmax(spread, -p);
                 }
             assert_true(spread > 0.5); // the numbers say something
+            if (cache == HONE_bf16) print_message("           %s %s: %.4f\n", backend, rig_name(which), most), assert_true(most > 1e-4);
             hone_scorer_close(&scorer);
             release(requests);
             close_bench(&r);
@@ -162,7 +173,7 @@ static void test_requests_end_by_callback_eos_and_length(void **state)
     bench r;
     int calls = 0;
     hone_request requests[REQUESTS];
-    open_bench(&r, 1, "ref", 16, 3, 0);
+    open_bench(&r, 1, "ref", HONE_f32, 16, 3, 0);
     make_requests(requests);
     assert_int_equal(hone_generator_run(&r.generator, requests, 2, &(hone_generate_hooks){ .token = stop_after_three, .context = &calls }), HONE_OK);
     assert_int_equal(calls, 6);
@@ -198,8 +209,8 @@ static void test_kept_keys_give_the_ids_of_computed_ones(void **state)
             bench keeping, fresh;
             int32_t text[CONTEXT];
             int64_t n = 20, expected = 0;
-            open_bench(&keeping, which, backends[b], 7, 1, 0);
-            open_bench(&fresh, which, backends[b], 7, 1, 0);
+            open_bench(&keeping, which, backends[b], HONE_f32, 7, 1, 0);
+            open_bench(&fresh, which, backends[b], HONE_f32, 7, 1, 0);
             keeping.generator.keep = true;
             for (int k = 0; k < CONTEXT; k++) text[k] = (int32_t)((k * k * 5 + k) % 131);
             for (int turn = 0; turn < TURNS; turn++) {
@@ -236,7 +247,7 @@ static void test_a_stopped_run_keeps_what_it_computed(void **state)
     bench r;
     int asked = 0;
     hone_request requests[REQUESTS];
-    open_bench(&r, 1, "ref", 8, 1, 0);
+    open_bench(&r, 1, "ref", HONE_f32, 8, 1, 0);
     r.generator.keep = true;
     make_requests(requests);
     requests[2].n_prompt = 27; // three runs of 8 rows: the prompt is not read to its end
@@ -259,7 +270,7 @@ static void test_requests_that_cannot_be_answered_are_named(void **state)
     (void)state;
     bench r;
     int32_t good[] = { 1, 2 }, outside[] = { 1, 131 };
-    open_bench(&r, 1, "ref", 16, 3, 0);
+    open_bench(&r, 1, "ref", HONE_f32, 16, 3, 0);
     const hone_request fine = { .prompt = good, .n_prompt = 2, .max_new = 4, .sampling = HONE_SAMPLING_GREEDY };
     struct { hone_request request; const char *word; } bad[] = { { fine, "vocabulary" }, { fine, "empty" }, { fine, "positions" }, { fine, "new tokens" }, { fine, "top_p" } };
     bad[0].request.prompt = outside;

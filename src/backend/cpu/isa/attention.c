@@ -95,7 +95,7 @@ static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
     const int segments = list_segments(&t->b, tile, seg);
     if (!segments) return;
     const int from = seg[0].from, to = seg[segments - 1].to;
-    find_rows(a, &t->b, tile, from, to, t->row);
+    find_rows(a, t->b.row[0], tile, from, to, t->row);
     for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
         t->k[j] = j < to ? float_row(a, t->row[j], a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
         t->v[j] = j < to ? float_row(a, t->row[j], a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
@@ -131,34 +131,53 @@ static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
 //
 // With a lane or two most of a vector of lanes would be idle. So a tile's K is transposed to kt (D, KEYS), scores come out VW
 // keys at a time, and o is a row. Each sum runs in the same order as above, so a row has the same bits either way
-// (test_paged_keys_equal_the_definition compares them). The rows of the next tile are fetched ahead: they lie scattered, and
-// decoding is bound by memory.
+// (test_paged_keys_equal_the_definition compares them). The rows of the next tile, or of the next block's first one, are fetched while
+// this one is computed, whole and in order: they lie scattered, and decoding is bound by memory.
 
-// o[d] += sum over keys from <= j < to of p[j] v[j][d], C vectors of d from d0
-V_INLINE void mix_row(int C, float *o, const float *const *v, const float *p, int64_t d0, int64_t D, int from, int to)
+// s[v] = sum_d q[d] kt[d][v], vectors v0 <= v < v0 + C of keys: chains side by side, each in order of d
+V_INLINE void dot_row(int C, vf *s, const float *kt, const float *q, int64_t D, int v0)
+{
+    vf sum[4];
+    V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_zero();
+    for (int64_t d = 0; d < D; d++) {
+        const vf w = v_set(q[d]);
+        V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_fma(v_load(kt + d * KEYS + (v0 + c) * VW), w, sum[c]);
+    }
+    V_UNROLL for (int c = 0; c < C; c++) s[v0 + c] = sum[c];
+}
+
+// o[d] += sum over keys from <= j < to of p[j] v[j][d], C vectors of d from d0; v[j]: from number `at` of row j on
+V_INLINE void mix_row(int C, bool half, float *o, char *const *row, int64_t at, const float *p, int64_t d0, int64_t D, int from, int to)
 {
     vf sum[4];
     const int64_t tail = D - d0 - (C - 1) * VW;
     V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_load(o + d0 + c * VW);
     for (int j = from; j < to; j++) {
         const vf w = v_set(p[j]);
-        V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_fma(v_load_n(v[j] + d0 + c * VW, c == C - 1 ? tail : VW), w, sum[c]);
+        V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_fma(reals_load((reals){ row[j], half }, at + d0 + c * VW, c == C - 1 ? tail : VW), w, sum[c]);
     }
     V_UNROLL for (int c = 0; c < C; c++) v_store(o + d0 + c * VW, sum[c]);
 }
 
-// Row i of q and o over one tile; from, to: the keys that it sees.
-static void run_row(const attention *a, scratch *t, int i, int from, int to)
+// Row i of q and o over one tile of head g; from, to: the keys that it sees.
+V_INLINE void run_row(const attention *a, const bool half, scratch *t, int i, int64_t g, int from, int to)
 {
     float *p = t->s, *o = t->o + i * round_up(a->D, VW);
     const float *q = t->q + i * round_up(a->D, VW);
+    const int64_t at = a->v_col + g * a->D;
     vf s[KEYS / VW], top = v_set(-INFINITY);
     const int v0 = from / VW, v1 = (to + VW - 1) / VW;
+    for (int v = v0; v < v1; v += 4) {
+        switch (at_most(4, v1 - v)) {
+        case 1: dot_row(1, s, t->kt, q, a->D, v); break;
+        case 2: dot_row(2, s, t->kt, q, a->D, v); break;
+        case 3: dot_row(3, s, t->kt, q, a->D, v); break;
+        default: dot_row(4, s, t->kt, q, a->D, v);
+        }
+    }
     for (int v = v0; v < v1; v++) {
-        vf sum = v_zero();
-        for (int64_t d = 0; d < a->D; d++) sum = v_fma(v_load(t->kt + d * KEYS + v * VW), v_set(q[d]), sum);
-        if (a->cap > 0) sum = v_set(a->cap) * bend(sum, a->cap);
-        s[v] = v_select(v_between(at_least(0, from - v * VW), at_most(VW, to - v * VW)), sum, v_set(-INFINITY));
+        if (a->cap > 0) s[v] = v_set(a->cap) * bend(s[v], a->cap);
+        s[v] = v_select(v_between(at_least(0, from - v * VW), at_most(VW, to - v * VW)), s[v], v_set(-INFINITY));
         top = v_max(s[v], top);
     }
     const float old = t->m[i], m = v_top(v_max(v_set(old), top));
@@ -177,42 +196,56 @@ static void run_row(const attention *a, scratch *t, int i, int from, int to)
     for (int64_t d = 0; d < a->D;) {
         const int64_t C = at_most(4, divide_up(a->D - d, VW));
         switch (C) {
-        case 1: mix_row(1, o, t->v, p, d, a->D, from, to); break;
-        case 2: mix_row(2, o, t->v, p, d, a->D, from, to); break;
-        case 3: mix_row(3, o, t->v, p, d, a->D, from, to); break;
-        default: mix_row(4, o, t->v, p, d, d + 4 * VW < a->D ? d + 4 * VW : a->D, from, to);
+        case 1: mix_row(1, half, o, t->row, at, p, d, a->D, from, to); break;
+        case 2: mix_row(2, half, o, t->row, at, p, d, a->D, from, to); break;
+        case 3: mix_row(3, half, o, t->row, at, p, d, a->D, from, to); break;
+        default: mix_row(4, half, o, t->row, at, p, d, d + 4 * VW < a->D ? d + 4 * VW : a->D, from, to);
         }
         d += C * VW;
     }
 }
 
-static void transpose_keys(const attention *a, scratch *t, int from, int to)
+V_INLINE void transpose_keys(const attention *a, const bool half, scratch *t, int64_t g, int from, int to)
 {
+    const int64_t at = a->k_col + g * a->D;
     for (int v = from / VW; v * VW < to; v++)
         for (int64_t d = 0; d < a->D; d += VW) {
             vf block[VW];
             const int64_t n = at_most(VW, a->D - d);
             V_UNROLL for (int i = 0; i < VW; i++) {
                 const int j = (int)at_most(at_least(v * VW + i, from), to - 1); // keys outside repeat one inside, and are masked
-                block[i] = v_load_n(t->k[j] + d, n);
+                block[i] = reals_load((reals){ t->row[j], half }, at + d, n);
             }
             v_transpose(block);
             for (int64_t i = 0; i < n; i++) v_store(t->kt + (d + i) * KEYS + v * VW, block[i]);
         }
 }
 
-// Asks for part `part` of `parts` of rows 0 .. count - 1 of the next tile, columns of heads g0 .. g1 - 1
-static void fetch_rows(const attention *a, const scratch *t, int count, int64_t g0, int64_t g1, int64_t part, int64_t parts)
+// Finds what is read behind a tile: rows 0 .. ahead - 1 of the next one or, where it was the last, those of the first tile of block
+// `then` (NULL: of none). Returns how many.
+static int find_next(const attention *a, const lane_block *b, int64_t tile, int ahead, const query_block *then, char **row)
 {
-    for (int64_t j = count * part / parts; j < count * (part + 1) / parts; j++)
-        for (int64_t d = g0 * a->D; d < g1 * a->D; d += 16) {
-            __builtin_prefetch(t->next[j] + (a->k_col + d) * reals_bytes(a->kv), 0, 2);
-            __builtin_prefetch(t->next[j] + (a->v_col + d) * reals_bytes(a->kv), 0, 2);
-        }
+    if (ahead > 0) find_rows(a, b->row[0], tile + KEYS, 0, ahead, row);
+    if (ahead > 0 || !then) return ahead;
+    const int64_t n = then->row0 + then->u0 / a->r, origin = a->slot ? 0 : then->row0, first = first_key(a, n), last = a->hi[n];
+    const int from = (int)((first - origin) % KEYS), count = (int)at_least(0, at_most(last - first, KEYS - from));
+    find_rows(a, n, first - from, from, from + count, row - from);
+    return count;
+}
+
+// Asks for part `part` of `parts` of these rows, columns of heads g0 .. g1 - 1.
+static void fetch_rows(const attention *a, char *const *row, int count, int64_t g0, int64_t g1, int64_t part, int64_t parts)
+{
+    const int64_t bytes = (g1 - g0) * a->D * reals_bytes(a->kv), k = (a->k_col + g0 * a->D) * reals_bytes(a->kv), v = (a->v_col + g0 * a->D) * reals_bytes(a->kv);
+    for (int64_t j = count * part / parts; j < count * (part + 1) / parts; j++) {
+        for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row[j] + k + at, 0, 2);
+        for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row[j] + v + at, 0, 2);
+    }
 }
 
 // A block of few lanes, kv heads g0 .. g1 - 1, tile by tile with all heads in turn: cache rows are read whole and in order.
-static void run_few(const attention *a, const query_block *block, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
+// then: the one behind it; or NULL.
+V_INLINE void run_few(const attention *a, const bool half, const query_block *block, const query_block *then, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
 {
     const lane_block *b = &t->b;
     const int64_t width = round_up(a->D, VW), rows = block->lanes * (g1 - g0);
@@ -226,18 +259,14 @@ static void run_few(const attention *a, const query_block *block, int64_t g0, in
     for (int64_t tile = first_tile(b); tile < b->last; tile += KEYS) {
         const int from = (int)at_least(b->first - tile, 0), to = (int)at_most(b->last - tile, KEYS);
         const int ahead = (int)at_least(0, at_most(b->last - tile - KEYS, KEYS));
-        if (tile <= b->first) find_rows(a, b, tile, from, to, t->row);
-        find_rows(a, b, tile + KEYS, 0, ahead, t->next);
+        if (tile <= b->first) find_rows(a, b->row[0], tile, from, to, t->row);
+        const int behind = find_next(a, b, tile, ahead, then, t->next);
         for (int64_t g = g0; g < g1; g++) {
-            fetch_rows(a, t, ahead, g0, g1, g - g0, g1 - g0);
-            for (int j = from; j < to; j++) {
-                t->k[j] = float_row(a, t->row[j], a->k_col + g * a->D, t->k_room, j);
-                t->v[j] = float_row(a, t->row[j], a->v_col + g * a->D, t->v_room, j);
-            }
-            transpose_keys(a, t, from, to);
+            fetch_rows(a, t->next, behind, g0, g1, g - g0, g1 - g0);
+            transpose_keys(a, half, t, g, from, to);
             for (int l = 0; l < b->lanes; l++) {
                 const int row_from = (int)at_least(b->lo[l] - tile, 0), row_to = (int)at_most(b->hi[l] - tile, KEYS);
-                if (row_from < row_to) run_row(a, t, (int)(g - g0) * b->lanes + l, row_from, row_to);
+                if (row_from < row_to) run_row(a, half, t, (int)(g - g0) * b->lanes + l, g, row_from, row_to);
             }
         }
         memcpy(t->row, t->next, (size_t)ahead * sizeof *t->row);
@@ -248,6 +277,15 @@ static void run_few(const attention *a, const query_block *block, int64_t g0, in
         for (int64_t d = 0; d < a->D; d += VW) reals_store(o, at * a->D + d, v_load(t->o + i * width + d) * v_set(factor), at_most(VW, a->D - d));
         if (lse) lse[at] = t->m[i] + logf(t->l[i]); // no key: -inf
     }
+}
+
+static void run_few_f32(const attention *a, const query_block *block, const query_block *then, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
+{
+    run_few(a, false, block, then, g0, g1, t, o, lse);
+}
+static void run_few_bf16(const attention *a, const query_block *block, const query_block *then, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
+{
+    run_few(a, true, block, then, g0, g1, t, o, lse);
 }
 
 // ---- blocks of many lanes ----------------------------------------------------------------------------------------------------
@@ -291,10 +329,10 @@ void ISA(hone_cpu_attention)(const hone_args *args, int threads)
         scratch *t = scratch_at(scratches + (size_t)omp_get_thread_num() * scratch_bytes(args), a.D);
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < blocks * a.G; i++) {
-            const query_block *one = &block[blocks - 1 - i / a.G];
+            const query_block *one = &block[blocks - 1 - i / a.G], *then = one - omp_get_num_threads(); // what this thread takes next, if all go on alike
             const int64_t g = i % a.G, heads = whole_rows ? at_most(a.G, LANES / one->lanes) : 1;
             if (one->lanes > FEW) run_block(&a, one, g, t, o, lse);
-            else if (g % heads == 0) run_few(&a, one, g, at_most(a.G, g + heads), t, o, lse);
+            else if (g % heads == 0) (a.kv.half ? run_few_bf16 : run_few_f32)(&a, one, whole_rows && then >= block && then->lanes <= FEW ? then : NULL, g, at_most(a.G, g + heads), t, o, lse);
         }
     }
 }

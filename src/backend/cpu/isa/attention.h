@@ -80,14 +80,14 @@ V_INLINE int64_t most_blocks(const hone_args *args, bool slots)
     return N * r / LANES + runs;
 }
 
-// row[j] = the kv row of key tile + j, for from <= j < to
-V_INLINE void find_rows(const attention *a, const lane_block *b, int64_t tile, int from, int to, char **row)
+// row[j] = the kv row of key tile + j as query row n sees it, for from <= j < to
+V_INLINE void find_rows(const attention *a, int64_t n, int64_t tile, int from, int to, char **row)
 {
     if (!a->slot) {
         for (int j = from; j < to; j++) row[j] = reals_at(a->kv, (tile + j) * a->Q).data;
         return;
     }
-    const int32_t *table = a->table + a->slot[b->row[0]] * a->table_stride;
+    const int32_t *table = a->table + a->slot[n] * a->table_stride;
     int64_t page = (tile + from) / a->key_block, at = (tile + from) % a->key_block; // one division, then counting
     for (int j = from; j < to; j++) {
         row[j] = reals_at(a->kv, (table[page] * a->key_block + at) * a->Q).data;
@@ -135,6 +135,12 @@ V_INLINE reals query_row(const attention *a, const lane_block *b, int l)
     return reals_at(a->q, b->row[l] * a->P + a->q_col + b->head[l] * a->D);
 }
 
+V_INLINE int32_t first_key(const attention *a, int64_t row)
+{
+    const int32_t lo = a->lo[row], hi = a->hi[row];
+    return a->window > 0 && hi - a->window > lo ? (int32_t)(hi - a->window) : lo;
+}
+
 V_INLINE void open_lanes(const attention *a, const query_block *block, int64_t g, lane_block *b)
 {
     b->lanes = block->lanes;
@@ -144,8 +150,7 @@ V_INLINE void open_lanes(const attention *a, const query_block *block, int64_t g
         const int64_t u = block->u0 + (l < b->lanes ? l : b->lanes - 1); // lanes behind the last repeat it: they widen nothing
         const int64_t row = b->row[l] = block->row0 + u / a->r;
         b->head[l] = g * a->r + u % a->r;
-        int32_t lo = a->lo[row], hi = a->hi[row];
-        if (a->window > 0 && hi - a->window > lo) lo = (int32_t)(hi - a->window);
+        const int32_t lo = first_key(a, row), hi = a->hi[row];
         const bool empty = lo >= hi;
         b->lo[l] = empty ? INT32_MAX : lo, b->hi[l] = empty ? 0 : hi;
     }

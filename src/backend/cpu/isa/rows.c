@@ -61,12 +61,12 @@ void ISA(hone_cpu_kv_write)(const hone_args *args, int threads)
 {
     const float *kv = f32_in(args, 0);
     const int32_t *rows = i32_in(args, 1);
-    float *cache = f32_out(args, 0);
+    const reals cache = reals_of(&args->out[0]);
     const int64_t N = at_most(hone_rows(&args->in[0]), hone_rows(&args->in[1]));
     const int64_t P = args->in[0].dim[1], Q = args->out[0].dim[1];
     kv += args->attr.k_col;
 #pragma omp parallel for schedule(static) num_threads(worth(threads, N * Q * 8))
-    for (int64_t n = 0; n < N; n++) copy_row(cache + rows[n] * Q, kv + n * P, Q);
+    for (int64_t n = 0; n < N; n++) reals_copy(reals_at(cache, rows[n] * Q), (reals){ (char *)(uintptr_t)(kv + n * P), false }, Q);
 }
 
 void ISA(hone_cpu_add)(const hone_args *args, int threads)
