@@ -7,14 +7,15 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const hone_dtype known[] = { HONE_f32, HONE_bf16, HONE_int8 };   // from wide to narrow, as hone_precision_pick wants them
+// First those that auto chooses among, from wide to narrow as hone_precision_pick wants them.
+static const struct { const char *name; hone_dtype dtype; } known[] = { { "f32", HONE_f32 }, { "bf16", HONE_bf16 }, { "int8", HONE_int8 }, { "fp16", HONE_f16 } };
 enum { KNOWN = sizeof known / sizeof *known, AUTO = KNOWN };
 
 // Index of a precision by name; KNOWN for auto, -1 for none.
 static int find_precision(const char *name, const char **names)
 {
     int found = name ? -1 : 0;
-    for (int i = 0; i < KNOWN; i++) names[i] = hone_dtype_name(known[i]);
+    for (int i = 0; i < KNOWN; i++) names[i] = known[i].name;
     names[AUTO] = "auto";
     for (int i = 0; name && i <= AUTO; i++)
         if (!strcmp(name, names[i])) found = i;
@@ -25,13 +26,13 @@ static int find_precision(const char *name, const char **names)
 static hone_status choose(const hone_runner *runner, const hone_cli_model *how, int *chosen)
 {
     double seconds[HONE_PRECISIONS];
-    for (int i = 0; i < KNOWN; i++) {
-        hone_status status = hone_probe_time(&(hone_probe){ how->backend, how->slots }, &runner->model.config, known[i], &seconds[i]);
+    for (int i = 0; i < HONE_PRECISIONS; i++) {
+        hone_status status = hone_probe_time(&(hone_probe){ how->backend, how->slots }, &runner->model.config, known[i].dtype, &seconds[i]);
         if (status) return status;
     }
     *chosen = hone_precision_pick(seconds);
-    fprintf(stderr, "precision  auto: %s;", hone_dtype_name(known[*chosen]));
-    for (int i = 0; i < KNOWN; i++) fprintf(stderr, "%s %s %.2f ms", i ? "," : how->slots ? " a token of each" : " a short text", hone_dtype_name(known[i]), 1e3 * seconds[i]);
+    fprintf(stderr, "precision  auto: %s;", known[*chosen].name);
+    for (int i = 0; i < HONE_PRECISIONS; i++) fprintf(stderr, "%s %s %.2f ms", i ? "," : how->slots ? " a token of each" : " a short text", known[i].name, 1e3 * seconds[i]);
     fprintf(stderr, "\n");
     return HONE_OK;
 }
@@ -43,13 +44,13 @@ hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const h
     *runner = (hone_runner){ 0 };
     if (product < 0) {
         const char *nearest = hone_nearest(how->precision, name, KNOWN + 1);
-        return hone_fail_usage("--precision %s: give f32, bf16, int8 or auto%s%s", how->precision, nearest ? "; did you mean " : "", nearest ? nearest : "");
+        return hone_fail_usage("--precision %s: give f32, bf16, fp16, int8 or auto%s%s", how->precision, nearest ? "; did you mean " : "", nearest ? nearest : "");
     }
     if (how->cache && strcmp(how->cache, "f32") && strcmp(how->cache, "bf16")) return hone_fail_usage("--kv-cache %s: give f32 or bf16", how->cache);
     hone_status status = hone_runner_open(runner, folder);
     if (!status && product == AUTO) status = choose(runner, how, &product);
     runner->backend = how->backend;
-    runner->model.product = known[product < KNOWN ? product : 0];
+    runner->model.product = known[product < KNOWN ? product : 0].dtype;
     runner->model.cache = !how->cache ? hone_model_cache_of(runner->model.product) : strcmp(how->cache, "bf16") ? HONE_f32 : HONE_bf16;
     return status || !how->adapter ? status : hone_runner_add_adapter(runner, how->adapter);
 }

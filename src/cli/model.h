@@ -14,9 +14,9 @@ typedef struct hone_cli_model {
 #define HONE_CLI_MODEL_OPTIONS(how)                                                                                             \
     { "adapter", HONE_CLI_TEXT, &(how).adapter, "DIR", "a PEFT folder that was trained on this model: its changes apply" },     \
     { "backend", HONE_CLI_TEXT, &(how).backend, "NAME", "cpu (default), cuda, ref, or the path of a shared object" },                 \
-    { "precision", HONE_CLI_TEXT, &(how).precision, "f32|bf16|int8|auto", "numbers that matrix products multiply (default f32); weights are then\n" \
-      "                               read in a half or a quarter of their bytes; auto: what is fastest\n" \
-      "                               here, by a short measurement" }
+    { "precision", HONE_CLI_TEXT, &(how).precision, "f32|bf16|fp16|int8|auto", "numbers that matrix products multiply (default f32); weights are then\n" \
+      "                               read in a half or a quarter of their bytes; fp16: with backend cuda;\n" \
+      "                               auto: what is fastest here, by a short measurement" }
 
 #define HONE_CLI_CACHE_OPTION(how)                                                                                              \
     { "kv-cache", HONE_CLI_TEXT, &(how).cache, "f32|bf16", "numbers in which keys and values are kept (default f32 with --precision f32, else bf16)" }

@@ -14,6 +14,9 @@ hone_status hone_pass_grad(hone_graph *graph, hone_tid **grad_of);
 // The gradient tensor of a parameter, or HONE_NONE ("grad.<name>").
 hone_tid hone_grad_of_param(const hone_graph *graph, hone_tid param);
 
+// The state of the loss scale (loss_scale.h) by which "micro" multiplies its loss, or HONE_NONE ("loss_scale").
+hone_tid hone_loss_scale_state(const hone_graph *graph);
+
 // Activation checkpointing (Chen et al. 2016): of the forward nodes whose outputs the backward reads, those chosen by `drop`
 // run again just before the first backward reader, with what they need (recompute.h). Bit-identical: the clone runs the
 // same kernel on the same rows. After forms, so that a clone's weight is packed again at its use. budget.h chooses by bytes.
@@ -22,18 +25,19 @@ hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_d
 bool hone_drop_cheap(const hone_graph *graph, const hone_program *program, const hone_node *node);  // HONE_CHEAP ops: always worth it
 bool hone_drop_blocks(const hone_graph *graph, const hone_program *program, const hone_node *node); // and all of a block but its output
 
-// Matrix products of the program in `product` (f32, bf16, int8): operands are rounded, sums are f32. (Micikevicius et al. 2018;
-// bf16 needs no loss scaling: Kalamkar et al. 2019.) int8: quantised as quantize.h says; the head, whose probabilities need
-// more, in bf16.
+// Matrix products of the program in `product` (f32, bf16, f16, int8): operands are rounded, sums are f32. (Micikevicius et al. 2018;
+// bf16 needs no loss scaling: Kalamkar et al. 2019; f16 does: loss_scale.h.) int8: quantised as quantize.h says; the head, whose
+// probabilities need more, in bf16.
 void hone_pass_precision(hone_program *program, hone_dtype product);
 
-// Stores in bf16, to nearest even, every activation and gradient of one that only operands marked `~` in ops.def read and write:
-// what lies between a norm and the sum that it is added to, and the head's input. f32 stay the residual stream and its gradient
+// Stores in `half` (bf16 or f16), to nearest even, every activation and gradient of one that only operands marked `~` in ops.def read and
+// write: what lies between a norm and the sum that it is added to, and the head's input. f32 stay the residual stream and its gradient
 // (as in PyTorch's autocast), statistics, log-probabilities, weights, their gradients. Before forms and recompute.
-hone_status hone_pass_storage(hone_graph *graph, hone_program *program);
-// Whether a backend may be handed a real operand in bf16: what ops.def marks `~`, the weight of a product, what a pack reads and
-// makes, moments.
-bool hone_may_be_bf16(hone_op op, bool output, int operand);
+hone_status hone_pass_storage(hone_graph *graph, hone_program *program, hone_dtype half);
+static inline hone_dtype hone_storage_of_product(hone_dtype product) { return product == HONE_f16 ? HONE_f16 : HONE_bf16; }   // that goes with it
+// Whether a backend may be handed a real operand in 16 bits: what ops.def marks `~`, the weight of a product, what a pack reads and
+// makes, moments (these in bf16 alone).
+bool hone_may_be_half(hone_op op, bool output, int operand);
 
 // Where each weight's matrix form is made. `at_use`: a pack node before each use, dropped after it (training: a form costs
 // one read of the weight, a thousandth of the product). `living`: class cache, made by program "refresh", which runs

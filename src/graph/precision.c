@@ -1,8 +1,8 @@
-// precision.c: in which numbers matrix products are made, and which tensors are stored in bf16 (see pass.h).
+// precision.c: in which numbers matrix products are made, and which tensors are stored in 16 bits (see pass.h).
 #include "graph/pass.h"
 #include "base/memory.h"
 
-bool hone_may_be_bf16(hone_op op, bool output, int k)
+bool hone_may_be_half(hone_op op, bool output, int k)
 {
     const hone_op_info *info = hone_op_get(op);
     if (output ? info->out[k].half : info->in[k].half) return true;
@@ -18,16 +18,16 @@ static void mark_wide(const hone_graph *graph, const hone_tid *id, const hone_op
         if (id[i] != HONE_NONE && !spec[i].half) wide[hone_storage(graph, id[i])] = true;
 }
 
-static void store_half(hone_graph *graph, const hone_tid *id, int n, const bool *wide)
+static void store_half(hone_graph *graph, const hone_tid *id, int n, const bool *wide, hone_dtype half)
 {
     for (int i = 0; i < n; i++) {
         hone_tensor *t = id[i] == HONE_NONE ? NULL : hone_at(graph, id[i]);
         const bool activation = t && (t->cls == HONE_CLASS_activation || t->cls == HONE_CLASS_actgrad);
-        if (activation && t->dtype == HONE_f32 && !wide[id[i]]) t->dtype = HONE_bf16;
+        if (activation && t->dtype == HONE_f32 && !wide[id[i]]) t->dtype = half;
     }
 }
 
-hone_status hone_pass_storage(hone_graph *graph, hone_program *program)
+hone_status hone_pass_storage(hone_graph *graph, hone_program *program, hone_dtype half)
 {
     if (graph->failed) return hone_fail("out of memory while the graph was built");
     bool *wide = hone_alloc((size_t)graph->n_tensor + 1, sizeof *wide);
@@ -38,7 +38,7 @@ hone_status hone_pass_storage(hone_graph *graph, hone_program *program)
         mark_wide(graph, node->in, info->in, node->n_in, wide);
         mark_wide(graph, node->out, info->out, node->n_out, wide);
     }
-    for (int64_t n = 0; n < program->count; n++) store_half(graph, program->node[n].out, program->node[n].n_out, wide);
+    for (int64_t n = 0; n < program->count; n++) store_half(graph, program->node[n].out, program->node[n].n_out, wide, half);
     hone_free(wide);
     return HONE_OK;
 }
@@ -50,3 +50,5 @@ void hone_pass_precision(hone_program *program, hone_dtype product)
         if (flags & HONE_PRODUCT) program->node[n].attr.product = product == HONE_int8 && !(flags & HONE_INTEGERS) ? HONE_bf16 : product;
     }
 }
+
+hone_tid hone_loss_scale_state(const hone_graph *graph) { return hone_graph_find(graph, "loss_scale"); }

@@ -54,6 +54,8 @@ static hone_status self_hash(const json_t *json, uint64_t *hash)
     return whole ? HONE_OK : hone_fail("out of memory while a checkpoint's state was hashed");
 }
 
+static bool has_scale(const hone_checkpoint_state *state) { return state->loss_scale[0] != 0 || state->loss_scale[1] != 0 || state->loss_scale[2] != 0; }
+
 hone_status hone_checkpoint_write_state(const char *folder, const hone_checkpoint_state *state, const json_t *files)
 {
     char data[17], program[17], self[17];
@@ -80,6 +82,7 @@ hone_status hone_checkpoint_write_state(const char *folder, const hone_checkpoin
     if (state->held_loss > 0) bad |= json_object_set_new(out, "held_out_loss", json_real(state->held_loss));
     for (int64_t i = 0; i < state->n_recent; i++) bad |= json_array_append_new(recent, json_real(state->recent[i]));
     bad |= json_object_set_new(out, "recent_losses", recent);
+    if (has_scale(state)) bad |= json_object_set_new(out, "loss_scale", json_pack("[i, i, i]", (int)state->loss_scale[0], (int)state->loss_scale[1], (int)state->loss_scale[2]));
     bad |= json_object_set_new(out, "recipe", json_string(state->recipe ? state->recipe : ""));
     bad |= json_object_set_new(out, "files", json_deep_copy(files));
     if (bad) hone_fail("%s: state.json cannot be made: memory ran out, or the recipe or a source's name is not UTF-8", folder);
@@ -146,6 +149,20 @@ static hone_status read_recent(const json_t *json, const char *where, hone_check
     return HONE_OK;
 }
 
+// Doublings less halvings, good steps in a row, overflows: whole numbers that an f32 holds.
+static hone_status read_scale(const json_t *json, const char *where, hone_checkpoint_state *state)
+{
+    const json_t *saved = json_object_get(json, "loss_scale");
+    for (size_t i = 0; i < 3 && saved; i++) {
+        const json_t *number = json_array_get(saved, i);
+        const json_int_t value = json_integer_value(number);
+        if (!json_is_integer(number) || value > 1 << 24 || (i ? value < 0 : value < -64 || value > 64))
+            return hone_fail("%s: loss_scale is not [doublings, good steps, overflows]", where);
+        state->loss_scale[i] = (float)value;
+    }
+    return HONE_OK;
+}
+
 // What no training can come to: whoever made it, the checksum is right.
 static hone_status check_counts(const hone_checkpoint_state *state, const char *path)
 {
@@ -171,7 +188,8 @@ hone_status hone_checkpoint_read_state(const char *path, hone_checkpoint_state *
         (status = hone_json_text(json, "data_hash", path, true, &data)) || (status = hone_json_text(json, "program_hash", path, true, &program)) ||
         (status = hone_json_int(json, "skipped", path, false, &state->skipped)) ||
         (status = hone_json_real(json, "held_out_loss", path, false, &state->held_loss)) ||
-        (status = check_counts(state, path)) || (status = read_sources(json, path, state)) || (status = read_recent(json, path, state))) goto out;
+        (status = check_counts(state, path)) || (status = read_sources(json, path, state)) || (status = read_recent(json, path, state)) ||
+        (status = read_scale(json, path, state))) goto out;
     state->seed = (uint64_t)seed;
     if (!parse_hex(data, &state->data_hash) || !parse_hex(program, &state->program_hash)) status = hone_fail("%s/state.json: a hash is not 16 hexadecimal digits", path);
     else if (!(state->recipe = hone_strdup(recipe))) status = HONE_FAILED;

@@ -30,6 +30,7 @@ typedef struct hone_checkpoint_state {
     hone_checkpoint_tokens *source; int64_t n_source;  // trained tokens by source
     int64_t skipped;                // of the steps: changed nothing, their batches were bad
     double held_loss;               // held-out loss of these weights; 0: not measured
+    float loss_scale[3];            // its state (graph/loss_scale.h); zeros: there is none, or it is at its beginning
     double *recent; int64_t n_recent;   // losses that the next step's is compared with, the oldest first
 } hone_checkpoint_state;            // given to start: borrowed; got from load or read: hone_checkpoint_state_release() it
 

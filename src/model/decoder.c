@@ -192,6 +192,14 @@ static hone_tid build_pair_loss(builder *b, hone_tid h, hone_train_io *io)
     return weight;
 }
 
+// In f16 gradients need the loss scale: a state that program "update" adapts.
+static hone_tid scale_loss(builder *b, hone_tid weight)
+{
+    if (b->model->product != HONE_f16) return weight;
+    hone_tid state = hone_graph_tensor(b->graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(3), "loss_scale");
+    return node1(b, HONE_OP_scale_loss, &(hone_attr){ 0 }, weight, state, HONE_NONE);
+}
+
 void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_train_io *io)
 {
     builder b;
@@ -199,6 +207,7 @@ void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_t
     train_inputs(&b, rows, T, false, io);
     hone_tid h = build_body(&b, io->ids);
     hone_tid weight = model->pair_beta > 0 ? build_pair_loss(&b, h, io) : io->weight;
+    weight = scale_loss(&b, weight);
     hone_tid in[HONE_MAX_IN] = { h, model->head, io->target, weight, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     // dW: none here, hone_pass_grad puts it in where the head is trained.
     io->logprob = hone_graph_add(b.graph, HONE_OP_linear_xent, &(hone_attr){ .cap = (float)model->config.softcap }, in, (hone_tid[]){ HONE_NONE })->out[0];
@@ -206,11 +215,11 @@ void hone_model_build_forward(hone_model *model, int64_t rows, int64_t T, hone_t
     hone_pass_lora(&model->lora, b.graph, b.graph->now, model->lora.dropout > 0 ? io->drop : HONE_NONE);
 }
 
-// Products and storage of the program just built. Few rows are decoded at a time: only programs of many rows store them in bf16.
+// Products and storage of the program just built. Few rows are decoded at a time: only programs of many rows store them in 16 bits.
 static hone_status narrow_and_form(hone_model *model)
 {
     hone_graph *graph = model->graph;
-    hone_status status = model->product == HONE_f32 ? HONE_OK : hone_pass_storage(graph, graph->now);
+    hone_status status = model->product == HONE_f32 ? HONE_OK : hone_pass_storage(graph, graph->now, hone_storage_of_product(model->product));
     hone_pass_precision(graph->now, model->product);
     return status ? status : hone_pass_forms(graph, graph->now, HONE_FORMS_AT_USE);
 }

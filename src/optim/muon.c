@@ -54,5 +54,5 @@ void hone_muon_add(hone_graph *graph, double momentum, double decay, hone_tid hy
         x = hone_graph_add(graph, tall ? HONE_OP_linear : HONE_OP_linear_dx, &bf16, in, NULL)->out[0];
     }
     const hone_attr attr = { .scale = (float)(sqrt(fmax(1, rows / columns)) / SAFETY), .decay = (float)decay };
-    hone_graph_add(graph, HONE_OP_muon, &attr, (hone_tid[]){ hyper, x, size }, &of.param);
+    hone_graph_add(graph, HONE_OP_muon, &attr, (hone_tid[]){ hyper, x, size, norm }, &of.param);
 }

@@ -73,7 +73,7 @@ static void step_by_muon(hone_graph *graph, const hone_optim_options *options, c
 
 // a = (1 - share) a + share p is what op muon does with p as the direction, of size 1, scale -1, decay 1 and rate `share`: a mean
 // needs no kernel of its own. mix: muon's five hyper numbers, and the size.
-static hone_tid average_weights(hone_graph *graph, const hone_tid *storage, int64_t n)
+static hone_tid average_weights(hone_graph *graph, hone_tid norm, const hone_tid *storage, int64_t n)
 {
     const hone_attr attr = { .scale = -1, .decay = 1 };
     graph->layer = -1;
@@ -81,7 +81,7 @@ static hone_tid average_weights(hone_graph *graph, const hone_tid *storage, int6
     hone_tid hyper = hone_graph_view(graph, mix, 0, 5, "update.mix.hyper"), size = hone_graph_view(graph, mix, 5, 1, "update.mix.size");
     for (int64_t i = 0; i < n; i++) {
         hone_tid mean = declare_moment(graph, storage[i], "average", hone_at(graph, storage[i])->dtype, 0);
-        hone_graph_add(graph, HONE_OP_muon, &attr, (hone_tid[]){ hyper, storage[i], size }, &mean);
+        hone_graph_add(graph, HONE_OP_muon, &attr, (hone_tid[]){ hyper, storage[i], size, norm }, &mean);
     }
     return mix;
 }
@@ -120,14 +120,16 @@ hone_status hone_optim_build_update(hone_graph *graph, const hone_optim_options 
         hone_graph_add(graph, HONE_OP_sum_squares, NULL, (hone_tid[]){ hone_grad_of_param(graph, storage[i]) }, &part);
     }
     io->norm = hone_graph_tensor(graph, HONE_CLASS_output, HONE_f32, HONE_DIMS(2), "update.norm");
-    hone_graph_add(graph, HONE_OP_clip_factor, &(hone_attr){ .max_norm = (float)options->max_grad_norm }, (hone_tid[]){ parts }, &io->norm);
+    hone_tid scale = hone_loss_scale_state(graph);
+    hone_graph_add(graph, HONE_OP_clip_factor, &(hone_attr){ .max_norm = (float)options->max_grad_norm }, (hone_tid[]){ parts, scale }, &io->norm);
     io->n_norm = graph->now->count;
     for (int64_t i = 0; i < io->n_storage; i++) {
         if (options->muon && hone_at(graph, storage[i])->hidden) step_by_muon(graph, options, io, storage[i]);
         else step_by_adamw(graph, options, io, storage[i]);
     }
-    if (options->average) io->mix = average_weights(graph, storage, io->n_storage);
+    if (options->average) io->mix = average_weights(graph, io->norm, storage, io->n_storage);
     graph->layer = -1;
+    if (scale != HONE_NONE) hone_graph_add(graph, HONE_OP_adapt_scale, NULL, &io->norm, &scale);
     hone_free(storage);
     return graph->failed ? hone_fail("out of memory while the update was built") : HONE_OK;
 }

@@ -1,11 +1,13 @@
 // update.h: the optimizer as a program of the graph.
 //
 //     update:   part[i] = sum_squares(grad i)          for each trained storage
-//               norm, factor = clip_factor(part)
+//               norm, factor = clip_factor(part)       where the loss is scaled: of part / scale, and factor / scale
 //               adamw(param i, grad i, moments i)      steps, and clears the gradient for the next step
 //            or muon's nodes (optim/muon.h)            for each matrix of a block, where `muon`
 //               average i += share (param i - average i)  where `average`: op muon's arithmetic with other constants
+//               adapt_scale(norm)                      where the loss is scaled: doubles or halves (graph/loss_scale.h)
 //
+// Behind a norm that is not finite the factor is 0, and the rest changes nothing: it may be run all the same.
 // AdamW steps fused storages (q|k|v, gate|up) as one: the arithmetic is elementwise, so it is the same as apart. Muon takes
 // logical matrices. Decay applies to matrices. The host writes `hyper` before each run; a run reads nothing else from outside.
 // Moments are tensors "moment1.<name>" and (AdamW) "moment2.<name>" with views like the parameter's own, so that checkpoints see
@@ -30,7 +32,7 @@ typedef struct hone_update_io {
     hone_tid hyper;            // f32[5] input: rate, 1 - beta1^t, 1 - beta2^t, Muon's rate, t
     hone_tid mix;              // f32[6] input of `average` (hone_optim_mix); HONE_NONE without it
     hone_tid fast_hyper;       // the same at fast_ratio times the rate; HONE_NONE: nothing is fast
-    hone_tid norm;             // f32[2] output: global norm of the gradients, clip factor
+    hone_tid norm;             // f32[2] output: global norm of the gradients, clip factor (over the loss scale)
     int64_t n_storage;         // trained storages
     int64_t n_norm;            // nodes of "update" up to the norm: they change no weight
 } hone_update_io;

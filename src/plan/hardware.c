@@ -46,7 +46,7 @@ hone_status hone_hardware_find(const char *text, const hone_hardware **row, int6
 
 static double peak_of(const hone_hardware *row, hone_dtype product)
 {
-    return product == HONE_int8 ? row->int8_flops : product == HONE_bf16 ? row->bf16_flops : row->f32_flops;
+    return product == HONE_int8 ? row->int8_flops : product == HONE_bf16 || product == HONE_f16 ? row->bf16_flops : row->f32_flops;
 }
 
 typedef struct { double seconds, counted_flops; } roofline;     // counted: by ops, recomputation left out

@@ -353,7 +353,8 @@ static hone_status open_prompts(hone_job *job)
 
 hone_dtype hone_job_product(const hone_recipe *recipe)
 {
-    static const hone_dtype of[] = { [HONE_precision_f32] = HONE_f32, [HONE_precision_bf16] = HONE_bf16, [HONE_precision_int8] = HONE_int8 };
+    static const hone_dtype of[] = { [HONE_precision_f32] = HONE_f32, [HONE_precision_bf16] = HONE_bf16, [HONE_precision_fp16] = HONE_f16,
+                                      [HONE_precision_int8] = HONE_int8 };
     HONE_ASSERT(recipe->precision != HONE_precision_auto, "precision: auto was not chosen yet (hone_precision_choose)");
     return of[recipe->precision];
 }
@@ -426,6 +427,15 @@ static hone_status keep_frozen_blocked(hone_job *job)
     return status;
 }
 
+// A node that was declined for its f16 is a matter of the key that asks for it.
+static hone_status point_at_precision(const hone_recipe *r)
+{
+    if (r->precision != HONE_precision_fp16 || !strstr(hone_error(), " no f16")) return HONE_FAILED;
+    char message[512];
+    snprintf(message, sizeof message, "%s", hone_error());
+    return hone_recipe_fail(r, HONE_KEY_precision, NULL, "%s", message);
+}
+
 static hone_status build_programs(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
@@ -453,7 +463,7 @@ static hone_status build_programs(hone_job *job)
     job->fresh_grads = job->accumulation == 1;
     hone_session_options options = { .backend = r->backend, .hardware = { .threads = (int)r->threads }, .offload = r->offload };
     status = hone_session_plan(&job->session, job->graph, &options);
-    return status ? status : hone_job_fit(job);
+    return status ? point_at_precision(r) : hone_job_fit(job);
 }
 
 hone_status hone_job_open_data(hone_job *job, const hone_recipe *recipe)

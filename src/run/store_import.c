@@ -95,7 +95,7 @@ static hone_status rewind_to(import *in, int64_t step)
 {
     sqlite3_stmt *statement;
     static const char *const sql[] = { "DELETE FROM steps WHERE run = ? AND step > ?",
-        "DELETE FROM events WHERE run = ? AND step > ? AND event IN ('eval', 'sample', 'save')",
+        "DELETE FROM events WHERE run = ? AND step > ? AND event IN ('eval', 'sample', 'save', 'overflow')",
         "UPDATE runs SET generation = generation + 1 WHERE id = ? AND ? >= 0" };
     hone_status status = HONE_OK;
     for (int i = 0; i < 3 && !status; i++) {

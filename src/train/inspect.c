@@ -1,5 +1,6 @@
 // inspect.c: see inspect.h.
 #include "train/inspect.h"
+#include "base/half.h"
 #include "base/units.h"
 #include "train/walk.h"
 #include <math.h>
@@ -10,12 +11,13 @@ static double element(const void *values, hone_dtype dtype, int64_t i)
 {
     if (dtype == HONE_f32) return (double)((const float *)values)[i];
     if (dtype == HONE_f64) return ((const double *)values)[i];
-    return (double)hone_bf16_to_f32(((const uint16_t *)values)[i]);
+    const uint16_t half = ((const uint16_t *)values)[i];
+    return (double)(dtype == HONE_f16 ? hone_f16_to_f32(half) : hone_bf16_to_f32(half));
 }
 
 static bool is_readable(const hone_tensor *t)
 {
-    return t->form == HONE_FORM_PLAIN && (t->dtype == HONE_f32 || t->dtype == HONE_f64 || t->dtype == HONE_bf16);
+    return t->form == HONE_FORM_PLAIN && (t->dtype == HONE_f32 || t->dtype == HONE_f64 || t->dtype == HONE_bf16 || t->dtype == HONE_f16);
 }
 
 static bool look(const hone_graph *graph, hone_tid id, const void *values, int64_t rows, bool may_be_low, hone_finding *out, double *largest)

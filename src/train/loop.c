@@ -1,6 +1,7 @@
 // loop.c: see loop.h.
 #include "train/loop.h"
 #include "base/cpu.h"
+#include "graph/loss_scale.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -10,8 +11,15 @@ static void *data(const hone_loop *loop, hone_tid id) { return hone_session_data
 void hone_loop_open(hone_loop *loop, hone_job *job)
 {
     *loop = (hone_loop){ .job = job, .schedule = hone_schedule_of(job->recipe),
-                         .weight = hone_session_data(&job->session, job->micro.weight),
+                         .weight = hone_session_data(&job->session, job->micro.weight), .scale_state = hone_loss_scale_state(job->graph),
                          .spikes = { .threshold = job->recipe->spike_zscore, .window = job->recipe->spike_window } };
+}
+
+hone_status hone_loop_set_scale(hone_loop *loop, const float state[3])
+{
+    if (loop->scale_state == HONE_NONE) return HONE_OK;
+    memcpy(loop->scale, state, sizeof loop->scale);
+    return hone_session_write(&loop->job->session, loop->scale_state, 0, sizeof loop->scale, loop->scale);
 }
 
 static hone_status run_nodes(const hone_loop *loop, const char *name, int64_t from, int64_t to)
@@ -126,8 +134,9 @@ static hone_status run_norm(hone_loop *loop, hone_step *out)
     hone_watchdog_doing(loop->watchdog, "gradient norm", 0, 0);
     hone_status status = run_nodes(loop, "update", 0, job->update.n_norm);
     const float *norm = data(loop, job->update.norm);
+    out->scale = loop->scale_state == HONE_NONE ? 0 : (double)hone_loss_scale(loop->scale[0]);
     out->norm = (double)norm[0];
-    out->factor = (double)norm[1];
+    out->factor = (double)norm[1] * (out->scale > 0 ? out->scale : 1);
     return status;
 }
 
@@ -153,6 +162,26 @@ static hone_step_verdict judge_loss(const hone_loop *loop, hone_step *out)
     return loop->spikes.threshold > 0 && out->zscore > loop->spikes.threshold ? HONE_STEP_SPIKE : HONE_STEP_GOOD;
 }
 
+// Behind "update": what became of the loss scale. Of a step that overflowed nothing is left to be done, unless the scale is at its end.
+static hone_status read_scale(hone_loop *loop, int64_t row, hone_step *out)
+{
+    if (loop->scale_state == HONE_NONE) return HONE_OK;
+    const bool least = hone_loss_scale_is_least(loop->scale[0]);
+    hone_status status = hone_session_read(&loop->job->session, loop->scale_state, 0, sizeof loop->scale, loop->scale);
+    if (status || isfinite(out->norm)) return status;
+    out->overflow = !least;
+    out->verdict = least ? HONE_STEP_NORM : HONE_STEP_GOOD;
+    return least ? hone_loop_drop_step(loop, row) : HONE_OK;
+}
+
+static void count_step(hone_loop *loop, const hone_step *out)
+{
+    loop->step++;
+    loop->skipped += out->overflow;
+    loop->trained_tokens += out->overflow ? 0 : out->trained;
+    hone_spikes_add(&loop->spikes, out->loss);
+}
+
 hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out)
 {
     *out = (hone_step){ 0 };
@@ -161,15 +190,12 @@ hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out)
     hone_watchdog_begin(loop->watchdog, loop->step + 1);
     hone_status status = accumulate(loop, row, out);
     if (!status && !out->dropped && (out->verdict = judge_loss(loop, out)) == HONE_STEP_GOOD) {
-        if (!(status = run_norm(loop, out)) && !isfinite(out->norm)) out->verdict = HONE_STEP_NORM;
+        if (!(status = run_norm(loop, out)) && !isfinite(out->norm) && loop->scale_state == HONE_NONE) out->verdict = HONE_STEP_NORM;
     }
     if (!status && out->verdict != HONE_STEP_GOOD) status = hone_loop_drop_step(loop, row);
     if (!status && !out->dropped && out->verdict == HONE_STEP_GOOD) {
-        if (!(status = update(loop, total, out))) {
-            loop->step++;
-            loop->trained_tokens += out->trained;
-            hone_spikes_add(&loop->spikes, out->loss);
-        }
+        if (!(status = update(loop, total, out))) status = read_scale(loop, row, out);
+        if (!status && out->verdict == HONE_STEP_GOOD) count_step(loop, out);
     }
     out->seconds = hone_clock_s() - start;
     hone_watchdog_end(loop->watchdog);

@@ -7,6 +7,9 @@
 //     wait until nobody reads the weights (a checkpoint being written)
 //     hyper <- schedule;  run the rest of "update"
 //
+// Where the loss is scaled (graph/loss_scale.h) a norm that is not finite is the scale's affair: nothing is judged in between, the rest of
+// "update" changes nothing but the scale, and the step counts as done and skipped. At the least scale it is a bad step after all.
+//
 // Weights are divided by the trained tokens (stage dpo: the pairs of replies) of the whole step, so how rows are split into micro-batches changes nothing
 // but rounding. The state of a run is (step, next row) beside weights and moments: rows are a function of their number,
 // random numbers of (seed, index). So a run that stops at any step boundary goes on as if it had never stopped; a stop
@@ -27,6 +30,7 @@ typedef struct hone_loop {
     int64_t trained_tokens;              // over all steps done
     int64_t n_pairs;                     // of the micro-batch whose inputs were filled last
     int64_t skipped;                     // of the steps done: changed nothing
+    hone_tid scale_state; float scale[3];// of the loss scale, and the host's copy of it; HONE_NONE: the loss is not scaled
     hone_spikes spikes;
     hone_watchdog *watchdog;             // told what is being done; may be NULL
     // Asked before each micro-batch; true: drop the step. NULL: never.
@@ -46,6 +50,8 @@ typedef struct hone_step {
     hone_pair_sums pairs;                // stage dpo
     double zscore;                       // of the loss (spikes.h)
     double rate, norm, factor;           // learning rate, global norm of the gradients, what clipping multiplied by
+    double scale;                        // of the loss; 0: it is not scaled
+    bool overflow;                       // the norm is not finite at this scale: the step changed nothing but the scale, and counts as done
     int64_t trained;
     double seconds;
 } hone_step;
@@ -53,6 +59,8 @@ typedef struct hone_step {
 void hone_loop_open(hone_loop *loop, hone_job *job);
 // One step at the rate of `total` steps.
 hone_status hone_loop_step(hone_loop *loop, double total, hone_step *out);
+// Puts a state of the loss scale in place, as a checkpoint has it. Nothing where the loss is not scaled.
+hone_status hone_loop_set_scale(hone_loop *loop, const float state[3]);
 void hone_loop_skip(hone_loop *loop);    // counts the bad step as done and goes behind its rows
 
 // For those who look inside a step (inspect.h). count: its trained tokens, and what its loss is a mean over: these, or its pairs. fill: the

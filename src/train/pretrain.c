@@ -92,6 +92,7 @@ hone_status hone_run_resume(hone_run *run, const char *path)
     for (int64_t i = 0; i < state.n_recent; i++) hone_spikes_add(&run->loop.spikes, state.recent[i]);
     run->before_s = state.seconds;
     hone_mixture_seek(&run->job.train, state.row);
+    if (!status) status = hone_loop_set_scale(&run->loop, state.loss_scale);
     if (!status) status = check_sources(run, &state, path);
     hone_checkpoint_state_release(&state);
     return status;

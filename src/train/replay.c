@@ -80,6 +80,7 @@ static hone_status show_step(hone_run *run)
     fprintf(run->out, "  trained tokens    %s\n  loss              %s\n", hone_units_grouped(done.trained).s, hone_number_print(done.loss, number));
     if (done.zscore != 0) fprintf(run->out, "  z-score           %.2f over %" PRId64 " steps\n", done.zscore, run->loop.spikes.window);
     if (isfinite(done.loss) && done.verdict != HONE_STEP_SPIKE) fprintf(run->out, "  gradient norm     %s\n", hone_number_print(done.norm, number));
+    if (done.scale > 0) fprintf(run->out, "  loss scale        %g%s\n", done.scale, done.overflow ? ", halved: gradients overflow, nothing else changes" : "");
     if (done.verdict == HONE_STEP_GOOD) fprintf(run->out, "  learning rate     %.4g\n", done.rate);
     else hone_step_print_verdict(&done, verdict, sizeof verdict);
     fprintf(run->out, "  verdict           %s\n", done.verdict == HONE_STEP_GOOD ? "good" : verdict);

@@ -3,6 +3,7 @@
 #include "base/units.h"
 #include "base/power.h"
 #include "data/talks.h"
+#include "graph/loss_scale.h"
 #include "train/run.h"
 #include <math.h>
 
@@ -111,8 +112,8 @@ static hone_status log_step(hone_run *run, const hone_step *step, double tokens_
 {
     const hone_job *job = &run->job;
     double flops = tokens_per_s * run->forecast.plan.flops_per_token;
-    json_t *row = json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)run->loop.step,
-        "loss", run->last_loss, "learning_rate", step->rate, "gradient_norm", step->norm, "clip_factor", step->factor,
+    json_t *row = json_pack("{s:I, s:f, s:f, s:o, s:f, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "step", (json_int_t)run->loop.step,
+        "loss", run->last_loss, "learning_rate", step->rate, "gradient_norm", hone_run_number(step->norm), "clip_factor", step->factor,
         "tokens", (json_int_t)hone_mixture_tokens_seen(&job->train), "trained_tokens", (json_int_t)run->loop.trained_tokens,
         "epochs", hone_mixture_epochs(&job->train), "step_seconds", step->seconds, "tokens_per_second", tokens_per_s, "flops_per_second", flops,
         "share_of_peak", run->peak_flops > 0 ? flops / run->peak_flops : 0.0, "resident_bytes", (json_int_t)memory,
@@ -132,8 +133,19 @@ static hone_status log_step(hone_run *run, const hone_step *step, double tokens_
         json_object_set_new(sources, job->train.source[i].name, json_integer(hone_mixture_tokens(&job->train, i)));
     if (sources) json_object_set_new(row, "tokens_by_source", sources);
     if (row && bpb > 0) json_object_set_new(row, "bits_per_byte", json_real(bpb));
+    if (row && step->scale > 0) json_object_set_new(row, "loss_scale", json_real(step->scale));
     add_rewards(row, &run->window_pairs);
     return hone_log_add(&run->log, "step", row);
+}
+
+// Gradients too large for f16 at this scale: the step changed nothing else.
+static hone_status report_overflow(hone_run *run, const hone_step *step)
+{
+    const double scale = (double)hone_loss_scale(run->loop.scale[0]);
+    hone_progress_say(&run->progress, "  step %s: gradients overflow at a loss scale of %g; it is %g now, nothing else has changed", hone_units_grouped(run->loop.step).s,
+                      step->scale, scale);
+    return hone_log_add(&run->log, "overflow", json_pack("{s:I, s:f, s:f, s:f, s:o, s:I}", "step", (json_int_t)run->loop.step, "loss", step->loss,
+        "loss_scale", step->scale, "next_loss_scale", scale, "gradient_norm", hone_run_number(step->norm), "overflows", (json_int_t)run->loop.scale[2]));
 }
 
 hone_status hone_report_step(hone_run *run, const hone_step *step)
@@ -149,8 +161,8 @@ hone_status hone_report_step(hone_run *run, const hone_step *step)
     double tokens_per_s = (double)hone_job_step_tokens(job) / run->step_s;
     int64_t memory = hone_memory_resident_bytes();
     double loss = run->window_loss / (double)run->window_steps;
-    hone_status status = HONE_OK;
-    if (logged) {
+    hone_status status = step->overflow ? report_overflow(run, step) : HONE_OK;
+    if (logged && !status) {
         run->last_loss = loss;
         run->window_loss = 0;
         run->window_steps = 0;
@@ -242,7 +254,10 @@ void hone_report_end(const hone_run *run, const char *model)
     int64_t peak = hone_memory_peak_bytes();
     fprintf(out, "\n  steps        %s", hone_units_grouped(run->loop.step).s);
     if (run->first_step > 0) fprintf(out, ", %s of them now", hone_units_grouped(steps).s);
-    if (run->loop.skipped > 0) fprintf(out, ", %s left out as bad", hone_units_grouped(run->loop.skipped).s);
+    const int64_t overflows = (int64_t)run->loop.scale[2];
+    if (run->loop.skipped > overflows) fprintf(out, ", %s left out as bad", hone_units_grouped(run->loop.skipped - overflows).s);
+    if (run->loop.scale_state != HONE_NONE)
+        fprintf(out, "\n  loss scale   %g, %s overflow%s", (double)hone_loss_scale(run->loop.scale[0]), hone_units_grouped(overflows).s, overflows == 1 ? "" : "s");
     const hone_cost *planned = &run->forecast.cost;
     fprintf(out, "\n  time         %s", hone_units_time(wall).s);
     if (planned->total_s > 0 && run->first_step == 0) beside(out, hone_units_time(planned->total_s).s, wall / planned->total_s);

@@ -11,6 +11,7 @@
 #include "train/run.h"
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 #include <time.h>
 
 enum { MOST_WAIT_STEPS = 64 };
@@ -64,6 +65,7 @@ hone_status hone_run_save(hone_run *run, bool replay)
                                     .recipe = run->recipe_text, .source = source, .n_source = job->train.n_sources,
                                     .skipped = run->loop.skipped, .held_loss = run->held_step == run->loop.step ? run->held_loss : 0,
                                     .recent = run->loop.spikes.loss, .n_recent = run->loop.spikes.threshold > 0 ? run->loop.spikes.count : 0 };
+    memcpy(state.loss_scale, run->loop.scale, sizeof state.loss_scale);
     hone_status status = hone_run_note_saves(run, hone_checkpoint_finish(run->writer, &run->save_wait_s));
     if (!status && !replay) run->saved_step = run->loop.step;
     if (!status) status = replay ? hone_checkpoint_start_replay(run->writer, &state) : hone_checkpoint_start(run->writer, &state);

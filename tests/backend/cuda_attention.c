@@ -21,7 +21,7 @@ static void run_planted(void (*run)(const hone_cuda_call c), bool descending, co
 
 // --- the emulator's matrix cores ---------------------------------------------------------------------------------------------
 
-// d (16, 8) = a (16, 16) b (16, 8) + 1. PTX ISA, mma.m16n8k16 of bf16, of lane l with groupID = l / 4, threadID_in_group = l % 4:
+// d (16, 8) = a (16, 16) b (16, 8) + 1. PTX ISA, mma.m16n8k16 of bf16 and of f16, of lane l with groupID = l / 4, threadID_in_group = l % 4:
 //     a_i   row groupID for i in 0, 1, 4, 5, else groupID + 8        column threadID_in_group * 2 + i % 2, + 8 for i >= 4
 //     b_i   row threadID_in_group * 2 + i % 2, + 8 for i >= 2        column groupID
 //     c_i   row groupID for i < 2, else groupID + 8                  column threadID_in_group * 2 + i % 2
@@ -36,7 +36,7 @@ static void multiply_fragments(const hone_cuda_call c)
         words_a[i / 2] |= (uint32_t)a[row * 16 + column] << (i % 2 * 16);
     }
     for (int i = 0; i < 4; i++) words_b[i / 2] |= (uint32_t)b[(in_group * 2 + i % 2 + (i >= 2 ? 8 : 0)) * 8 + group] << (i % 2 * 16);
-    multiply_add(d, words_a, words_b[0], words_b[1]);
+    multiply_add(c.in[0].dtype, d, words_a, words_b[0], words_b[1]);
     for (int i = 0; i < 4; i++) ((float *)c.out[0].data)[(i < 2 ? group : group + 8) * 8 + in_group * 2 + i % 2] = d[i];
 }
 
@@ -45,14 +45,15 @@ static void test_mma_multiplies_as_the_ptx_isa_lays_fragments_out(void **state)
     (void)state;
     uint16_t a[16 * 16], b[16 * 8];
     float d[16 * 8];
-    for (int i = 0; i < 16 * 16; i++) a[i] = hone_f32_to_bf16(number(0, i));
-    for (int i = 0; i < 16 * 8; i++) b[i] = hone_f32_to_bf16(number(1, i));
-    for (int order = 0; order < 2; order++) {
-        run_planted(multiply_fragments, order, &(hone_cuda_call){ .in = { { a, 16, 16, HONE_bf16 }, { b, 16, 8, HONE_bf16 } }, .out = { { d, 16, 8, HONE_f32 } } });
+    for (int way = 0; way < 4; way++) {
+        const hone_dtype dtype = way & 2 ? HONE_f16 : HONE_bf16;
+        for (int i = 0; i < 16 * 16; i++) a[i] = half_of(dtype, number(0, i));
+        for (int i = 0; i < 16 * 8; i++) b[i] = half_of(dtype, number(1, i));
+        run_planted(multiply_fragments, way & 1, &(hone_cuda_call){ .in = { { a, 16, 16, dtype }, { b, 16, 8, dtype } }, .out = { { d, 16, 8, HONE_f32 } } });
         for (int i = 0; i < 16; i++)
             for (int j = 0; j < 8; j++) {
                 double sum = 1;
-                for (int k = 0; k < 16; k++) sum += (double)hone_bf16_to_f32(a[i * 16 + k]) * hone_bf16_to_f32(b[k * 8 + j]);
+                for (int k = 0; k < 16; k++) sum += (double)get_half(dtype, a[i * 16 + k]) * (double)get_half(dtype, b[k * 8 + j]);
                 assert_true(fabs(sum - d[i * 8 + j]) < 1e-5);
             }
     }
@@ -130,7 +131,7 @@ static hone_operand rows_of(int64_t rows, int64_t cols, hone_dtype dtype, int st
     o.data = hone_alloc((size_t)(rows * cols), hone_dtype_bytes(dtype));
     assert_non_null(o.data);
     for (int64_t i = 0; stream && i < rows * cols; i++)
-        if (dtype == HONE_bf16) ((uint16_t *)o.data)[i] = hone_f32_to_bf16(number((uint32_t)stream, i));
+        if (dtype != HONE_f32) ((uint16_t *)o.data)[i] = half_of(dtype, number((uint32_t)stream, i));
         else ((float *)o.data)[i] = number((uint32_t)stream, i);
     return o;
 }
@@ -145,7 +146,7 @@ static void set_ranges(const shape *s, int32_t *lo, int32_t *hi)
 }
 
 // q, k and v in one tensor, as in training; outputs in memory of their own.
-static trial trial_of(const shape *s)
+static trial trial_of(const shape *s, hone_dtype half)
 {
     const int64_t P = (s->H + 2 * s->G) * s->D, O = (int64_t)s->H * s->D;
     trial t = { .forward = { .op = HONE_OP_attention, .same_kv = true }, .back = { .op = HONE_OP_attention_back, .same_kv = true } };
@@ -153,13 +154,13 @@ static trial trial_of(const shape *s)
                                   .window = s->window, .cap = s->cap, .scale = 1.5f / sqrtf((float)s->D) };
     t.back.attr = t.forward.attr;
     hone_operand *in = t.forward.in, *out = t.forward.out;
-    in[0] = in[1] = rows_of(s->N, P, HONE_bf16, 2);
+    in[0] = in[1] = rows_of(s->N, P, half, 2);
     in[2] = rows_of(s->N, 1, HONE_i32, 0), in[3] = rows_of(s->N, 1, HONE_i32, 0);
     set_ranges(s, in[2].data, in[3].data);
-    out[0] = rows_of(s->N, O, HONE_bf16, 0), out[1] = rows_of(s->N, s->H, HONE_f32, 0);
-    t.back.in[0] = rows_of(s->N, O, HONE_bf16, 3);
+    out[0] = rows_of(s->N, O, half, 0), out[1] = rows_of(s->N, s->H, HONE_f32, 0);
+    t.back.in[0] = rows_of(s->N, O, half, 3);
     t.back.in[1] = t.back.in[2] = in[0], t.back.in[3] = out[0], t.back.in[4] = out[1], t.back.in[5] = in[2], t.back.in[6] = in[3];
-    t.back.out[0] = rows_of(s->N, P, HONE_bf16, 0);
+    t.back.out[0] = rows_of(s->N, P, half, 0);
     return t;
 }
 
@@ -180,7 +181,7 @@ static void free_trial(trial *t)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) hone_free(all[i].data);
 }
 
-static double value_of(const hone_operand *o, int64_t i) { return o->dtype == HONE_bf16 ? (double)hone_bf16_to_f32(((uint16_t *)o->data)[i]) : (double)((float *)o->data)[i]; }
+static double value_of(const hone_operand *o, int64_t i) { return o->dtype == HONE_f32 ? (double)((float *)o->data)[i] : (double)get_half(o->dtype, ((uint16_t *)o->data)[i]); }
 
 static void compare(const char *label, int number_of, const hone_operand *y, const hone_operand *r, double bound)
 {
@@ -200,28 +201,36 @@ static const shape shapes[] = {
     { 70, 1, 1, 112, ODD, 0, 0 }, { 260, 1, 1, 128, PACKED, 33, 0 },
 };
 
-// Probabilities and results are rounded to bf16, half an ulp each; a gradient is of two such factors.
+// Probabilities and results are rounded to bf16, half an ulp each; a gradient is of two such factors. An f16 has three bits more; some of
+// the smaller gradients are below its normal numbers, by less than those bits.
+static void check_odd_shape(int i, hone_dtype half, void *const order[2])
+{
+    const double bound = half == HONE_f16 ? 0x1p-11 : 0x1p-8;
+    trial r = trial_of(&shapes[i], half);
+    run_on(&hone_backend_ref, NULL, &r.forward);
+    run_on(&hone_backend_ref, NULL, &r.back);
+    for (int o = 0; o < 2; o++) {
+        trial t = trial_of(&shapes[i], half);
+        assert_int_equal(hone_cuda_attention_width(&t.forward), shapes[i].D <= 64 ? 64 : 128);
+        run_on(&hone_backend_emulated, order[o], &t.forward);
+        compare("o", i, &t.forward.out[0], &r.forward.out[0], bound);
+        compare("lse", i, &t.forward.out[1], &r.forward.out[1], shapes[i].N == 1 ? 1e-5 : 1e-6); // one row: 8 products that may cancel
+        memcpy(t.forward.out[0].data, r.forward.out[0].data, (size_t)(shapes[i].N * shapes[i].H * shapes[i].D) * 2);
+        run_on(&hone_backend_emulated, order[o], &t.back);
+        compare("dqkv", i, &t.back.out[0], &r.back.out[0], bound);
+        free_trial(&t);
+    }
+    free_trial(&r);
+}
+
 static void test_odd_shapes_agree_with_ref(void **state)
 {
     (void)state;
     void *order[2];
     for (int i = 0; i < 2; i++) assert_int_equal(hone_backend_emulated.open(&(hone_backend_options){ .threads = i + 1 }, &order[i]), HONE_OK);
     for (int i = 0; i < (int)(sizeof shapes / sizeof *shapes); i++) {
-        trial r = trial_of(&shapes[i]);
-        run_on(&hone_backend_ref, NULL, &r.forward);
-        run_on(&hone_backend_ref, NULL, &r.back);
-        for (int o = 0; o < 2; o++) {
-            trial t = trial_of(&shapes[i]);
-            assert_int_equal(hone_cuda_attention_width(&t.forward), shapes[i].D <= 64 ? 64 : 128);
-            run_on(&hone_backend_emulated, order[o], &t.forward);
-            compare("o", i, &t.forward.out[0], &r.forward.out[0], 0x1p-8);
-            compare("lse", i, &t.forward.out[1], &r.forward.out[1], 1e-6);
-            memcpy(t.forward.out[0].data, r.forward.out[0].data, (size_t)(shapes[i].N * shapes[i].H * shapes[i].D) * 2);
-            run_on(&hone_backend_emulated, order[o], &t.back);
-            compare("dqkv", i, &t.back.out[0], &r.back.out[0], 0x1p-8);
-            free_trial(&t);
-        }
-        free_trial(&r);
+        check_odd_shape(i, HONE_bf16, order);
+        check_odd_shape(i, HONE_f16, order);
     }
     for (int i = 0; i < 2; i++) hone_backend_emulated.close(order[i]);
 }
@@ -235,7 +244,7 @@ static void test_a_row_is_a_function_of_the_row(void **state)
     assert_int_equal(hone_backend_emulated.open(&(hone_backend_options){ 0 }, &self), HONE_OK);
     for (int i = 0; i < (int)(sizeof shapes / sizeof *shapes); i++) {
         const shape *s = &shapes[i];
-        trial whole = trial_of(s);
+        trial whole = trial_of(s, i % 2 ? HONE_f16 : HONE_bf16);
         run_on(&hone_backend_emulated, self, &whole.forward);
         hone_args part = whole.forward;
         part.same_kv = false;
@@ -245,7 +254,7 @@ static void test_a_row_is_a_function_of_the_row(void **state)
             hone_operand *o = &part.in[in[k]];
             o->data = (uint8_t *)o->data + (size_t)(FROM * o->dim[1]) * hone_dtype_bytes(o->dtype), o->dim[0] = left;
         }
-        part.out[0] = rows_of(s->N, O, HONE_bf16, 0), part.out[1] = rows_of(s->N, s->H, HONE_f32, 0);
+        part.out[0] = rows_of(s->N, O, whole.forward.out[0].dtype, 0), part.out[1] = rows_of(s->N, s->H, HONE_f32, 0);
         part.out[0].dim[0] = part.out[1].dim[0] = left;
         if (left > 0) {
             run_on(&hone_backend_emulated, self, &part);
@@ -269,23 +278,29 @@ static void note_launch(void *self, hone_cuda_kernel kernel, const hone_cuda_sha
     if (n_launched < 8) launched[n_launched++] = kernel;
 }
 
-typedef struct choice { int D, q_col, columns; hone_dtype q, o; bool paged; int width; } choice; // columns: of q beside its heads
+typedef struct choice { int D, q_col, columns; hone_dtype q, o; bool paged; int width; } choice; // columns: of q beside its heads; keys are in q's 16 bits
 static const choice choices[] = {
     { 64, 0, 0, HONE_bf16, HONE_bf16, false, 64 },   { 128, 0, 0, HONE_bf16, HONE_bf16, false, 128 }, { 8, 0, 0, HONE_bf16, HONE_bf16, false, 64 },
     { 72, 0, 0, HONE_bf16, HONE_bf16, false, 128 },  { 64, 16, 16, HONE_bf16, HONE_bf16, false, 64 }, { 64, 4, 8, HONE_bf16, HONE_bf16, false, 0 },
     { 64, 0, 4, HONE_bf16, HONE_bf16, false, 0 },    { 12, 0, 0, HONE_bf16, HONE_bf16, false, 0 },    { 136, 0, 0, HONE_bf16, HONE_bf16, false, 0 },
     { 64, 0, 0, HONE_f32, HONE_bf16, false, 0 },     { 64, 0, 0, HONE_bf16, HONE_f32, false, 0 },     { 64, 0, 0, HONE_f32, HONE_f32, false, 0 },
-    { 64, 0, 0, HONE_bf16, HONE_bf16, true, 0 },
+    { 64, 0, 0, HONE_bf16, HONE_bf16, true, 0 },     { 64, 0, 0, HONE_f16, HONE_f16, false, 64 },    { 96, 0, 0, HONE_f16, HONE_f16, false, 128 },
+    { 64, 0, 0, HONE_f16, HONE_bf16, false, 0 },     { 12, 0, 0, HONE_f16, HONE_f16, false, 0 },
 };
 
 // The gradient takes what the node takes: its own four kernels, dk and dv only where somebody wants them.
 static void check_gradient_launches(hone_cuda_backend *cuda, const choice *k, const hone_args *forward)
 {
     hone_args args = { .op = HONE_OP_attention_back, .attr = forward->attr };
-    const hone_cuda_kernel narrow[] = { HONE_CUDA_attention_mma_spans, HONE_CUDA_attention_mma64_dq, HONE_CUDA_attention_mma64_dkv };
-    const hone_cuda_kernel wide[] = { HONE_CUDA_attention_mma_spans, HONE_CUDA_attention_mma128_dq, HONE_CUDA_attention_mma128_dkv };
-    const hone_cuda_kernel plain[] = { HONE_CUDA_attention_spans, HONE_CUDA_attention_dq, HONE_CUDA_attention_dkv };
-    const hone_cuda_kernel *wanted = k->width == 64 ? narrow : k->width ? wide : plain;
+    enum { PLAIN, NARROW, NARROW_F16, WIDE, WIDE_F16 };
+    static const hone_cuda_kernel kernels[][3] = {
+        [PLAIN] = { HONE_CUDA_attention_spans, HONE_CUDA_attention_dq, HONE_CUDA_attention_dkv },
+        [NARROW] = { HONE_CUDA_attention_mma_spans, HONE_CUDA_attention_mma64_dq, HONE_CUDA_attention_mma64_dkv },
+        [NARROW_F16] = { HONE_CUDA_attention_mma_spans, HONE_CUDA_attention_mma64_dq_f16, HONE_CUDA_attention_mma64_dkv_f16 },
+        [WIDE] = { HONE_CUDA_attention_mma_spans, HONE_CUDA_attention_mma128_dq, HONE_CUDA_attention_mma128_dkv },
+        [WIDE_F16] = { HONE_CUDA_attention_mma_spans, HONE_CUDA_attention_mma128_dq_f16, HONE_CUDA_attention_mma128_dkv_f16 },
+    };
+    const hone_cuda_kernel *wanted = kernels[k->width ? (k->width == 64 ? NARROW : WIDE) + (k->q == HONE_f16) : PLAIN];
     args.in[0] = args.in[3] = forward->out[0], args.in[1] = forward->in[0], args.in[2] = forward->in[1], args.in[4] = forward->out[1];
     args.in[5] = forward->in[2], args.in[6] = forward->in[3];
     args.out[0] = args.in[1], args.out[1] = args.in[2];
@@ -311,14 +326,16 @@ static void test_which_kernels_a_node_takes(void **state)
         const int64_t O = 2 * (int64_t)k->D;
         hone_args args = { .op = HONE_OP_attention };
         args.attr = (hone_attr){ .heads = 2, .kv_heads = 1, .head_dim = k->D, .q_col = k->q_col, .v_col = k->D, .scale = 1, .block = 4 };
-        args.in[0] = rows_of(9, O + k->columns, k->q, 1), args.in[1] = rows_of(9, O, HONE_bf16, 1);
+        args.in[0] = rows_of(9, O + k->columns, k->q, 1), args.in[1] = rows_of(9, O, k->q == HONE_f16 ? HONE_f16 : HONE_bf16, 1);
         args.in[2] = rows_of(9, 1, HONE_i32, 0), args.in[3] = rows_of(9, 1, HONE_i32, 0);
         args.in[4] = rows_of(9, 1, HONE_i32, 0), args.in[5] = rows_of(1, 2, HONE_i32, 0);
         args.in[4].present = args.in[5].present = k->paged;
         args.out[0] = rows_of(9, O, k->o, 0), args.out[1] = rows_of(9, 2, HONE_f32, 0);
         n_launched = 0;
         run_on(&hone_backend_emulated, &cuda, &args);
-        const hone_cuda_kernel wanted = k->width == 64 ? HONE_CUDA_attention_mma64 : k->width ? HONE_CUDA_attention_mma128
+        const bool f16 = k->q == HONE_f16;
+        const hone_cuda_kernel wanted = k->width == 64 ? f16 ? HONE_CUDA_attention_mma64_f16 : HONE_CUDA_attention_mma64
+                                      : k->width       ? f16 ? HONE_CUDA_attention_mma128_f16 : HONE_CUDA_attention_mma128
                                       : k->paged       ? HONE_CUDA_attention_paged : HONE_CUDA_attention;
         if (hone_cuda_attention_width(&args) != k->width || n_launched != 1 || launched[0] != wanted) fail_msg("choice %d: another kernel", i);
         if (!k->paged) check_gradient_launches(&cuda, k, &args);

@@ -14,10 +14,12 @@
 // Sanitizers look for wrong accesses, not for wrong numbers, and take six times as long: under them one trial in four runs on every
 // backend once, plain and packed; the comparisons of a backend with itself take one in eight, the controls are left out.
 #include "backend/backends.h"
+#include "backend/ref/ref.h"
 #ifdef HONE_TEST_CUDA
 #include "backend/cuda/emulate/emulated.h"
 #endif
 #include "base/cpu.h"
+#include "base/half.h"
 #include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/op_harness.h"
@@ -90,7 +92,7 @@ static void run_reference(op_trial *reference, const op_trial *made)
     HONE_ASSERT(run_copy(reference, made, &targets[0]), "ref declines %s", made->label);
 }
 
-// Which operands are stored in bf16, by turns: none; each one alone that some backend but ref takes so (a weight, say); of those
+// Which operands are stored in 16 bits, by turns: none; each one alone that some backend but ref takes so (a weight, say); of those
 // that ops.def marks `~` every set where they are few or the shapes are the smallest, else all of them. No operand but in the
 // first turn: nothing to do. False behind the last.
 static bool next_half(const hone_op_info *info, int number, int *turn, unsigned *half)
@@ -115,11 +117,12 @@ static bool next_half(const hone_op_info *info, int number, int *turn, unsigned 
 static bool stored_so(op_trial *t, unsigned half)
 {
     for (int i = 0; i < HONE_MAX_IN + HONE_MAX_OUT; i++)
-        if (half >> i & 1 && (!t->block[i] || op_trial_operand(t, i)->dtype != HONE_bf16)) return false;
+        if (half >> i & 1 && (!t->block[i] || hone_dtype_bytes(op_trial_operand(t, i)->dtype) != 2)) return false;
     return true;
 }
 
-// Calls `check` for one in `every` of all variants of each op, the first among them; where `half_too`, also with operands stored in bf16.
+// Calls `check` for one in `every` of all variants of each op, the first among them; where `half_too`, also with operands stored in bf16,
+// or, every other time, in f16 where a backend has that.
 typedef void (*check_fn)(const op_trial *made, void *context);
 
 static bool anyone_supports(const op_trial *made)
@@ -132,11 +135,11 @@ static bool anyone_supports(const op_trial *made)
 
 // Of how many variants one is taken, of backends with ref and with themselves; JUDGED: targets that are compared with ref, it among them.
 #ifdef HONE_TEST_GPU
-enum { CONTROLS = false, WHOLE = false, EVERY = 1, SELF_EVERY = 1, JUDGED = 2, ROWS_ALONE = false };
+enum { CONTROLS = false, WHOLE = false, EVERY = 1, SELF_EVERY = 1, JUDGED = 2, ROWS_ALONE = false, F16_TOO = true };
 #elif defined HONE_TEST_CUDA
-enum { CONTROLS = false, WHOLE = false, EVERY = SANITIZED ? 9 : 3, SELF_EVERY = SANITIZED ? 33 : 11, JUDGED = 2, ROWS_ALONE = true };
+enum { CONTROLS = false, WHOLE = false, EVERY = SANITIZED ? 9 : 3, SELF_EVERY = SANITIZED ? 33 : 11, JUDGED = 2, ROWS_ALONE = true, F16_TOO = true };
 #else
-enum { CONTROLS = !SANITIZED, WHOLE = true, EVERY = SANITIZED ? 4 : 1, SELF_EVERY = SANITIZED ? 8 : 1, JUDGED = 1 + 2 * HONE_ISA_COUNT, ROWS_ALONE = true };
+enum { CONTROLS = !SANITIZED, WHOLE = true, EVERY = SANITIZED ? 4 : 1, SELF_EVERY = SANITIZED ? 8 : 1, JUDGED = 1 + 2 * HONE_ISA_COUNT, ROWS_ALONE = true, F16_TOO = false };
 #endif
 
 static void for_variants(int every, bool half_too, check_fn check, void *context)
@@ -155,6 +158,7 @@ static void for_variants(int every, bool half_too, check_fn check, void *context
                 op_trial made;
                 if (turn == 1 && count++ % every) continue;
                 v.half = half;
+                v.narrow = F16_TOO && (turn + v.kind + v.number + (int)v.present + v.live) % 2 ? HONE_f16 : HONE_bf16;
                 op_trial_make(&made, &v);
                 v.half = 0;
                 bool wanted = turn == 1 || (half && stored_so(&made, half) && anyone_supports(&made) && count++ % every == 0);
@@ -327,6 +331,24 @@ static void test_both_heads_give_the_same_log_probabilities(void **state)
     assert_int_equal(wrong, 0);
 }
 
+// ref's numbers of 16 bits, written apart from those that kernels and files take (base/half.h): each of them there and back, and what
+// lies between two of them.
+static void test_halves_are_the_same_in_ref(void **state)
+{
+    (void)state;
+    for (uint32_t h = 0; h < 1 << 16; h++) {
+        const float f = hone_f16_to_f32((uint16_t)h), next = hone_f16_to_f32((uint16_t)(h + 1));
+        if (isnan(f)) { assert_true(isnan(hone_ref_f16_to_f64((uint16_t)h)) && isnan(hone_ref_f16_to_f64(hone_ref_f64_to_f16((double)f)))); continue; }
+        assert_true(hone_ref_f16_to_f64((uint16_t)h) == (double)f);
+        assert_true(hone_ref_f64_to_f16((double)f) == h && hone_f32_to_f16(f) == h);
+        if (!isfinite(f) || !isfinite(next)) continue;
+        for (int i = 1; i < 8; i++) {
+            const float between = f + (next - f) * (float)i / 8;
+            assert_int_equal(hone_ref_f64_to_f16((double)between), hone_f32_to_f16(between));
+        }
+    }
+}
+
 // -- controls ---------------------------------------------------------------------------------------------------------
 
 typedef struct controls { int done[HONE_OP_COUNT][SPOIL_COUNT][HONE_MAX_IN + HONE_MAX_OUT], accepted, rejected; } controls;
@@ -406,6 +428,7 @@ static void test_the_judges_reject_every_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_halves_are_the_same_in_ref),
         cmocka_unit_test(test_the_judges_reject_every_damage),
         cmocka_unit_test(test_every_backend_agrees_with_ref),
         cmocka_unit_test(test_packed_weights_give_what_plain_ones_give),

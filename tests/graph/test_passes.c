@@ -276,18 +276,19 @@ static void test_forms_made_at_each_use_change_no_bit(void **state)
 // --- precision ----------------------------------------------------------------------------------------------------------
 
 // Gradients of the whole model with narrow products and storage: near those of f32 (an operand of bf16 is off by at most 2^-9 of itself, of
-// int8 by 2^-8 of the largest in its block), not equal; and the cpu's near ref's, which rounds the same operands: what differs
-// is where sums round to another operand downstream.
+// f16 by 2^-12, of int8 by 2^-8 of the largest in its block), not equal; and the cpu's near ref's, which rounds the same operands: what
+// differs is where sums round to another operand downstream. (The cpu has no f16.)
 static void check_narrow_products(hone_dtype product, double allowed)
 {
+    const int n = product == HONE_f16 ? 2 : 3;
     for (int kind = 0; kind < RIG_KINDS; kind++) {
         hone_config config = rig_config(kind);
         rig r[3]; // ref f32, ref narrow, cpu narrow
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < n; i++) {
             hone_session_options options = on(i < 2 ? "ref" : "cpu");
             rig_forward(&r[i], &config, 2, 37);
             assert_int_equal(hone_pass_grad(r[i].graph, NULL), HONE_OK);
-            if (i) assert_int_equal(hone_pass_storage(r[i].graph, r[i].graph->now), HONE_OK);
+            if (i) assert_int_equal(hone_pass_storage(r[i].graph, r[i].graph->now, hone_storage_of_product(product)), HONE_OK);
             hone_pass_precision(r[i].graph->now, i ? product : HONE_f32);
             assert_int_equal(hone_pass_forms(r[i].graph, r[i].graph->now, i == 2 ? HONE_FORMS_AT_USE : HONE_FORMS_NONE), HONE_OK);
             rig_start(&r[i], &options);
@@ -297,7 +298,7 @@ static void check_narrow_products(hone_dtype product, double allowed)
         for (hone_tid id = 0; id < r[0].graph->n_tensor; id++) {
             const hone_tensor *t = hone_at(r[0].graph, id);
             if (t->cls != HONE_CLASS_grad || t->base != HONE_NONE) continue;
-            const float *full = rig_named(&r[0], t->name), *narrow = rig_named(&r[1], t->name), *fast = rig_named(&r[2], t->name);
+            const float *full = rig_named(&r[0], t->name), *narrow = rig_named(&r[1], t->name), *fast = rig_named(&r[n - 1], t->name);
             for (int64_t k = 0; k < hone_tensor_count(t); k++) {
                 rounding += pow((double)narrow[k] - (double)full[k], 2), backend += pow((double)fast[k] - (double)narrow[k], 2);
                 size += pow((double)full[k], 2);
@@ -307,13 +308,14 @@ static void check_narrow_products(hone_dtype product, double allowed)
                       sqrt(backend / size));
         assert_true(rounding < size * allowed * allowed && backend < rounding);
         assert_int_not_equal(rig_hash(&r[0]), rig_hash(&r[1]));
-        for (int i = 0; i < 3; i++) rig_close(&r[i]);
+        for (int i = 0; i < n; i++) rig_close(&r[i]);
     }
 }
 static void test_narrow_products_are_near_f32_ones_on_every_backend(void **state)
 {
     (void)state;
     check_narrow_products(HONE_bf16, 0.03);
+    check_narrow_products(HONE_f16, 0.03 / 8);
     check_narrow_products(HONE_int8, 0.1);
 }
 
@@ -328,7 +330,7 @@ static void test_storage_in_bf16_leaves_the_residual_stream(void **state)
         rig r;
         rig_forward(&r, &config, 2, 37);
         assert_int_equal(hone_pass_grad(r.graph, NULL), HONE_OK);
-        assert_int_equal(hone_pass_storage(r.graph, r.graph->now), HONE_OK);
+        assert_int_equal(hone_pass_storage(r.graph, r.graph->now, HONE_bf16), HONE_OK);
         int half[HONE_OP_COUNT] = { 0 };
         for (int64_t n = 0; n < r.graph->now->count; n++) {
             const hone_node *node = &r.graph->now->node[n];

@@ -123,6 +123,20 @@ static void test_a_run_says_what_it_takes_and_goes_on_with_it(void **state)
     hone_free(new_run);
 }
 
+// The CPU has no kernels for f16: said before anything is built on it, at the line that asks for it, with what to ask for instead.
+static void test_fp16_is_refused_by_name_where_there_is_none(void **state)
+{
+    (void)state;
+    char *recipe = run_rig_recipe_file(folder, "precision: fp16\nmax_steps: 4\n"), *says = NULL;
+    assert_int_not_equal(verb(&says, (const char *[]){ "plan", recipe, NULL }), 0);
+    const char *const words[] = { "recipe.yaml:8: ", "f16", "the cpu backend has no f16; use bf16, int8, auto or f32, or backend cuda", "precision: fp16" };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) assert_says(says, words[i]);
+    hone_free(says);
+    verb_must_fail("use bf16, int8, auto or f32", (const char *[]){ "pretrain", recipe, NULL });
+    assert_int_equal(verb(NULL, (const char *[]){ "plan", recipe, "backend=ref", NULL }), 0);
+    hone_free(recipe);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +144,7 @@ int main(void)
         cmocka_unit_test(test_few_rows_are_timed),
         cmocka_unit_test(test_the_choice_follows_the_timings),
         cmocka_unit_test(test_a_run_says_what_it_takes_and_goes_on_with_it),
+        cmocka_unit_test(test_fp16_is_refused_by_name_where_there_is_none),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -255,7 +255,7 @@ static bool agree(const description *x, const layout *a, const layout *b, const 
 {
     const bool ta = x->trans[0] == HONE_LT_T, tb = x->trans[1] == HONE_LT_T;
     const uint64_t m = ta ? a->cols : a->rows, k = ta ? a->rows : a->cols, k2 = tb ? b->cols : b->rows, n = tb ? b->rows : b->cols;
-    return m == d->rows && n == d->cols && k == k2 && a->type == b->type && (d->type == HONE_LT_R_32F || a->type == HONE_LT_R_16BF);
+    return m == d->rows && n == d->cols && k == k2 && a->type == b->type && (d->type == HONE_LT_R_32F || a->type == d->type);
 }
 
 int cublasLtMatmulAlgoGetHeuristic(void *handle, void *x, void *a, void *b, void *c, void *d, void *preference, int wanted, hone_cublaslt_choice *choices, int *found)
@@ -266,7 +266,7 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, void *x, void *a, void *b, void
     return end(0);
 }
 
-static hone_dtype dtype_of(const layout *l) { return l->type == HONE_LT_R_16BF ? HONE_bf16 : HONE_f32; }
+static hone_dtype dtype_of(const layout *l) { return l->type == HONE_LT_R_16BF ? HONE_bf16 : l->type == HONE_LT_R_16F ? HONE_f16 : HONE_f32; }
 
 int cublasLtMatmul(void *handle, void *x, const void *alpha, const void *a, void *a_layout, const void *b, void *b_layout, const void *beta, const void *c,
                    void *c_layout, void *d, void *d_layout, const hone_cublaslt_algorithm *algorithm, void *workspace, size_t workspace_bytes, void *stream)

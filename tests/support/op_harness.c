@@ -112,6 +112,8 @@ int64_t op_count(const hone_operand *o) // by bounds
 
 static int64_t row_size(const hone_operand *o) { return o->dim[0] ? op_count(o) / o->dim[0] : 0; }
 
+static hone_dtype narrow_of(const op_variant *v) { return v->narrow == HONE_f16 ? HONE_f16 : HONE_bf16; }
+
 static void make_operand(op_trial *t, int i)
 {
     const hone_operand_spec *spec = op_spec(t, i);
@@ -119,7 +121,7 @@ static void make_operand(op_trial *t, int i)
     o->rank = spec->rank;
     for (int r = 0; r < spec->rank; r++) o->dim[r] = op_symbol(t, spec->dim[r]);
     bool real = spec->any_float || spec->dtype == HONE_f32;
-    o->dtype = !real ? spec->dtype : spec->any_float && t->variant.half >> i & 1 ? HONE_bf16 : t->variant.real;
+    o->dtype = !real ? spec->dtype : spec->any_float && t->variant.half >> i & 1 ? narrow_of(&t->variant) : t->variant.real;
     o->present = true;
     t->bytes[i] = (size_t)op_count(o) * hone_dtype_bytes(o->dtype);
     t->block[i] = o->data = op_block_new(t->bytes[i]);
@@ -199,7 +201,7 @@ static bool make(op_trial *t, const op_variant *variant)
 {
     *t = (op_trial){ .variant = *variant, .info = hone_op_get(variant->op) };
     int length = snprintf(t->label, sizeof t->label, "%s case %d kind %d optional %x%s%s", t->info->name, variant->number, variant->kind,
-                          variant->present, variant->live ? " live" : "", variant->half ? " bf16" : "");
+                          variant->present, variant->live ? " live" : "", !variant->half ? "" : variant->narrow == HONE_f16 ? " f16" : " bf16");
     for (int i = 0; i < HONE_MAX_IN + HONE_MAX_OUT; i++)
         if (variant->half >> i & 1) length += snprintf(t->label + length, sizeof t->label - (size_t)length, " %s", op_spec(t, i)->name);
     bind_case(t);
@@ -263,7 +265,7 @@ static bool step(op_variant *v)
     int optional = 0, kinds = op_hook[v->op].kinds ? op_hook[v->op].kinds : 1;
     for (int i = 0; i < info->n_in; i++) optional += info->in[i].optional;
     for (int i = 0; i < info->n_out; i++) optional += info->out[i].optional;
-    if (v->number < 0) { *v = (op_variant){ .op = v->op, .half = v->half, .real = v->real }; return true; }
+    if (v->number < 0) { *v = (op_variant){ .op = v->op, .half = v->half, .narrow = v->narrow, .real = v->real }; return true; }
     if (!v->live && *row_symbol(info)) { v->live = true; return true; }
     v->live = false;
     if (++v->present < 1u << optional) return true;
@@ -377,16 +379,18 @@ bool op_trial_place(op_trial *t)
 // 8 of them are allowed. Where linear_xent multiplies in bf16, dz is a result of f32 sums that is rounded on the way: with an
 // error of d it falls on the other side of a tie with a chance of d / 2^-8 and is off by 2^-8 then, together 2^-8 sqrt(d / 2^-8).
 // Results stored in bf16 differ where the two f32 values round apart: one bf16 ulp at most; codes of 8 bits
-// differ then by one in 256.
+// differ then by one in 256. An f16 has three bits more: 2^-11 in place of 2^-8.
 
 static double bound_of(const op_trial *t, const hone_operand *o)
 {
     double K = 1, u = o->dtype == HONE_f64 ? 0x1p-53 : 0x1p-24;
     for (int i = 0; i < t->binding.count; i++)
         if ((double)t->binding.symbol[i].value > K) K = (double)t->binding.symbol[i].value;
+    if (o->dtype == HONE_f16) return 0x1p-11;
     if (o->dtype == HONE_bf16 || o->dtype == HONE_u8) return 0x1p-8;
-    const bool rounds_dz = t->args.op == HONE_OP_linear_xent && t->args.attr.product == HONE_bf16 && o != &t->args.out[0];
-    return 8 * u * sqrt(K) + (rounds_dz ? 0x1p-8 * sqrt(8 * u * sqrt(K) * 0x1p8) : 0);
+    const double ulp = t->args.attr.product == HONE_bf16 ? 0x1p-8 : t->args.attr.product == HONE_f16 ? 0x1p-11 : 0;
+    const bool rounds_dz = t->args.op == HONE_OP_linear_xent && o != &t->args.out[0];
+    return 8 * u * sqrt(K) + (rounds_dz ? sqrt(ulp * 8 * u * sqrt(K)) : 0);
 }
 
 static int64_t live_count(const hone_operand *o) { return o->live ? *o->live * row_size(o) : op_count(o); }

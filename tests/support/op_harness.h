@@ -16,7 +16,8 @@ typedef struct op_variant {
     int kind;           // of the op's hook, 0 where it has none
     unsigned present;   // optional operands, inputs then outputs, one bit each
     bool live;          // operands of token rows have a live count below their bound
-    unsigned half;      // operands stored in bf16: one bit each, inputs, then from bit HONE_MAX_IN on outputs
+    unsigned half;      // operands stored in 16 bits: one bit each, inputs, then from bit HONE_MAX_IN on outputs
+    hone_dtype narrow;  // these are bf16 (unless f16 is said)
     hone_dtype real;    // all other real operands: f32, or f64
 } op_variant;
 

@@ -2,6 +2,7 @@
 #include "support/op_hooks.h"
 #include "backend/ref/ref.h"
 #include "base/rng.h"
+#include "graph/loss_scale.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,12 +115,13 @@ static bool fill_rope(op_trial *t)
     return true;
 }
 
-// Products as they are, of operands rounded to bf16, and of 8-bit integers.
+// Products as they are, of operands rounded to bf16, of 8-bit integers, and of operands rounded to f16.
+enum { PRODUCTS = 4 };
 static bool multiply_in(op_trial *t, int kind)
 {
     if (t->variant.real == HONE_f64 && kind) return false; // rounding has no derivative to compare with
     if (t->variant.live && kind) return false;             // live rows are no other with bf16: time is better spent
-    t->args.attr.product = (hone_dtype[]){ HONE_f32, HONE_bf16, HONE_int8 }[kind];
+    t->args.attr.product = (hone_dtype[PRODUCTS]){ HONE_f32, HONE_bf16, HONE_int8, HONE_f16 }[kind];
     return true;
 }
 
@@ -187,12 +189,12 @@ static bool fill_norm(op_trial *t)
     return t->variant.kind == 0 || t->variant.number == 1;
 }
 
-// Stores an output in bf16, its old content (random, where it has any) with it.
-static void store_in_bf16(op_trial *t, const char *name)
+// Stores an output in 16 bits, its old content (random, where it has any) with it.
+static void store_in(op_trial *t, const char *name, hone_dtype dtype)
 {
     const int i = op_operand_named(t->info, name);
     hone_operand *o = op_trial_operand(t, i), wide = *o;
-    o->dtype = HONE_bf16;
+    o->dtype = dtype;
     t->bytes[i] = (size_t)op_count(o) * hone_dtype_bytes(o->dtype);
     o->data = op_block_new(t->bytes[i]);
     for (int64_t k = 0; op_spec(t, i)->update && k < op_count(o); k++) put(o, k, get(&wide, k));
@@ -206,7 +208,7 @@ static bool keep_in_blocks(op_trial *t, const char *name, hone_dtype dtype)
     const int i = op_operand_named(t->info, name);
     hone_operand *o = op_trial_operand(t, i);
     const int64_t count = op_count(o), K = o->dim[1];
-    if (o->dtype == HONE_bf16) return true;     // a variant that stores it so
+    if (hone_dtype_bytes(o->dtype) == 2) return true;     // a variant that stores it so
     if (o->dtype != HONE_f32 || K % hone_blocks_about(hone_dtype_blocks(dtype))->elements) return false;
     t->bytes[i] = (size_t)hone_dtype_size(dtype, count);
     void *data = op_block_new(t->bytes[i]);
@@ -223,20 +225,44 @@ static bool fill_dora_norm(op_trial *t)
     return t->variant.kind == 0 || keep_in_blocks(t, "w", HONE_q8_0);
 }
 
-enum { PACK_FIRST_BLOCKS = 2 };     // kinds: a copy, to bf16, then of each kind of blocks
+enum { PACK_FIRST_BLOCKS = 3 };     // kinds: a copy, to bf16, to f16, then of each kind of blocks
 static bool fill_pack(op_trial *t)
 {
     if (t->variant.kind == 0) return true;
     if (t->variant.kind >= PACK_FIRST_BLOCKS) return keep_in_blocks(t, "w", (hone_dtype)(HONE_q4_0 + t->variant.kind - PACK_FIRST_BLOCKS));
-    t->args.attr.dtype = HONE_bf16;
-    store_in_bf16(t, "f");
+    t->args.attr.dtype = t->variant.kind == 1 ? HONE_bf16 : HONE_f16;
+    store_in(t, "f", t->args.attr.dtype);
+    return true;
+}
+
+static void set_scale(op_trial *t, int doublings, int good, int overflows)
+{
+    hone_operand *state = op_named(t, "state");
+    for (int i = 0; i < 3 && state->present; i++) put(state, i, (double[]){ doublings, good, overflows }[i]);
+}
+
+static bool fill_scale_loss(op_trial *t)
+{
+    set_scale(t, -14, 5, 3);
+    return true;
+}
+
+// A finite norm, the one that makes enough of them, one at the largest scale; one that is not, and that at the least scale.
+static bool fill_adapt_scale(op_trial *t)
+{
+    static const struct { double norm; int doublings, good; } of[] = { { 3, -15, 5 }, { 3, -15, HONE_SCALE_GOOD - 1 }, { 3, HONE_SCALE_MOST - HONE_SCALE_FIRST, HONE_SCALE_GOOD - 1 },
+        { (double)INFINITY, -15, 5 }, { (double)NAN, HONE_SCALE_LEAST - HONE_SCALE_FIRST, 5 } };
+    put(op_named(t, "norm"), 0, of[t->variant.kind].norm);
+    set_scale(t, of[t->variant.kind].doublings, of[t->variant.kind].good, 3);
     return true;
 }
 
 static bool fill_clip_factor(op_trial *t)
 {
     make_positive(op_named(t, "parts"));
-    t->args.attr.max_norm = (float[]){ 0, 0.125f, 1e6f }[t->variant.kind]; // never, active, not reached
+    t->args.attr.max_norm = (float[]){ 0, 0.125f, 1e6f, 0.125f }[t->variant.kind]; // never, active, not reached; and of no finite norm
+    if (t->variant.kind == 3) put(op_named(t, "parts"), 0, (double)INFINITY);
+    set_scale(t, -14, 5, 3);
     return true;
 }
 
@@ -246,11 +272,19 @@ static void fill_step(op_trial *t) // of step 2
     t->args.attr.stream = 7;
 }
 
+// A factor, or, of a norm that is not finite, 0: what the gradient holds then shows nowhere.
+static void set_norm(op_trial *t, bool skipped)
+{
+    const double of[2][2] = { { 3.7, 0.31 }, { (double)INFINITY, 0 } };
+    for (int i = 0; i < 2; i++) put(op_named(t, "norm"), i, of[skipped][i]);
+    if (skipped) put(op_named(t, "g"), 0, (double)NAN);
+}
+
 static bool fill_adamw(op_trial *t)
 {
     make_positive(op_named(t, "v"));
-    if (t->variant.kind) store_in_bf16(t, "m"), store_in_bf16(t, "v");
-    for (int i = 0; i < 2; i++) put(op_named(t, "norm"), i, (double[]){ 3.7, 0.31 }[i]);
+    if (t->variant.kind == 1) store_in(t, "m", HONE_bf16), store_in(t, "v", HONE_bf16);
+    set_norm(t, t->variant.kind == 2);
     fill_step(t);
     return true;
 }
@@ -258,14 +292,15 @@ static bool fill_adamw(op_trial *t)
 static bool fill_adamw8(op_trial *t)
 {
     make_positive(op_named(t, "scale"));
-    for (int i = 0; i < 2; i++) put(op_named(t, "norm"), i, (double[]){ 3.7, 0.31 }[i]);
+    set_norm(t, t->variant.kind == 1);
     fill_step(t);
     return true;
 }
 
 static bool fill_momentum(op_trial *t)
 {
-    if (t->variant.kind) store_in_bf16(t, "m");
+    if (t->variant.kind == 1) store_in(t, "m", HONE_bf16);
+    if (t->variant.kind == 2) set_norm(t, true);
     fill_step(t);
     return true;
 }
@@ -286,9 +321,11 @@ static bool fill_gram_poly(op_trial *t)
 
 static bool fill_muon(op_trial *t)
 {
+    hone_operand *norm = op_named(t, "norm");
     make_positive(op_named(t, "size"));
     fill_step(t);
-    return true;
+    if (norm->present && t->variant.kind) put(norm, 1, 0);
+    return norm->present || t->variant.kind == 0;
 }
 
 const struct op_hook op_hook[HONE_OP_COUNT] = {
@@ -298,17 +335,17 @@ const struct op_hook op_hook[HONE_OP_COUNT] = {
     [HONE_OP_rope_table] = { 1, fill_rope_table },
     [HONE_OP_rope] = { 2, fill_rope },
     [HONE_OP_scale] = { 2, fill_scale },
-    [HONE_OP_linear] = { 3, fill_product },
-    [HONE_OP_linear_dx] = { 3, fill_product },
-    [HONE_OP_linear_dw] = { 3, fill_product },
-    [HONE_OP_lora_linear] = { 3, fill_lora },
-    [HONE_OP_lora_dt] = { 3, fill_lora },
-    [HONE_OP_lora_dw] = { 3, fill_lora },
+    [HONE_OP_linear] = { PRODUCTS, fill_product },
+    [HONE_OP_linear_dx] = { PRODUCTS, fill_product },
+    [HONE_OP_linear_dw] = { PRODUCTS, fill_product },
+    [HONE_OP_lora_linear] = { PRODUCTS, fill_lora },
+    [HONE_OP_lora_dt] = { PRODUCTS, fill_lora },
+    [HONE_OP_lora_dw] = { PRODUCTS, fill_lora },
     [HONE_OP_dora_norm] = { 2, fill_dora_norm },
     [HONE_OP_dora] = { 1, fill_dora },
     [HONE_OP_dora_back] = { 1, fill_dora },
-    [HONE_OP_linear_xent] = { 3, fill_head },
-    [HONE_OP_linear_logprob] = { 3, fill_head },
+    [HONE_OP_linear_xent] = { PRODUCTS, fill_head },
+    [HONE_OP_linear_logprob] = { PRODUCTS, fill_head },
     [HONE_OP_pair_loss] = { 2, fill_pair_loss },
     [HONE_OP_softcap] = { 1, fill_softcap },
     [HONE_OP_rmsnorm] = { 2, fill_norm },
@@ -318,12 +355,14 @@ const struct op_hook op_hook[HONE_OP_COUNT] = {
     [HONE_OP_qk_norm] = { 2, fill_norm },
     [HONE_OP_qk_norm_back] = { 2, fill_norm },
     [HONE_OP_pack] = { PACK_FIRST_BLOCKS + HONE_DTYPE_COUNT - HONE_q4_0, fill_pack },
-    [HONE_OP_clip_factor] = { 3, fill_clip_factor },
-    [HONE_OP_adamw] = { 2, fill_adamw },
-    [HONE_OP_adamw8] = { 1, fill_adamw8 },
-    [HONE_OP_momentum] = { 2, fill_momentum },
+    [HONE_OP_clip_factor] = { 4, fill_clip_factor },
+    [HONE_OP_adapt_scale] = { 5, fill_adapt_scale },
+    [HONE_OP_scale_loss] = { 1, fill_scale_loss },
+    [HONE_OP_adamw] = { 3, fill_adamw },
+    [HONE_OP_adamw8] = { 2, fill_adamw8 },
+    [HONE_OP_momentum] = { 3, fill_momentum },
     [HONE_OP_gram] = { 2, fill_product },
     [HONE_OP_gram_columns] = { 2, fill_product },
     [HONE_OP_gram_poly] = { 2, fill_gram_poly },
-    [HONE_OP_muon] = { 1, fill_muon },
+    [HONE_OP_muon] = { 2, fill_muon },
 };

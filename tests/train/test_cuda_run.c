@@ -89,6 +89,64 @@ static void test_training_on_the_stub_is_training_in_the_emulator(void **state)
     NEED_KERNELS();
     compare(SMALL "max_grad_norm: 1.0\ngradient_accumulation_steps: 2\n");
     compare(SMALL "precision: bf16\n");
+    compare(SMALL "precision: fp16\n");
+}
+
+#define EMULATED "backend: " HONE_BINARY_DIR "/cuda_emulated_backend.so\n"
+
+// With products and storage of f16 the loss comes down as it does in f32 (a step's rounding is some 2^-11 of its gradient).
+static void test_f16_learns_what_f32_does(void **state)
+{
+    (void)state;
+    enum { MORE = 12 };
+    double loss[2][MORE];
+    for (int f16 = 0; f16 < 2; f16++) {
+        run_rig r;
+        hone_step step;
+        run_rig_open(&r, folder, f16 ? SMALL EMULATED "precision: fp16\n" : SMALL "backend: cpu\n");
+        for (int i = 0; i < MORE; i++) {
+            must(hone_loop_step(&r.loop, 20, &step));
+            loss[f16][i] = step.loss;
+            assert_true(step.verdict == HONE_STEP_GOOD && !step.overflow && step.scale == (f16 ? 65536 : 0));
+            assert_true(step.norm < 100 && step.factor > 0.01 && step.factor <= 1); // the gradients' own, not the scaled ones'
+        }
+        run_rig_close(&r);
+    }
+    assert_true(loss[1][MORE - 1] < loss[1][0] - 0.1);
+    for (int i = 0; i < MORE; i++)
+        if (!(fabs(loss[1][i] - loss[0][i]) < 0.01)) fail_msg("step %d: loss %.6f in f16, %.6f in f32", i + 1, loss[1][i], loss[0][i]);
+}
+
+// A scale 2^8 times too large: each step that overflows changes no weight and no moment, is counted, and halves it, until gradients fit.
+// At the least scale there is nothing to halve: the step is bad, and is to be done again.
+static void test_a_loss_scale_that_is_too_large_is_survived(void **state)
+{
+    (void)state;
+    run_rig r;
+    hone_step step;
+    int64_t overflows = 0;
+    run_rig_open(&r, folder, SMALL EMULATED "precision: fp16\n");
+    must(hone_loop_set_scale(&r.loop, (float[]){ 8, 5, 0 }));
+    const uint64_t before = run_rig_hash(&r.job);
+    for (;; overflows++) {
+        must(hone_loop_step(&r.loop, 20, &step));
+        assert_true(step.verdict == HONE_STEP_GOOD && step.scale == ldexp(65536, (int)(8 - overflows)));
+        if (!step.overflow) break;
+        assert_true(isfinite(step.loss) && !isfinite(step.norm) && run_rig_hash(&r.job) == before);
+        assert_true(r.loop.scale[0] == (float)(7 - overflows) && r.loop.scale[1] == 0 && r.loop.scale[2] == (float)(overflows + 1));
+        assert_true(r.loop.step == overflows + 1 && r.loop.skipped == overflows + 1 && r.job.train.now.row == overflows + 1);
+        assert_true(r.loop.trained_tokens == 0);
+    }
+    assert_true(overflows >= 2 && overflows <= 8);
+    assert_true(run_rig_hash(&r.job) != before && r.loop.skipped == overflows && r.loop.scale[1] == 1);
+    ((float *)hone_session_data(&r.job.session, hone_graph_find(r.job.graph, "norm.g")))[3] = 1e30f; // in the last norm: the loss stays a number, dx does not
+    must(hone_loop_set_scale(&r.loop, (float[]){ -30, 5, 9 }));
+    const uint64_t broken = run_rig_hash(&r.job);
+    const int64_t row = r.job.train.now.row, done = r.loop.step;
+    must(hone_loop_step(&r.loop, 20, &step));
+    assert_true(step.verdict == HONE_STEP_NORM || step.verdict == HONE_STEP_LOSS);
+    assert_true(run_rig_hash(&r.job) == broken && r.loop.step == done && r.job.train.now.row == row);
+    run_rig_close(&r);
 }
 
 typedef struct { const hone_session *session; hone_tid weight; atomic_bool stop; int64_t reads; } reader;
@@ -156,6 +214,42 @@ static void test_a_run_is_saved_and_resumed(void **state)
     assert_true(test_hash("%s/step-4/model.safetensors", whole + 11) == test_hash("%s/step-4/model.safetensors", parts + 11));
     assert_true(test_hash("%s/step-4/optimizer.safetensors", whole + 11) == test_hash("%s/step-4/optimizer.safetensors", parts + 11));
     hone_free(recipe), hone_free(whole), hone_free(parts);
+}
+
+// Few tokens have large weights in the loss, and go through large weights of a head: their gradients overflow at the first scale. The run says so and goes on, and one that was
+// stopped between overflows, or behind them, has the scale, the weights and the moments of one that was not.
+#define WIDE "model.initializer_range=1"
+static void test_a_scale_that_overflows_is_saved_and_resumed(void **state)
+{
+    (void)state;
+    char *recipe = run_rig_recipe_file(folder, SMALL EMULATED "precision: fp16\nlr_scheduler_type: constant\nlogging_steps: 1\n"), *says = NULL;
+    char *whole = hone_format("output_dir=%s/f16", folder), *parts = hone_format("output_dir=%s/f16-parts", folder), *text[2];
+    assert_int_equal(verb(&says, (const char *[]){ "pretrain", recipe, whole, "cutoff_len=3", WIDE, "max_steps=7", NULL }), 0);
+    assert_says(says, "gradients overflow at a loss scale of 65536; it is 32768 now");
+    assert_says(says, "\n  loss scale   ");
+    hone_free(says);
+    for (int steps = 1; steps <= 7; steps += 3) {
+        char *most = hone_format("max_steps=%d", steps);
+        verb_must("step", (const char *[]){ "pretrain", recipe, parts, "cutoff_len=3", WIDE, most, NULL });
+        hone_free(most);
+    }
+    assert_true(test_hash("%s/step-7/model.safetensors", whole + 11) == test_hash("%s/step-7/model.safetensors", parts + 11));
+    assert_true(test_hash("%s/step-7/optimizer.safetensors", whole + 11) == test_hash("%s/step-7/optimizer.safetensors", parts + 11));
+    for (int i = 0; i < 2; i++) {
+        char *path = hone_format("%s/step-7/state.json", (i ? parts : whole) + 11), *all = test_read(path), *at = strstr(all, "\"loss_scale\"");
+        assert_non_null(at);
+        assert_non_null(strchr(at, ']'));
+        *strchr(at, ']') = '\0';
+        text[i] = hone_strdup(at);
+        hone_free(all), hone_free(path);
+    }
+    assert_string_equal(text[0], text[1]);
+    char *path = hone_format("%s/log.jsonl", whole + 11), *log = test_read(path);
+    const int64_t overflows = count_in(log, "\"event\":\"overflow\"");
+    assert_true(overflows > 0 && overflows < 7 && count_in(log, "\"loss_scale\":") == 7 + overflows && count_in(log, "bad_step") == 0);
+    verb_must(", halved: gradients overflow", (const char *[]){ "replay", parts + 11, "2", NULL });
+    for (int i = 0; i < 2; i++) hone_free(text[i]);
+    hone_free(log), hone_free(path), hone_free(recipe), hone_free(whole), hone_free(parts);
 }
 
 // Adapters with dropout, trained on the model that the run before left: on the stub and in the emulator the same to the bit.
@@ -313,9 +407,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_training_on_the_stub_is_training_in_the_emulator),
+        cmocka_unit_test(test_f16_learns_what_f32_does),
+        cmocka_unit_test(test_a_loss_scale_that_is_too_large_is_survived),
         cmocka_unit_test(test_what_another_thread_reads_is_not_captured),
         cmocka_unit_test(test_a_step_is_captured_once_and_replayed),
         cmocka_unit_test(test_a_run_is_saved_and_resumed),
+        cmocka_unit_test(test_a_scale_that_overflows_is_saved_and_resumed),
         cmocka_unit_test(test_adapters_are_the_emulator_s),
         cmocka_unit_test(test_frozen_matrices_in_blocks),
         cmocka_unit_test(test_what_fails_within_a_step_is_named),

@@ -76,9 +76,9 @@ static bool takes(hone_op op, bool output, int k, const hone_operand *operand)
     const hone_dtype dtype = operand->dtype;
     if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
     if (hone_dtype_is_blocked(dtype)) return !output && hone_op_get(op)->in[k].blocked && !(hone_op_get(op)->flags & HONE_PRODUCT);
-    if (dtype == HONE_bf16) return hone_may_be_bf16(op, output, k);
+    if (dtype == HONE_bf16) return hone_may_be_half(op, output, k);
     if (dtype != HONE_int8 || operand->form == HONE_FORM_PLAIN) return false;
-    return op == HONE_OP_pack ? output : !output && k == 1 && hone_may_be_bf16(op, output, k);
+    return op == HONE_OP_pack ? output : !output && k == 1 && hone_may_be_half(op, output, k);
 }
 
 // The numbers that a form is of, or that a product is made in: f32 unless narrower.
@@ -112,12 +112,24 @@ static bool operand_fits(const hone_args *args, bool output, int k, const char *
     return false;
 }
 
+static bool is_of_f16(const hone_args *args, const hone_op_info *info)
+{
+    bool any = args->attr.product == HONE_f16 && info->flags & HONE_PRODUCT;
+    for (int k = 0; k < info->n_in; k++) any |= args->in[k].present && args->in[k].dtype == HONE_f16;
+    for (int k = 0; k < info->n_out; k++) any |= args->out[k].present && args->out[k].dtype == HONE_f16;
+    return any;
+}
+
 static bool cpu_supports(void *self, const hone_args *args, const char **why_not)
 {
     const cpu_backend *cpu = self;
     const hone_op_info *info = hone_op_get(args->op);
     if (!cpu->kernels->op[args->op].run) {
         *why_not = "the cpu backend has no such kernel";
+        return false;
+    }
+    if (is_of_f16(args, info)) {
+        *why_not = "the cpu backend has no f16; use bf16, int8, auto or f32, or backend cuda";
         return false;
     }
     for (int k = 0; k < info->n_in; k++)

@@ -1,8 +1,8 @@
-// attention_mma.cu: attention on matrix cores, for operands in bf16 and heads of up to 128 (FlashAttention-2, Dao 2023).
+// attention_mma.cu: attention on matrix cores, for operands in bf16 or f16 and heads of up to 128 (FlashAttention-2, Dao 2023).
 //
 // A warp has whole query rows, 16 M of them, and all that belongs to them in registers: scores, running maximum and sum, values. Four
 // warps share the tiles of J keys and values in shared memory, two of each by turns: while one is multiplied with, cp.async fills the
-// other, one barrier a tile. Scores become probabilities where they lie; rounded to bf16 in pairs they are the operand of the product
+// other, one barrier a tile. Scores become probabilities where they lie; rounded in pairs they are the operand of the product
 // with the values. Everything is in powers of 2: scale and log2(e) are one factor, multiplied by where the maximum is subtracted.
 //
 //              W    head sizes      16 M    J     shared, KiB    registers    blocks of 4 warps on sm_80, 89, 90
@@ -25,6 +25,19 @@
 #define LOG2_E 1.44269504f
 #define LN_2 0.693147181f
 enum { MMA_THREADS = 128, MMA_WARPS = MMA_THREADS / WARP };
+
+// A kernel for rows in bf16 and one for rows in f16.
+#define ON_MATRIX_CORES(name, of, W, tile)                  \
+    HONE_KERNEL(name, 128)                                  \
+    {                                                       \
+        HONE_DYNAMIC(uint16_t, tile_memory);                \
+        of(HONE_bf16, &c, tile_memory, W, tile);            \
+    }                                                       \
+    HONE_KERNEL(name##_f16, 128)                            \
+    {                                                       \
+        HONE_DYNAMIC(uint16_t, tile_memory);                \
+        of(HONE_f16, &c, tile_memory, W, tile);             \
+    }
 
 // --- what is seen ----------------------------------------------------------------------------------------------------------
 
@@ -114,19 +127,19 @@ HONE_DEVICE float weigh_row(float s[][4], int J, int half, float factor, float *
 }
 
 // Row `half` of sums (16, W), times factor, to D numbers of x from i on.
-HONE_DEVICE void put_row(const hone_cuda_view *x, int64_t i, int D, int W, float factor, float sums[][4], int half)
+HONE_DEVICE void put_row(hone_dtype dtype, const hone_cuda_view *x, int64_t i, int D, int W, float factor, float sums[][4], int half)
 {
     const int column = (int)threadIdx.x % 4 * 2;
     UNROLL
     for (int n = 0; n < W / 8; n++)
         if (n * 8 + column < D)
-            *(uint32_t *)((uint16_t *)x->data + i + n * 8 + column) = pair_of(factor * sums[n][half * 2], factor * sums[n][half * 2 + 1]);
+            *(uint32_t *)((uint16_t *)x->data + i + n * 8 + column) = pair_of(dtype, factor * sums[n][half * 2], factor * sums[n][half * 2 + 1]);
 }
 
 //   in: q (N, P), kv (R, Q), lo, hi (N,)   out: o (N, H D), lse (N, H)                       grid: tiles of rows, heads
 //   shared: q (QUERIES_MMA, W); twice k, v (J, W)
 enum { QUERIES_MMA = HONE_CUDA_MMA_QUERIES, M_FORWARD = QUERIES_MMA / (16 * MMA_WARPS) };
-HONE_DEVICE void attend(const hone_cuda_call *c, uint16_t *memory, int W, int J)
+HONE_DEVICE void attend(hone_dtype dtype, const hone_cuda_call *c, uint16_t *memory, int W, int J)
 {
     __shared__ range rows[QUERIES_MMA]; // a thread's, while it is about ranges
     const int D = c->head_dim, t = (int)threadIdx.x, lane = t % WARP, h = (int)blockIdx.y, g = h / (c->heads / c->kv_heads);
@@ -155,7 +168,7 @@ HONE_DEVICE void attend(const hone_cuda_call *c, uint16_t *memory, int W, int J)
             fill_tile(next + J * W, W, J, MMA_THREADS, &c->in[1], (int64_t)j0 + J, all.from, all.to, v_col, D);
         }
         if (!meets(seen, j0, J)) continue;
-        multiply_tiles(s, M_FORWARD, J, W, q, t / WARP * WARP, k);
+        multiply_tiles(dtype, s, M_FORWARD, J, W, q, t / WARP * WARP, k);
         const float factor = cap_scores(s, M_FORWARD, J, c->scale, c->cap);
         if (!covers(seen, j0, J)) hide_keys(s, M_FORWARD, J, rows + t / WARP * WARP, j0);
         bool moved = false;
@@ -167,7 +180,7 @@ HONE_DEVICE void attend(const hone_cuda_call *c, uint16_t *memory, int W, int J)
         if (__any_sync(ALL_LANES, moved))
             UNROLL
             for (int e = 0; e < M_FORWARD * W / 2; e++) o[e / (W / 2)][e / 4 % (W / 8)][e % 4] *= shrink[e / (W / 2) * 2 + e % 4 / 2];
-        add_product(o, M_FORWARD, J, W, s, v);
+        add_product(dtype, o, M_FORWARD, J, W, s, v);
     }
     UNROLL
     for (int r = 0; r < 2 * M_FORWARD; r++) {
@@ -176,20 +189,12 @@ HONE_DEVICE void attend(const hone_cuda_call *c, uint16_t *memory, int W, int J)
         sum[r] += __shfl_xor_sync(ALL_LANES, sum[r], 2);
         if (n >= N) continue;
         const float part = sum[r] > 0 ? 1 / sum[r] : 0;
-        put_row(&c->out[0], n * c->out[0].cols + (int64_t)h * D, D, W, part, o[r / 2], r % 2);
+        put_row(dtype, &c->out[0], n * c->out[0].cols + (int64_t)h * D, D, W, part, o[r / 2], r % 2);
         if (lane % 4 == 0) ((float *)c->out[1].data)[n * c->heads + h] = sum[r] > 0 ? (top[r] + log2f(sum[r])) * LN_2 : NOTHING;
     }
 }
-HONE_KERNEL(attention_mma64, 128)
-{
-    HONE_DYNAMIC(uint16_t, tile_memory);
-    attend(&c, tile_memory, 64, 64);
-}
-HONE_KERNEL(attention_mma128, 128)
-{
-    HONE_DYNAMIC(uint16_t, tile_memory);
-    attend(&c, tile_memory, 128, 32);
-}
+ON_MATRIX_CORES(attention_mma64, attend, 64, 64)
+ON_MATRIX_CORES(attention_mma128, attend, 128, 32)
 
 // --- backward --------------------------------------------------------------------------------------------------------------
 // Formulas, operands and scratch as in attention.cu, but for the spans: of query rows PASSING at a time, and all four bounds.
@@ -230,7 +235,7 @@ HONE_DEVICE void make_gradients(float s[][8][4], float dp[][8][4], int M, bool o
 }
 
 //   shared: q, do (64 M, W); twice k, v (PASSING, W)                                         grid: tiles of rows, heads
-HONE_DEVICE void make_dq(const hone_cuda_call *c, uint16_t *memory, int W, int M)
+HONE_DEVICE void make_dq(hone_dtype dtype, const hone_cuda_call *c, uint16_t *memory, int W, int M)
 {
     __shared__ range rows[STAYING / 64];
     const int D = c->head_dim, t = (int)threadIdx.x, lane = t % WARP, h = (int)blockIdx.y, g = h / (c->heads / c->kv_heads), mine = t / WARP * 16 * M;
@@ -264,29 +269,21 @@ HONE_DEVICE void make_dq(const hone_cuda_call *c, uint16_t *memory, int W, int M
             fill_tile(next + PASSING * W, W, PASSING, MMA_THREADS, &c->in[2], (int64_t)j0 + PASSING, all.from, all.to, v_col, D);
         }
         if (!meets(seen, j0, PASSING)) continue;
-        multiply_tiles(s, M, PASSING, W, q, mine, k);
-        multiply_tiles(dp, M, PASSING, W, d_o, mine, v);
+        multiply_tiles(dtype, s, M, PASSING, W, q, mine, k);
+        multiply_tiles(dtype, dp, M, PASSING, W, d_o, mine, v);
         const float factor = cap_scores(s, M, PASSING, c->scale, c->cap);
         if (!covers(seen, j0, PASSING)) hide_keys(s, M, PASSING, rows + mine, j0);
         make_gradients(s, dp, M, true, lse, delta, factor, c->cap);
-        add_product(dq, M, PASSING, W, dp, k);
+        add_product(dtype, dq, M, PASSING, W, dp, k);
     }
     UNROLL
     for (int r = 0; r < 2 * M; r++) {
         const int64_t n = n0 + mine + lane / 4 + 8 * r;
-        if (n < N) put_row(&c->out[0], n * c->out[0].cols + c->q_col + (int64_t)h * D, D, W, c->scale, dq[r / 2], r % 2);
+        if (n < N) put_row(dtype, &c->out[0], n * c->out[0].cols + c->q_col + (int64_t)h * D, D, W, c->scale, dq[r / 2], r % 2);
     }
 }
-HONE_KERNEL(attention_mma64_dq, 128)
-{
-    HONE_DYNAMIC(uint16_t, tile_memory);
-    make_dq(&c, tile_memory, 64, STAYING / 64 / 64);
-}
-HONE_KERNEL(attention_mma128_dq, 128)
-{
-    HONE_DYNAMIC(uint16_t, tile_memory);
-    make_dq(&c, tile_memory, 128, STAYING / 128 / 64);
-}
+ON_MATRIX_CORES(attention_mma64_dq, make_dq, 64, STAYING / 64 / 64)
+ON_MATRIX_CORES(attention_mma128_dq, make_dq, 128, STAYING / 128 / 64)
 
 // What goes with the query rows that pass by.
 typedef struct queries { float lse[PASSING], delta[PASSING]; int lo[PASSING], hi[PASSING]; } queries;
@@ -321,7 +318,7 @@ HONE_DEVICE void hide_from_queries(float s[][8][4], int M, const queries *with, 
 }
 
 //   shared: k, v (64 M, W); twice q, do (PASSING, W)                                         grid: tiles of keys, heads of keys
-HONE_DEVICE void make_dkv(const hone_cuda_call *c, uint16_t *memory, int W, int M)
+HONE_DEVICE void make_dkv(hone_dtype dtype, const hone_cuda_call *c, uint16_t *memory, int W, int M)
 {
     __shared__ queries with[2];
     const int D = c->head_dim, t = (int)threadIdx.x, lane = t % WARP, g = (int)blockIdx.y, share = c->heads / c->kv_heads;
@@ -359,30 +356,22 @@ HONE_DEVICE void make_dkv(const hone_cuda_call *c, uint16_t *memory, int W, int 
         if (ahead < seeing.to * share) fetch_queries(c, next, W, &with[turn ^ 1], (int64_t)(ahead / share) * PASSING, g * share + ahead % share);
         const int mine = made_here(t) / WARP * 16 * M, first = (int)j0 + mine; // the warp's keys
         if (!meets(seen, first, 16 * M)) continue;
-        multiply_tiles(s, M, PASSING, W, k, mine, q);
-        multiply_tiles(dp, M, PASSING, W, v, mine, d_o);
+        multiply_tiles(dtype, s, M, PASSING, W, k, mine, q);
+        multiply_tiles(dtype, dp, M, PASSING, W, v, mine, d_o);
         const float factor = cap_scores(s, M, PASSING, c->scale, c->cap);
         if (!covers(seen, first, 16 * M)) hide_from_queries(s, M, &with[turn], c->window, first);
         make_gradients(s, dp, M, false, with[turn].lse, with[turn].delta, factor, c->cap);
-        add_product(dv, M, PASSING, W, s, d_o);
-        add_product(dk, M, PASSING, W, dp, q);
+        add_product(dtype, dv, M, PASSING, W, s, d_o);
+        add_product(dtype, dk, M, PASSING, W, dp, q);
     }
     const hone_cuda_view *out = c->same_kv ? &c->out[0] : &c->out[1];
     UNROLL
     for (int r = 0; r < 2 * M; r++) {
         const int64_t j = j0 + t / WARP * 16 * M + lane / 4 + 8 * r, at = j * out->cols + (int64_t)g * D;
         if (j >= R) continue;
-        put_row(out, at + c->k_col, D, W, c->scale, dk[r / 2], r % 2);
-        put_row(out, at + c->v_col, D, W, 1, dv[r / 2], r % 2);
+        put_row(dtype, out, at + c->k_col, D, W, c->scale, dk[r / 2], r % 2);
+        put_row(dtype, out, at + c->v_col, D, W, 1, dv[r / 2], r % 2);
     }
 }
-HONE_KERNEL(attention_mma64_dkv, 128)
-{
-    HONE_DYNAMIC(uint16_t, tile_memory);
-    make_dkv(&c, tile_memory, 64, STAYING / 64 / 64);
-}
-HONE_KERNEL(attention_mma128_dkv, 128)
-{
-    HONE_DYNAMIC(uint16_t, tile_memory);
-    make_dkv(&c, tile_memory, 128, STAYING / 128 / 64);
-}
+ON_MATRIX_CORES(attention_mma64_dkv, make_dkv, 64, STAYING / 64 / 64)
+ON_MATRIX_CORES(attention_mma128_dkv, make_dkv, 128, STAYING / 128 / 64)

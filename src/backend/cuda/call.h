@@ -11,11 +11,13 @@
 #include "graph/round.h"
 #include "graph/tensor.h"
 #include "graph/drop.h"
+#include "graph/loss_scale.h"
 #include "graph/pair.h"
 #undef inline
 #else
 #include "base/block_bits.h"
 #include "graph/drop.h"
+#include "graph/loss_scale.h"
 #include "graph/pair.h"
 #include "graph/round.h"
 #include "graph/tensor.h"

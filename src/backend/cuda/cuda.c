@@ -81,7 +81,8 @@ static bool takes(const hone_args *args, hone_dtype dtype, int k, bool output)
 {
     if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
     if (hone_dtype_is_blocked(dtype)) return args->op == HONE_OP_pack && !output;
-    return dtype == HONE_bf16 && hone_may_be_bf16(args->op, output, k);
+    const bool moment = output && k >= 2;   // rounded at random, in bf16 alone
+    return (dtype == HONE_bf16 || (dtype == HONE_f16 && !moment)) && hone_may_be_half(args->op, output, k);
 }
 
 // Forms are copies of a weight in the numbers that its product is made in.
@@ -91,8 +92,7 @@ static const char *refused(const void *self, const hone_args *args, const hone_o
     const bool plain = o->form == HONE_FORM_PLAIN || args->op == HONE_OP_pack;
     const bool reads_forms = !output && k == 1 && (args->op == HONE_OP_linear || args->op == HONE_OP_linear_dx || args->op == HONE_OP_lora_linear);
     if (!takes(args, o->dtype, k, output)) return "takes no %s as %s";
-    const hone_dtype product = args->attr.product == HONE_bf16 ? HONE_bf16 : HONE_f32;
-    if (!plain && (!reads_forms || o->dtype != product)) return "takes no form of %s as %s";
+    if (!plain && (!reads_forms || o->dtype != hone_cuda_product(args))) return "takes no form of %s as %s";
     const bool attention = args->op == HONE_OP_attention || args->op == HONE_OP_attention_back;
     if (attention && args->attr.head_dim > hone_cuda_head_dim(cuda->device.shared_bytes, args->op)) return "has too little shared memory for this head_dim, %s %s";
     return NULL;

@@ -29,6 +29,13 @@ typedef struct hone_cuda_node {
 #include "graph/ops.def"
 #undef OP
 
+// The numbers of a node's products that are no integers.
+static inline hone_dtype hone_cuda_product(const hone_args *args)
+{
+    const hone_dtype product = args->attr.product;
+    return product == HONE_bf16 || product == HONE_f16 ? product : HONE_f32;
+}
+
 // --- for nodes_*.c (cuda.c) ----------------------------------------------------------------------------------------------
 
 // The node's operands, attributes and scratch as a kernel sees them.

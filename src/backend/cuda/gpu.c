@@ -147,7 +147,7 @@ static void gpu_launch(void *self, hone_cuda_kernel kernel, const hone_cuda_shap
 
 // --- products ------------------------------------------------------------------------------------------------------------
 
-static int type_of(hone_dtype dtype) { return dtype == HONE_bf16 ? HONE_LT_R_16BF : HONE_LT_R_32F; }
+static int type_of(hone_dtype dtype) { return dtype == HONE_bf16 ? HONE_LT_R_16BF : dtype == HONE_f16 ? HONE_LT_R_16F : HONE_LT_R_32F; }
 
 static void must_blas(const gpu *g, const char *call, int status, const hone_cuda_gemm *s)
 {

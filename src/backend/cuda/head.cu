@@ -26,8 +26,7 @@ HONE_DEVICE void put_four(const hone_cuda_view *x, int64_t row, int64_t v, const
     if (V % 4 == 0 && x->dtype == HONE_f32) store_16((float *)x->data + at, y->x);
     else if (V % 4 == 0) {
         uint32_t *const pairs = (uint32_t *)((uint16_t *)x->data + at);
-        pairs[0] = hone_f32_to_bf16(y->x[0]) | (uint32_t)hone_f32_to_bf16(y->x[1]) << 16;
-        pairs[1] = hone_f32_to_bf16(y->x[2]) | (uint32_t)hone_f32_to_bf16(y->x[3]) << 16;
+        for (int e = 0; e < 2; e++) pairs[e] = half_of(x->dtype, y->x[2 * e]) | (uint32_t)half_of(x->dtype, y->x[2 * e + 1]) << 16;
     } else
         for (int e = 0; e < 4 && v + e < V; e++) put(x, at + e, y->x[e]);
 }

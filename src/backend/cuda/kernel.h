@@ -7,7 +7,7 @@
 //     HONE_DEVICE                a function of kernels
 //     HONE_DYNAMIC(type, name)   the block's shared memory of the size given at launch
 //
-// Arithmetic is in f32 (sums of squares in f64); bf16 is unpacked at loads and rounded once at stores. Indices into operands are
+// Arithmetic is in f32 (sums of squares in f64); bf16 and f16 are unpacked at loads and rounded once at stores. Indices into operands are
 // 64-bit; indices within a tile are int.
 #pragma once
 #ifdef __CUDACC__
@@ -29,16 +29,37 @@ enum { WARP = 32 };
 
 // --- operands ------------------------------------------------------------------------------------------------------------
 
+// Numbers of 16 bits: bf16 or f16. Both ways are gone and one result is taken, so that a loop over elements has no branch and unrolls.
+#ifdef __CUDACC__
+HONE_DEVICE float get_half(hone_dtype dtype, uint16_t h)
+{
+    const float bf16 = hone_bf16_to_f32(h);
+    float f16;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f16) : "h"(h));
+    return dtype == HONE_bf16 ? bf16 : f16;
+}
+HONE_DEVICE uint16_t half_of(hone_dtype dtype, float f)
+{
+    uint16_t bf16, f16;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bf16) : "f"(f));
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(f16) : "f"(f));
+    return dtype == HONE_bf16 ? bf16 : f16;
+}
+#else
+HONE_DEVICE float get_half(hone_dtype dtype, uint16_t h) { return dtype == HONE_bf16 ? hone_bf16_to_f32(h) : hone_f16_to_f32(h); }
+HONE_DEVICE uint16_t half_of(hone_dtype dtype, float f) { return dtype == HONE_bf16 ? hone_f32_to_bf16(f) : hone_f32_to_f16(f); }
+#endif
+
 HONE_DEVICE float get(const hone_cuda_view *x, int64_t i)
 {
-    return x->dtype == HONE_bf16 ? hone_bf16_to_f32(((const uint16_t *)x->data)[i]) : ((const float *)x->data)[i];
+    return x->dtype == HONE_f32 ? ((const float *)x->data)[i] : get_half(x->dtype, ((const uint16_t *)x->data)[i]);
 }
 HONE_DEVICE float get_or(const hone_cuda_view *x, int64_t i, float otherwise) { return x->data ? get(x, i) : otherwise; }
 HONE_DEVICE int32_t get_index(const hone_cuda_view *x, int64_t i) { return ((const int32_t *)x->data)[i]; }
 HONE_DEVICE void put(const hone_cuda_view *x, int64_t i, float value)
 {
-    if (x->dtype == HONE_bf16) ((uint16_t *)x->data)[i] = hone_f32_to_bf16(value);
-    else ((float *)x->data)[i] = value;
+    if (x->dtype == HONE_f32) ((float *)x->data)[i] = value;
+    else ((uint16_t *)x->data)[i] = half_of(x->dtype, value);
 }
 // Four numbers at an address that is a multiple of 16 bytes, in one access.
 #ifdef __CUDACC__

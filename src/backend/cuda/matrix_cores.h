@@ -1,4 +1,4 @@
-// matrix_cores.h: products on matrix cores (sm_80 and later) as kernels see them: tiles of bf16 in shared memory, copies that fill
+// matrix_cores.h: products on matrix cores (sm_80 and later) as kernels see them: tiles of bf16 or f16 in shared memory, copies that fill
 // them while threads work on, fragments, and mma.m16n8k16.
 //
 // A tile has rows of W numbers, 64 or 128, in chunks of 8 (16 bytes). Chunk k of row r lies where chunk k ^ (r mod 8) would: the 8 rows
@@ -36,11 +36,15 @@ HONE_DEVICE void load_transposed(uint32_t r[4], const uint16_t *row)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
 }
-// d (16, 8) += a (16, 16) b (16, 8)
-HONE_DEVICE void multiply_add(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+// d (16, 8) += a (16, 16) b (16, 8). dtype: bf16 or f16, a constant where this is called, as in all that follows
+HONE_DEVICE void multiply_add(hone_dtype dtype, float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    if (dtype == HONE_f16)
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    else
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 // x, of which the compiler knows nothing: what is made of it is made where it is needed, not kept in registers across a loop.
 HONE_DEVICE int made_here(int x)
@@ -48,11 +52,12 @@ HONE_DEVICE int made_here(int x)
     asm volatile("" : "+r"(x));
     return x;
 }
-// Two numbers as bf16, rounded to nearest.
-HONE_DEVICE uint32_t pair_of(float low, float high)
+// Two numbers, rounded to nearest.
+HONE_DEVICE uint32_t pair_of(hone_dtype dtype, float low, float high)
 {
     uint32_t pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    if (dtype == HONE_f16) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
 }
 // 2^x to 2 ulp, 0 for -inf
@@ -75,9 +80,9 @@ HONE_DEVICE float reciprocal(float x) // to 1 ulp
 #define wait_copies() hone_emulated_wait_copies()
 #define load_matrices(r, row) hone_emulated_ldmatrix(r, row, false, __LINE__)
 #define load_transposed(r, row) hone_emulated_ldmatrix(r, row, true, __LINE__)
-#define multiply_add(d, a, b0, b1) hone_emulated_mma(d, a, b0, b1, __LINE__)
+#define multiply_add(dtype, d, a, b0, b1) hone_emulated_mma(dtype, d, a, b0, b1, __LINE__)
 HONE_DEVICE int made_here(int x) { return x; }
-HONE_DEVICE uint32_t pair_of(float low, float high) { return hone_f32_to_bf16(low) | (uint32_t)hone_f32_to_bf16(high) << 16; }
+HONE_DEVICE uint32_t pair_of(hone_dtype dtype, float low, float high) { return half_of(dtype, low) | (uint32_t)half_of(dtype, high) << 16; }
 HONE_DEVICE float power_of_2(float x) { return exp2f(x); }
 HONE_DEVICE float reciprocal(float x) { return 1 / x; }
 #endif
@@ -104,7 +109,7 @@ HONE_DEVICE void fill_tile(uint16_t *tile, int W, int rows, int threads, const h
 // Sums are s[m][n]: 16 rows m by 8 columns n. M, J, W are constants where these are called, so that all loops unroll.
 
 // s (16 M, J) = a b^T: rows [row, row + 16 M) of tile a by all J of tile b, over W columns
-HONE_DEVICE void multiply_tiles(float s[][8][4], int M, int J, int W, const uint16_t *a, int row, const uint16_t *b)
+HONE_DEVICE void multiply_tiles(hone_dtype dtype, float s[][8][4], int M, int J, int W, const uint16_t *a, int row, const uint16_t *b)
 {
     const int lane = made_here((int)threadIdx.x % WARP), turned_a = lane / 16 ^ lane % 8, turned_b = lane / 8 % 2 ^ lane % 8;
     const uint16_t *row_a = a + (row + lane % 16) * W, *row_b = b + (lane / 16 * 8 + lane % 8) * W;
@@ -123,15 +128,15 @@ HONE_DEVICE void multiply_tiles(float s[][8][4], int M, int J, int W, const uint
             load_matrices(y, row_b + 16 * n * W + (2 * k ^ turned_b) * CHUNK);
             UNROLL
             for (int m = 0; m < M; m++) {
-                multiply_add(s[m][2 * n], x[m], y[0], y[1]);
-                multiply_add(s[m][2 * n + 1], x[m], y[2], y[3]);
+                multiply_add(dtype, s[m][2 * n], x[m], y[0], y[1]);
+                multiply_add(dtype, s[m][2 * n + 1], x[m], y[2], y[3]);
             }
         }
     }
 }
 
-// sum (16 M, W) += p (16 M, J), rounded to bf16, by tile b (J, W)
-HONE_DEVICE void add_product(float sum[][16][4], int M, int J, int W, float p[][8][4], const uint16_t *b)
+// sum (16 M, W) += p (16 M, J), rounded, by tile b (J, W)
+HONE_DEVICE void add_product(hone_dtype dtype, float sum[][16][4], int M, int J, int W, float p[][8][4], const uint16_t *b)
 {
     const int lane = made_here((int)threadIdx.x % WARP), turned = lane / 16 ^ lane % 8;
     const uint16_t *row = b + lane % 16 * W;
@@ -141,15 +146,15 @@ HONE_DEVICE void add_product(float sum[][16][4], int M, int J, int W, float p[][
         UNROLL
         for (int m = 0; m < M; m++)
             UNROLL
-            for (int i = 0; i < 4; i++) x[m][i] = pair_of(p[m][2 * k + i / 2][i % 2 * 2], p[m][2 * k + i / 2][i % 2 * 2 + 1]);
+            for (int i = 0; i < 4; i++) x[m][i] = pair_of(dtype, p[m][2 * k + i / 2][i % 2 * 2], p[m][2 * k + i / 2][i % 2 * 2 + 1]);
         UNROLL
         for (int n = 0; n < W / 16; n++) {
             uint32_t y[4];
             load_transposed(y, row + 16 * k * W + (2 * n ^ turned) * CHUNK);
             UNROLL
             for (int m = 0; m < M; m++) {
-                multiply_add(sum[m][2 * n], x[m], y[0], y[1]);
-                multiply_add(sum[m][2 * n + 1], x[m], y[2], y[3]);
+                multiply_add(dtype, sum[m][2 * n], x[m], y[0], y[1]);
+                multiply_add(dtype, sum[m][2 * n + 1], x[m], y[2], y[3]);
             }
         }
     }

@@ -2,7 +2,7 @@
 #include "backend/cuda/cuda.h"
 
 // --- which kernels -------------------------------------------------------------------------------------------------------
-// On matrix cores (attention_mma.cu) where rows are bf16, every head begins at a multiple of 16 bytes in them and larger products are larger
+// On matrix cores (attention_mma.cu) where rows are bf16, or all f16, every head begins at a multiple of 16 bytes in them and larger products are larger
 // scores: how wide a tile is then, 0 where the kernels of attention.cu take the node.
 
 static bool in_chunks(int64_t x) { return x % 8 == 0; }
@@ -14,11 +14,15 @@ int hone_cuda_attention_width(const hone_args *args)
     const hone_operand *q = &args->in[back], *kv = &args->in[1 + back];
     const hone_operand *rows[] = { q, kv, &args->out[0], &args->in[back ? 0 : 1], &args->in[back ? 3 : 1], &args->out[back] };
     const int n = back ? args->out[1].present ? 6 : 5 : 3;
-    bool narrow = !paged && a->scale > 0 && in_chunks(a->head_dim) && a->head_dim <= 128;
-    for (int i = 0; i < n; i++) narrow = narrow && rows[i]->dtype == HONE_bf16 && in_chunks(hone_cuda_cols(rows[i]));
+    bool narrow = (q->dtype == HONE_bf16 || q->dtype == HONE_f16) && !paged && a->scale > 0 && in_chunks(a->head_dim) && a->head_dim <= 128;
+    for (int i = 0; i < n; i++) narrow = narrow && rows[i]->dtype == q->dtype && in_chunks(hone_cuda_cols(rows[i]));
     narrow = narrow && in_chunks(a->q_col) && in_chunks(a->k_col) && in_chunks(a->v_col);
     return !narrow ? 0 : a->head_dim <= 64 ? 64 : 128;
 }
+
+// The kernel of a name for the width and the numbers of the rows of q.
+#define ON_MATRIX_CORES(part, W, f16) ((W) == 64 ? (f16) ? HONE_CUDA_attention_mma64##part##_f16 : HONE_CUDA_attention_mma64##part \
+                                                 : (f16) ? HONE_CUDA_attention_mma128##part##_f16 : HONE_CUDA_attention_mma128##part)
 
 // --- grids and scratch ---------------------------------------------------------------------------------------------------
 
@@ -44,7 +48,7 @@ void hone_cuda_node_attention(const hone_cuda_node *node)
 {
     const hone_cuda_call call = hone_cuda_call_of(node);
     const int W = hone_cuda_attention_width(node->args);
-    if (W) hone_cuda_blocks(node, W == 64 ? HONE_CUDA_attention_mma64 : HONE_CUDA_attention_mma128, tiles(call.in[0].rows, HONE_CUDA_MMA_QUERIES), call.heads,
+    if (W) hone_cuda_blocks(node, ON_MATRIX_CORES(, W, call.in[0].dtype == HONE_f16), tiles(call.in[0].rows, HONE_CUDA_MMA_QUERIES), call.heads,
                             shared_mma(W), &call);
     else if (call.in[5].data) hone_cuda_blocks(node, HONE_CUDA_attention_paged, call.in[0].rows, call.heads, shared_paged(call.head_dim), &call);
     else hone_cuda_blocks(node, HONE_CUDA_attention, tiles(call.in[0].rows, Q), call.heads, shared_forward(call.head_dim), &call);
@@ -82,11 +86,11 @@ void hone_cuda_node_attention_back(const hone_cuda_node *node)
     const int W = hone_cuda_attention_width(node->args);
     const bool of_keys = call.same_kv || call.out[1].data;
     if (W) {
-        const bool narrow = W == 64;
+        const bool f16 = call.in[1].dtype == HONE_f16;
         hone_cuda_blocks(node, HONE_CUDA_attention_mma_spans, tiles(N, 128), 1, 0, &call);
-        hone_cuda_blocks(node, narrow ? HONE_CUDA_attention_mma64_dq : HONE_CUDA_attention_mma128_dq, tiles(N, HONE_CUDA_MMA_STAYING / W), call.heads,
+        hone_cuda_blocks(node, ON_MATRIX_CORES(_dq, W, f16), tiles(N, HONE_CUDA_MMA_STAYING / W), call.heads,
                          shared_mma_back(W), &call);
-        if (of_keys) hone_cuda_blocks(node, narrow ? HONE_CUDA_attention_mma64_dkv : HONE_CUDA_attention_mma128_dkv, tiles(R, HONE_CUDA_MMA_STAYING / W),
+        if (of_keys) hone_cuda_blocks(node, ON_MATRIX_CORES(_dkv, W, f16), tiles(R, HONE_CUDA_MMA_STAYING / W),
                                       call.kv_heads, shared_mma_back(W), &call);
         return;
     }

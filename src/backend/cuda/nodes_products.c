@@ -1,11 +1,11 @@
 // nodes_products.c: matrix products and what is made of them: linear and its gradients, low-rank changes, the head in chunks, Muon's Gram matrices.
 //
-// A product is the device's gemm(). Its operands have one dtype, `product` (bf16 or f32): an operand that lies in the other one is
+// A product is the device's gemm(). Its operands have one dtype, `product` (bf16, f16 or f32): an operand that lies in the other one is
 // cast into scratch first (weights of training come as forms, already cast). Sums are f32. A result that needs nothing more goes
 // where it belongs; else it is made in f32 scratch and finished by a kernel (bias, addend, one rounding).
 #include "backend/cuda/cuda.h"
 
-static hone_dtype product_of(const hone_cuda_node *node) { return node->args->attr.product == HONE_bf16 ? HONE_bf16 : HONE_f32; }
+static hone_dtype product_of(const hone_cuda_node *node) { return hone_cuda_product(node->args); }
 static size_t bytes_of(int64_t count, hone_dtype dtype) { return (size_t)count * hone_dtype_bytes(dtype); }
 
 // An operand as the product takes it, cast where needed. With scratch that only counts, nothing runs.
@@ -30,8 +30,8 @@ static void multiply(const hone_cuda_node *node, hone_cuda_gemm gemm, void *scra
 
 // --- linear --------------------------------------------------------------------------------------------------------------
 
-// The product library rounds sums to bf16 only of operands in bf16.
-static bool makes(const hone_cuda_node *node, hone_dtype dtype) { return dtype == HONE_f32 || product_of(node) == HONE_bf16; }
+// The product library rounds sums to 16 bits only where the operands have those.
+static bool makes(const hone_cuda_node *node, hone_dtype dtype) { return dtype == HONE_f32 || product_of(node) == dtype; }
 
 // The factors b (E, J) of a change to a weight of M rows as one matrix F (M, R), times `scale`, in the product's numbers.
 static const void *spread_factors(const hone_cuda_node *node, const hone_operand *b, int64_t M, int64_t R, hone_cuda_scratch *scratch)
@@ -138,7 +138,7 @@ static void linear_dw(const hone_cuda_node *node, hone_cuda_scratch *scratch)
 size_t hone_cuda_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
     (void)self, (void)form;
-    return dtype == HONE_bf16 || dtype == HONE_f32 ? bytes_of(M * K, dtype) : 0;
+    return dtype == HONE_bf16 || dtype == HONE_f16 || dtype == HONE_f32 ? bytes_of(M * K, dtype) : 0;
 }
 
 void hone_cuda_node_pack(const hone_cuda_node *node)

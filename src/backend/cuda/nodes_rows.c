@@ -39,6 +39,7 @@ BY_ELEMENTS(dropout, in[0])
 BY_ELEMENTS(noise, in[0])
 BY_ELEMENTS(dora, in[0])
 BY_ROWS(dora_norm, out[0])
+BY_ELEMENTS(scale_loss, out[0])
 BY_ELEMENTS(adamw, out[0])
 BY_ELEMENTS(momentum, out[0])
 BY_ELEMENTS(muon, out[0])
@@ -47,6 +48,12 @@ void hone_cuda_node_clip_factor(const hone_cuda_node *node)
 {
     const hone_cuda_call call = hone_cuda_call_of(node);
     hone_cuda_blocks(node, HONE_CUDA_clip_factor, 1, 1, 0, &call);
+}
+
+void hone_cuda_node_adapt_scale(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    hone_cuda_blocks(node, HONE_CUDA_adapt_scale, 1, 1, 0, &call);
 }
 
 void hone_cuda_node_adamw8(const hone_cuda_node *node)

@@ -1,15 +1,32 @@
-// optim.cu: the step: clip factor, AdamW with moments of f32, bf16 and 8 bits, Muon's momentum and step.
+// optim.cu: the step: clip factor, loss scale, AdamW with moments of f32, bf16 and 8 bits, Muon's momentum and step.
 #include "backend/cuda/kernel.h"
 
-// One block.   in: parts (L,)   out: norm (2,): norm, factor
+// One block.   in: parts (L,), state (3,) of the loss scale or none   out: norm (2,): norm, factor
 HONE_KERNEL(clip_factor, 256)
 {
     double sum = 0;
     for (int64_t i = threadIdx.x; i < count(&c.in[0]); i += 256) sum += (double)get(&c.in[0], i);
-    sum = sqrt(block_sum_f64(sum));
+    const double scale = c.in[1].data ? (double)hone_loss_scale(get(&c.in[1], 0)) : 1;
+    sum = sqrt(block_sum_f64(sum)) / scale;
     const double factor = c.max_norm > 0 ? (double)c.max_norm / (sum + 1e-6) : 1;
-    if (threadIdx.x == 0) put(&c.out[0], 0, (float)sum), put(&c.out[0], 1, factor < 1 ? (float)factor : 1);
+    if (threadIdx.x == 0) put(&c.out[0], 0, (float)sum), put(&c.out[0], 1, isfinite(sum) ? (float)((factor < 1 ? factor : 1) / scale) : 0);
 }
+
+// One thread.   in: norm (2,)   out: state (3,)
+HONE_KERNEL(adapt_scale, 32)
+{
+    if (threadIdx.x == 0) hone_loss_scale_adapt((float *)c.out[0].data, isfinite(get(&c.in[0], 0)));
+}
+
+//   in: weight (N,), state (3,)   out: y (N,)
+HONE_KERNEL(scale_loss, 256)
+{
+    const float scale = hone_loss_scale(get(&c.in[1], 0));
+    for (int64_t n = first_element(); n < c.out[0].rows; n += element_step()) put(&c.out[0], n, scale * get(&c.in[0], n));
+}
+
+// A step whose factor is 0 changes nothing, but the gradient, which begins anew.
+HONE_DEVICE bool is_skipped(const hone_cuda_view *norm) { return get(norm, 1) == 0; }
 
 // A moment in its own dtype: bf16 is rounded at random, by 16 bits.
 HONE_DEVICE void put_moment(const hone_cuda_view *x, int64_t i, float value, uint32_t bits16)
@@ -35,7 +52,12 @@ HONE_DEVICE void adam_step(const hone_cuda_call *c, int64_t i, float *m, float *
 HONE_KERNEL(adamw, 256)
 {
     const uint32_t key = key_of(&c);
+    const bool skipped = is_skipped(&c.in[1]);
     for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step()) {
+        if (skipped) {
+            put(&c.out[1], i, 0);
+            continue;
+        }
         float m = get(&c.out[2], i), v = get(&c.out[3], i);
         const uint32_t bits = hone_round_bits(key, i);
         adam_step(&c, i, &m, &v);
@@ -53,6 +75,10 @@ HONE_KERNEL(adamw8, 256)
     uint8_t *codes_m = (uint8_t *)c.out[2].data, *codes_v = (uint8_t *)c.out[3].data;
     const bool mine = column < B;
     float m = 0, v = 0;
+    if (is_skipped(&c.in[1])) {
+        if (mine) put(&c.out[1], i, 0);
+        return;
+    }
     if (mine) {
         m = hone_code_value(codes_m[i] & 127, HONE_CODE_BIAS1) * get(&c.out[4], scale) * (codes_m[i] & 128 ? -1.0f : 1.0f);
         v = hone_code_value(codes_v[i], HONE_CODE_BIAS2) * get(&c.out[4], scale + 1);
@@ -72,7 +98,12 @@ HONE_KERNEL(adamw8, 256)
 HONE_KERNEL(momentum, 256)
 {
     const uint32_t key = key_of(&c);
+    const bool skipped = is_skipped(&c.in[1]);
     for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step()) {
+        if (skipped) {
+            put(&c.out[0], i, 0), put(&c.out[1], i, 0);
+            continue;
+        }
         const float d = get(&c.out[1], i) * get(&c.in[1], 1), m = c.beta1 * get(&c.out[2], i) + d;
         put(&c.out[0], i, d + c.beta1 * m);
         put_moment(&c.out[2], i, m, hone_round_bits(key, i) & 0xffff);
@@ -80,9 +111,10 @@ HONE_KERNEL(momentum, 256)
     }
 }
 
-//   in: hyper (5,), x (A, B), size (1,)   out: p (A, B)
+//   in: hyper (5,), x (A, B), size (1,), norm (2,) or none   out: p (A, B)
 HONE_KERNEL(muon, 256)
 {
+    if (c.in[3].data && is_skipped(&c.in[3])) return;
     const float lr = get(&c.in[0], 3), size = get(&c.in[2], 0);
     const float keep = 1 - lr * c.decay, step = size > 0 ? lr * c.scale / sqrtf(size) : 0;
     for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step())

@@ -9,6 +9,9 @@ void hone_ref_momentum(const hone_args *a)
     const hone_operand *norm = &a->in[1], *u = &a->out[0], *g = &a->out[1], *m = &a->out[2];
     const uint32_t key = hone_round_key((float)get(&a->in[0], 4), a->attr.stream);
     double beta = (double)a->attr.beta1;
+    const bool skips = hone_ref_skips(norm, g);
+    for (int64_t i = 0; i < count(u) && skips; i++) put(u, i, 0);
+    if (skips) return;
     for (int64_t i = 0; i < count(u); i++) {
         double d = get(g, i) * get(norm, 1), moment = beta * get(m, i) + d;
         put(u, i, d + beta * moment);
@@ -68,11 +71,12 @@ void hone_ref_gram_poly(const hone_args *a)
 }
 
 // p = (1 - lr decay) p - lr scale x / sqrt(size)
-//   hyper (5,): ..., lr, t   x, p (A, B)   size (1,)
+//   hyper (5,): ..., lr, t   x, p (A, B)   size (1,)   norm (2,): factor 0, p stays
 void hone_ref_muon(const hone_args *a)
 {
     const hone_operand *x = &a->in[1], *p = &a->out[0];
     double lr = get(&a->in[0], 3), size = get(&a->in[2], 0);
+    if (get_or(&a->in[3], 1, 1) == 0) return;
     double keep = 1 - lr * (double)a->attr.decay, step = size > 0 ? lr * (double)a->attr.scale / sqrt(size) : 0;
     for (int64_t i = 0; i < count(p); i++) put(p, i, keep * get(p, i) - step * get(x, i));
 }

@@ -1,5 +1,6 @@
-// optim.c: the step: global norm, clip factor, AdamW.
+// optim.c: the step: global norm, clip factor, loss scale, AdamW.
 #include "backend/ref/ref.h"
+#include "graph/loss_scale.h"
 #include "graph/round.h"
 
 // part = sum g^2
@@ -12,17 +13,42 @@ void hone_ref_sum_squares(const hone_args *a)
     put(part, 0, sum);
 }
 
-// norm = sqrt(sum parts), factor = min(1, max_norm / (norm + 1e-6)), as torch's clip_grad_norm_ (Pascanu et al. 2013);
-// max_norm 0: factor 1
-//   parts (L,)   norm (2,): norm, factor
+// norm = sqrt(sum parts) / scale, factor = min(1, max_norm / (norm + 1e-6)) / scale, as torch's clip_grad_norm_ (Pascanu et al. 2013);
+// max_norm 0: factor 1 / scale; a norm that is not finite: 0
+//   parts (L,)   state (3,) of the loss scale, absent: 1   norm (2,): norm, factor
 void hone_ref_clip_factor(const hone_args *a)
 {
     const hone_operand *parts = &a->in[0], *norm = &a->out[0];
-    double sum = 0, max_norm = (double)a->attr.max_norm;
+    double sum = 0, max_norm = (double)a->attr.max_norm, scale = a->in[1].present ? (double)hone_loss_scale((float)get(&a->in[1], 0)) : 1;
     for (int64_t i = 0; i < hone_rows(parts); i++) sum += get(parts, i);
-    double factor = max_norm > 0 ? max_norm / (sqrt(sum) + 1e-6) : 1;
-    put(norm, 0, sqrt(sum));
-    put(norm, 1, factor < 1 ? factor : 1);
+    const double true_norm = sqrt(sum) / scale, factor = max_norm > 0 ? fmin(1, max_norm / (true_norm + 1e-6)) : 1;
+    put(norm, 0, true_norm);
+    put(norm, 1, isfinite(true_norm) ? factor / scale : 0);
+}
+
+//   norm (2,)   state (3,)
+void hone_ref_adapt_scale(const hone_args *a)
+{
+    const hone_operand *state = &a->out[0];
+    float of[3];
+    for (int i = 0; i < 3; i++) of[i] = (float)get(state, i);
+    hone_loss_scale_adapt(of, isfinite(get(&a->in[0], 0)));
+    for (int i = 0; i < 3; i++) put(state, i, (double)of[i]);
+}
+
+//   weight (N,)   state (3,)   y (N,)
+void hone_ref_scale_loss(const hone_args *a)
+{
+    const double scale = (double)hone_loss_scale((float)get(&a->in[1], 0));
+    for (int64_t n = 0; n < hone_rows(&a->out[0]); n++) put(&a->out[0], n, scale * get(&a->in[0], n));
+}
+
+// A step whose factor is 0 changes nothing, but the gradient, which begins anew: true, and that is done.
+bool hone_ref_skips(const hone_operand *norm, const hone_operand *g)
+{
+    if (get(norm, 1) != 0) return false;
+    for (int64_t i = 0; i < count(g); i++) put(g, i, 0);
+    return true;
 }
 
 // A moment in its own dtype: bf16 is rounded at random, by 16 bits.
@@ -59,6 +85,7 @@ void hone_ref_adamw(const hone_args *a)
 {
     const hone_operand *m = &a->out[2], *v = &a->out[3];
     const adam s = adam_of(a);
+    if (hone_ref_skips(&a->in[1], &a->out[1])) return;
     for (int64_t i = 0; i < count(&a->out[0]); i++) {
         double first = get(m, i), second = get(v, i);
         const uint32_t bits = hone_round_bits(s.key, i);
@@ -100,6 +127,7 @@ void hone_ref_adamw8(const hone_args *a)
 {
     const int64_t *dim = a->out[0].dim, S = a->out[4].dim[1] / 2;
     const adam s = adam_of(a);
+    if (hone_ref_skips(&a->in[1], &a->out[1])) return;
     for (int64_t row = 0; row < dim[0]; row++)
         for (int64_t block = 0; block < S; block++) {
             const int64_t from = block * HONE_MOMENT_BLOCK, to = from + HONE_MOMENT_BLOCK;

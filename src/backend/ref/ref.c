@@ -26,7 +26,7 @@ uint16_t hone_ref_f64_to_f16(double value)
     if (magnitude >= 65520) return sign | 0x7c00;           // halfway between the largest half and 2^16
     int exponent;
     frexp(magnitude, &exponent);                            // magnitude < 2^exponent
-    if (exponent < -13) exponent = -13;                     // subnormal halves share the spacing of the least normal ones
+    if (magnitude == 0 || exponent < -13) exponent = -13;   // subnormal halves share the spacing of the least normal ones
     int steps = (int)nearbyint(ldexp(magnitude, 11 - exponent)); // in units of the spacing 2^(exponent - 11)
     // A normal half counts 1024..2047 steps above its binade; a carry to 2048 runs into the next exponent by itself.
     return sign | (uint16_t)(steps + (exponent + 13) * 1024);

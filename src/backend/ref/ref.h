@@ -16,6 +16,7 @@
 extern const hone_backend hone_backend_ref;
 
 void hone_ref_put_moment(const hone_operand *x, int64_t i, double value, uint32_t bits16); // optim.c
+bool hone_ref_skips(const hone_operand *norm, const hone_operand *g); // optim.c
 double hone_ref_f16_to_f64(uint16_t half);
 uint16_t hone_ref_f64_to_f16(double value); // to nearest, ties to even
 double hone_ref_get_blocked(const hone_operand *x, int64_t i);  // its whole block is decoded
@@ -52,9 +53,10 @@ static inline double get_or(const hone_operand *x, int64_t i, double otherwise)
 
 static inline int32_t get_index(const hone_operand *x, int64_t i) { return ((const int32_t *)x->data)[i]; }
 
-// Attribute product: the number that a matrix product multiplies for v.
+// Attribute product: the number that a matrix product multiplies for v. (Rounded to f32 first, as who stores f32 and casts has it.)
 static inline double factor(const hone_args *a, double v)
 {
+    if (a->attr.product == HONE_f16) return hone_ref_f16_to_f64(hone_ref_f64_to_f16((double)(float)v));
     return a->attr.product == HONE_bf16 ? (double)hone_bf16_to_f32(hone_f32_to_bf16((float)v)) : v;
 }
 

@@ -165,6 +165,10 @@ void ISA(hone_cpu_momentum)(const hone_args *args, int threads)
     const uint32_t key = hone_round_key(f32_in(args, 0)[4], args->attr.stream);
     const int64_t count = args->out[0].dim[0] * args->out[0].dim[1];
     const vf factor = v_set(f32_in(args, 1)[1]), beta = v_set(args->attr.beta1);
+    if (step_is_skipped(args)) {
+        memset(U, 0, (size_t)count * sizeof *U);
+        return;
+    }
 #pragma omp parallel num_threads(worth(threads, count * 20))
     {
         const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());
@@ -184,6 +188,7 @@ void ISA(hone_cpu_muon)(const hone_args *args, int threads)
     float *P = f32_out(args, 0);
     const int64_t count = args->out[0].dim[0] * args->out[0].dim[1];
     const vf keep = v_set(1.0f - rate * args->attr.decay), step = v_set(size > 0 ? rate * args->attr.scale / sqrtf(size) : 0.0f);
+    if (args->in[3].present && f32_in(args, 3)[1] == 0) return; // the step is skipped
 #pragma omp parallel num_threads(worth(threads, count * 12))
     {
         const span s = share(count, 16, omp_get_thread_num(), omp_get_num_threads());

@@ -1,5 +1,6 @@
-// optim.c: sum_squares, clip_factor, adamw, adamw8. Bound by memory: each reads every gradient once.
+// optim.c: sum_squares, clip_factor, adapt_scale, scale_loss, adamw, adamw8. Bound by memory: each reads every gradient once.
 #include "backend/cpu/isa/moment.h"
+#include "graph/loss_scale.h"
 #include <math.h>
 
 enum { CHUNK = 16384 }; // elements with one partial sum: the norm does not depend on the number of threads
@@ -39,12 +40,28 @@ void ISA(hone_cpu_sum_squares)(const hone_args *args, int threads)
 void ISA(hone_cpu_clip_factor)(const hone_args *args, int threads)
 {
     const float *parts = f32_in(args, 0), max_norm = args->attr.max_norm;
+    const double scale = args->in[1].present ? hone_loss_scale(f32_in(args, 1)[0]) : 1.0;
     float *norm = f32_out(args, 0);
     double sum = 0.0;
     (void)threads;
     for (int64_t l = 0; l < args->in[0].dim[0]; l++) sum += parts[l];
-    norm[0] = (float)sqrt(sum);
-    norm[1] = max_norm > 0 && norm[0] > max_norm ? (float)(max_norm / (sqrt(sum) + 1e-6)) : 1.0f;
+    sum = sqrt(sum) / scale;
+    norm[0] = (float)sum;
+    norm[1] = !isfinite(sum) ? 0.0f : (float)((max_norm > 0 && norm[0] > max_norm ? max_norm / (sum + 1e-6) : 1.0) / scale);
+}
+
+void ISA(hone_cpu_adapt_scale)(const hone_args *args, int threads)
+{
+    (void)threads;
+    hone_loss_scale_adapt(f32_out(args, 0), isfinite(f32_in(args, 0)[0]));
+}
+
+void ISA(hone_cpu_scale_loss)(const hone_args *args, int threads)
+{
+    const float *weight = f32_in(args, 0), scale = hone_loss_scale(f32_in(args, 1)[0]);
+    float *y = f32_out(args, 0);
+    (void)threads;
+    for (int64_t n = 0; n < hone_rows(&args->out[0]); n++) y[n] = scale * weight[n];
 }
 
 // p -= lr (m / c1) / (sqrt(v / c2) + eps), with the corrections c1 and c2 moved into constants
@@ -72,6 +89,7 @@ void ISA(hone_cpu_adamw)(const hone_args *args, int threads)
     const hone_operand M = args->out[2], V = args->out[3];
     const int64_t count = hone_rows(&args->out[0]) * args->out[0].dim[1];
     const adam constants = adam_of(args);
+    if (step_is_skipped(args)) return;
 #pragma omp parallel num_threads(worth(threads, count * 32))
     {
         const adam s = constants;
@@ -126,6 +144,7 @@ void ISA(hone_cpu_adamw8)(const hone_args *args, int threads)
     float *P = f32_out(args, 0), *G = f32_out(args, 1), *scale = f32_out(args, 4);
     uint8_t *M = args->out[2].data, *V = args->out[3].data;
     const adam constants = adam_of(args);
+    if (step_is_skipped(args)) return;
 #pragma omp parallel num_threads(worth(threads, A * B * 20))
     {
         const adam s = constants;

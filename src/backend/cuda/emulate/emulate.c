@@ -107,17 +107,17 @@ bool hone_emulated_any(bool value, int line)
 
 // --- matrix cores: the layouts of the PTX ISA ------------------------------------------------------------------------------
 
-static float half_of(uint32_t pair, int upper) { return hone_bf16_to_f32((uint16_t)(upper ? pair >> 16 : pair)); }
+static float number(hone_dtype dtype, uint16_t half) { return dtype == HONE_bf16 ? hone_bf16_to_f32(half) : hone_f16_to_f32(half); }
 
 // d (16, 8) += a (16, 16) b (16, 8). Lane 4 i + j has of a: rows i, i + 8 and of each columns 2 j, 2 j + 1 (words 0, 1), then the same
 // 8 columns on (words 2, 3); of b: rows 2 j, 2 j + 1 of column i, then 8 rows on; of d: columns 2 j, 2 j + 1 of row i, then of row i + 8.
-static void multiply_fragments(float sum[16][8], int turn)
+static void multiply_fragments(float sum[16][8], hone_dtype dtype, int turn)
 {
     float a[16][16], b[16][8];
     for (int lane = 0; lane < WARP; lane++)
         for (int word = 0; word < 6; word++)
             for (int e = 0; e < 2; e++) {
-                const float x = half_of(given(lane, turn)[word], e);
+                const float x = number(dtype, (uint16_t)(given(lane, turn)[word] >> 16 * e));
                 if (word < 4) a[lane / 4 + word % 2 * 8][lane % 4 * 2 + e + word / 2 * 8] = x;
                 else b[lane % 4 * 2 + e + (word - 4) * 8][lane / 4] = x;
             }
@@ -128,11 +128,11 @@ static void multiply_fragments(float sum[16][8], int turn)
 }
 
 // The first of a warp that goes on multiplies for all.
-void hone_emulated_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, int line)
+void hone_emulated_mma(hone_dtype dtype, float *d, const uint32_t *a, uint32_t b0, uint32_t b1, int line)
 {
     const uint32_t mine[MOST_WORDS] = { a[0], a[1], a[2], a[3], b0, b1 };
     const int turn = give(mine, sizeof mine, line), lane = block.now % WARP, warp = block.now / WARP;
-    if (block.product[warp].exchange != block.thread[block.now].exchanges) multiply_fragments(block.product[warp].sum, turn);
+    if (block.product[warp].exchange != block.thread[block.now].exchanges) multiply_fragments(block.product[warp].sum, dtype, turn);
     block.product[warp].exchange = block.thread[block.now].exchanges;
     for (int e = 0; e < 4; e++) d[e] += block.product[warp].sum[lane / 4 + e / 2 * 8][lane % 4 * 2 + e % 2];
 }
@@ -257,14 +257,14 @@ static float *unpacked(const void *data, hone_dtype dtype, bool transposed, int6
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < cols; c++) {
             const int64_t at = transposed ? c * rows + r : r * cols + c;
-            plain[r * cols + c] = dtype == HONE_bf16 ? hone_bf16_to_f32(((const uint16_t *)data)[at]) : ((const float *)data)[at];
+            plain[r * cols + c] = dtype == HONE_f32 ? ((const float *)data)[at] : number(dtype, ((const uint16_t *)data)[at]);
         }
     return plain;
 }
 
 void hone_emulated_multiply(const hone_cuda_gemm *g)
 {
-    HONE_ASSERT(g->to == HONE_f32 || (g->of == HONE_bf16 && !g->add), "the product library makes no bf16 of f32, and adds to f32");
+    HONE_ASSERT(g->to == HONE_f32 || (g->of == g->to && !g->add), "the product library makes 16 bits only of such, and adds to f32");
     float *a = unpacked(g->a, g->of, g->a_t, g->n, g->k), *b = unpacked(g->b, g->of, g->b_t, g->k, g->m);
     float *sum = hone_alloc((size_t)g->m, sizeof *sum);
     HONE_ASSERT(sum, "%s", hone_error());
@@ -273,8 +273,8 @@ void hone_emulated_multiply(const hone_cuda_gemm *g)
         for (int64_t k = 0; k < g->k; k++)
             for (int64_t m = 0; m < g->m; m++) sum[m] += a[n * g->k + k] * b[k * g->m + m];
         for (int64_t m = 0; m < g->m; m++)
-            if (g->to == HONE_bf16) ((uint16_t *)g->d)[n * g->m + m] = hone_f32_to_bf16(sum[m]);
-            else ((float *)g->d)[n * g->m + m] = sum[m];
+            if (g->to == HONE_f32) ((float *)g->d)[n * g->m + m] = sum[m];
+            else ((uint16_t *)g->d)[n * g->m + m] = g->to == HONE_bf16 ? hone_f32_to_bf16(sum[m]) : hone_f32_to_f16(sum[m]);
     }
     hone_free(a), hone_free(b), hone_free(sum);
 }

@@ -10,6 +10,7 @@
 //   - dynamic shared memory overrun: it is a heap block of just the size asked for at launch (AddressSanitizer; guard bytes).
 // Not visible: races within one barrier interval whose outcome is the same in both orders, and the memory model of real warps.
 #pragma once
+#include "graph/tensor.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,7 +33,7 @@ double hone_emulated_exchange(double value, int with_lane, int line);   // of th
 #define __any_sync(lanes, value) hone_emulated_any(value, __LINE__)
 bool hone_emulated_any(bool value, int line);
 // matrix_cores.h: what these are on a GPU
-void hone_emulated_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, int line);
+void hone_emulated_mma(hone_dtype dtype, float *d, const uint32_t *a, uint32_t b0, uint32_t b1, int line);
 void hone_emulated_ldmatrix(uint32_t *r, const void *row, bool transposed, int line);
 void hone_emulated_copy_later(void *to, const void *from, size_t bytes); // from NULL: zeros
 void hone_emulated_wait_copies(void);
