@@ -30,7 +30,8 @@ typedef struct hone_loop {
     int64_t trained_tokens;              // over all steps done
     int64_t n_pairs;                     // of the micro-batch whose inputs were filled last
     int64_t skipped;                     // of the steps done: changed nothing
-    hone_tid scale_state; float scale[3];// of the loss scale, and the host's copy of it; HONE_NONE: the loss is not scaled
+    hone_tid scale_state;                // of the loss scale; HONE_NONE: the loss is not scaled
+    float scale[3];                      // the host's copy of it
     hone_spikes spikes;
     hone_watchdog *watchdog;             // told what is being done; may be NULL
     // Asked before each micro-batch; true: drop the step. NULL: never.

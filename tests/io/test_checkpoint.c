@@ -343,6 +343,25 @@ static void test_counts_below_zero_are_refused(void **state)
     json_decref(files);
 }
 
+// The state of the loss scale comes back as it was; what cannot be one is refused.
+static void test_a_loss_scale_is_kept(void **state)
+{
+    (void)state;
+    static const struct { float state[3]; bool refused; } of[] = { { { -3, 1999, 2 }, false }, { { 0, 0, 0 }, false }, { { 5, 0, 0 }, false }, { { 900, 0, 0 }, true }, { { 0, -1, 0 }, true } };
+    assert_int_equal(hone_dir_create(test_path("scale")), HONE_OK);
+    json_t *files = json_object();
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        hone_checkpoint_state saved = state_of(1), read;
+        memcpy(saved.loss_scale, of[i].state, sizeof saved.loss_scale);
+        assert_int_equal(hone_checkpoint_write_state(test_path("scale"), &saved, files), HONE_OK);
+        assert_int_equal(hone_checkpoint_read_state(test_path("scale"), &read), of[i].refused ? HONE_FAILED : HONE_OK);
+        if (of[i].refused) { assert_says(hone_error(), "loss_scale is not [doublings, good steps, overflows]"); continue; }
+        assert_memory_equal(read.loss_scale, of[i].state, sizeof read.loss_scale);
+        hone_checkpoint_state_release(&read);
+    }
+    json_decref(files);
+}
+
 static void test_another_model_is_refused(void **state)
 {
     (void)state;
@@ -374,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_a_failed_save_leaves_nothing),
         cmocka_unit_test(test_a_changed_byte_is_never_read),
         cmocka_unit_test(test_counts_below_zero_are_refused),
+        cmocka_unit_test(test_a_loss_scale_is_kept),
         cmocka_unit_test(test_another_model_is_refused),
     };
     return cmocka_run_group_tests(tests, test_folder_make, test_folder_remove);
