@@ -6,6 +6,7 @@
 #     curve      a small model's losses over 30 steps, GPU against CPU: the bar is 1e-3, as bench/parity.py's
 #     memcheck, racecheck    compute-sanitizer on a sample of the op harness, where it is installed
 #     attention  forward and backward alone, in TFLOP/s, beside PyTorch's scaled_dot_product_attention
+#     fp8        the llama stage's model in fp8 and in bf16: its loss (the bar is 0.25 %), and tokens/s of both; skipped where the GPU has none
 #     gpt2, llama, lora, qlora, generate    speed and peak memory beside bench/peer_gpu.py, where PyTorch finds the GPU (lora and generate
 #                beside transformers and PEFT, too, where they are installed), and a table of ratios
 # A stage has a time limit; one that fails leaves the others running. Exit code: 0 all passed, 1 one failed, 2 there is no GPU to check.
@@ -85,9 +86,9 @@ llama="{model_type: llama, vocab_size: 128256, hidden_size: 2048, intermediate_s
 if [ -n "${HONE_CHECK_TINY:-}" ]; then
     tiny="{model_type: llama, vocab_size: 2048, hidden_size: 64, intermediate_size: 96, num_hidden_layers: 1, num_attention_heads: 2, tie_word_embeddings: true}"
     small=$tiny gpt2=$tiny llama=$tiny
-    curve_steps=3 curve_length=32 lengths=(16 16 16) rows=(2 2 2) steps=3 shape_8b=tiny shape_1b=tiny generate="4 4 3" eval_tokens=64
+    curve_steps=3 curve_length=32 lengths=(16 16 16) rows=(2 2 2) steps=3 shape_8b=tiny shape_1b=tiny generate="4 4 3" eval_tokens=64 fp8_from=0
 else
-    curve_steps=30 curve_length=256 lengths=(1024 4096 2048) rows=(16 1 4) steps=8 shape_8b=8b shape_1b=1b generate="256 128 128" eval_tokens=4096
+    curve_steps=30 curve_length=256 lengths=(1024 4096 2048) rows=(16 1 4) steps=8 shape_8b=8b shape_1b=1b generate="256 128 128" eval_tokens=4096 fp8_from=400
 fi
 
 recipe() { # NAME MODEL LINE...: a recipe in $results
@@ -149,6 +150,22 @@ losses = [[row["loss"] for row in map(json.loads, open(path)) if row["event"] ==
 worst = max(abs(a - b) / a for a, b in zip(*losses, strict=True))
 print(f"worst difference of {len(losses[0])} losses: {worst:.2g} (bar 1e-3)")
 sys.exit(len(losses[0]) < int(sys.argv[3]) or not worst <= 1e-3)
+PYTHON
+}
+
+# The last three losses' mean in fp8 and bf16, and both medians of rates.
+fp8() {
+    python3 -c "import sys; sys.exit(not ${capability:-9.0} >= 8.9)" || { echo "skipped: fp8 wants compute capability 8.9, this GPU has $capability"; return 0; }
+    recipe fp8 "model: $llama" "backend: cuda" "cutoff_len: $fp8_length" "per_device_train_batch_size: $fp8_rows" "fp8_flops_per_byte: $fp8_from" "max_steps: $((2 * steps))" "learning_rate: 3e-4"
+    for in in bf16 fp8; do "$hone" pretrain "$results/fp8.yaml" precision=$in "output_dir=$results/fp8_$in.run" || return 1; done
+    python3 - "$results/fp8_bf16.run/log.jsonl" "$results/fp8_fp8.run/log.jsonl" << 'PYTHON'
+import json, statistics, sys
+runs = [[row for row in map(json.loads, open(path)) if row["event"] == "step"] for path in sys.argv[1:3]]
+loss = [statistics.mean(row["loss"] for row in run[-3:]) for run in runs]
+rate = [statistics.median(row["tokens_per_second"] for row in run[3:] or run) for run in runs]
+off = abs(loss[1] / loss[0] - 1)
+print(f"fp8 {rate[1]:,.0f} tokens/s, bf16 {rate[0]:,.0f} ({rate[1] / rate[0]:.2f}x); loss {loss[1]:.4f}, bf16 {loss[0]:.4f}: worst {100 * off:.2g} % (bar 0.25 %)")
+sys.exit(not off <= 0.0025)
 PYTHON
 }
 
@@ -216,8 +233,9 @@ say "PyTorch ${has_torch:-none}"
 stage doctor 30 "$hone" doctor
 stage ops 100 "$tests/test_ops_gpu"
 stage goldens 60 "$tests/test_goldens_gpu"
-export -f curve sanitizer train rate recipe tune random_model generation watched used_mib smi
-export hone results data small tests eval_tokens scratch write_model curve_steps curve_length shape_8b shape_1b
+export -f curve fp8 sanitizer train rate recipe tune random_model generation watched used_mib smi
+capability=$(smi compute_cap) fp8_length=${lengths[1]} fp8_rows=${rows[1]}
+export hone results data small llama tests steps fp8_from fp8_length fp8_rows capability eval_tokens scratch write_model curve_steps curve_length shape_8b shape_1b
 stage curve 60 bash -c curve
 stage memcheck 60 bash -c 'sanitizer memcheck'
 stage racecheck 60 bash -c 'sanitizer racecheck'
@@ -226,6 +244,7 @@ recipe gpt2 "model: $gpt2" "backend: cuda" "precision: bf16" "cutoff_len: ${leng
 bench gpt2 45 gpt2 'train pretrain gpt2'
 recipe llama "model: $llama" "backend: cuda" "precision: bf16" "cutoff_len: ${lengths[1]}" "per_device_train_batch_size: ${rows[1]}" "gradient_accumulation_steps: 4" "max_steps: $steps"
 bench llama 45 llama 'train pretrain llama'
+stage fp8 60 bash -c fp8
 for type in lora qlora; do
     recipe $type "model_name_or_path: $scratch/$shape_8b" "backend: cuda" "precision: bf16" "finetuning_type: $type" "lora_rank: 16" "cutoff_len: ${lengths[2]}" \
         "per_device_train_batch_size: ${rows[2]}" "gradient_checkpointing: true" "max_steps: $steps"

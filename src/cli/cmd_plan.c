@@ -12,12 +12,13 @@ typedef struct { hone_recipe recipe; hone_job job; hone_forecast forecast; } pla
 
 static hone_status print_machines(void)
 {
-    printf("  %-11s %-30s %7s %7s %7s %9s %10s %8s\n", "--on", "TFLOP/s:", "f32", "bf16", "int8", "memory", "bandwidth", "power");
+    printf("  %-11s %-30s %7s %7s %7s %7s %9s %10s %8s\n", "--on", "TFLOP/s:", "f32", "bf16", "int8", "fp8", "memory", "bandwidth", "power");
     for (int i = 0; i < hone_hardware_count; i++) {
         const hone_hardware *m = &hone_hardware_table[i];
-        char memory[32] = "";
+        char memory[32] = "", fp8[16] = "-";
+        if (m->fp8_flops > 0) snprintf(fp8, sizeof fp8, "%.1f", m->fp8_flops * 1e-12);
         if (m->memory > 0) snprintf(memory, sizeof memory, "%.0f GB", m->memory * 1e-9);
-        printf("  %-11s %-30s %7.1f %7.1f %7.1f %9s %5.0f GB/s %6.0f W\n", m->name, m->title, m->f32_flops * 1e-12, m->bf16_flops * 1e-12, m->int8_flops * 1e-12, memory,
+        printf("  %-11s %-30s %7.1f %7.1f %7.1f %7s %9s %5.0f GB/s %6.0f W\n", m->name, m->title, m->f32_flops * 1e-12, m->bf16_flops * 1e-12, m->int8_flops * 1e-12, fp8, memory,
                m->bandwidth * 1e-9, m->watts);
     }
     return HONE_OK;
@@ -54,7 +55,8 @@ static hone_status open_one(planned *p, const char *path, int keys, char **key, 
     hone_status status = hone_recipe_load(&p->recipe, path, keys, key);
     if (status) return status;
     with.precision = &precision;
-    if (!(status = hone_precision_choose(&p->recipe, options->on, options->effort, &precision)) && !(status = hone_job_open(&p->job, &p->recipe))) {
+    if (!(status = hone_hardware_plans(&p->recipe, options->on)) && !(status = hone_precision_choose(&p->recipe, options->on, options->effort, &precision))
+        && !(status = hone_job_open(&p->job, &p->recipe))) {
         if (!(status = hone_forecast_make(&p->forecast, &p->job, &with))) return HONE_OK;
         hone_job_close(&p->job);
     }

@@ -43,11 +43,15 @@ hone_status hone_pass_storage(hone_graph *graph, hone_program *program, hone_dty
     return HONE_OK;
 }
 
-void hone_pass_precision(hone_program *program, hone_dtype product)
+void hone_pass_precision(const hone_graph *graph, hone_program *program, hone_dtype product, double fp8_flops_per_byte)
 {
     for (int64_t n = 0; n < program->count; n++) {
-        const int flags = hone_op_get(program->node[n].op)->flags;
-        if (flags & HONE_PRODUCT) program->node[n].attr.product = product == HONE_int8 && !(flags & HONE_INTEGERS) ? HONE_bf16 : product;
+        hone_node *node = &program->node[n];
+        const int flags = hone_op_get(node->op)->flags;
+        if (!(flags & HONE_PRODUCT)) continue;
+        const bool other = (product == HONE_int8 && !(flags & HONE_INTEGERS))
+                        || (product == HONE_e4m3 && hone_fp8_judge(graph, node, fp8_flops_per_byte) != HONE_FP8_TAKEN);
+        node->attr.product = other ? HONE_bf16 : product;
     }
 }
 

@@ -16,7 +16,6 @@ static const file_type file_types[] = {
 #undef DTYPE
     { "I64", 8, HONE_DTYPE_COUNT }, { "U64", 8, HONE_DTYPE_COUNT }, { "U32", 4, HONE_DTYPE_COUNT }, { "I16", 2, HONE_DTYPE_COUNT },
     { "U16", 2, HONE_DTYPE_COUNT }, { "BOOL", 1, HONE_DTYPE_COUNT },
-    { "F8_E4M3", 1, HONE_DTYPE_COUNT }, { "F8_E5M2", 1, HONE_DTYPE_COUNT },
 };
 
 static const file_type *find_type(const char *name)

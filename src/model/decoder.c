@@ -220,7 +220,7 @@ static hone_status narrow_and_form(hone_model *model)
 {
     hone_graph *graph = model->graph;
     hone_status status = model->product == HONE_f32 ? HONE_OK : hone_pass_storage(graph, graph->now, hone_storage_of_product(model->product));
-    hone_pass_precision(graph->now, model->product);
+    hone_pass_precision(graph, graph->now, model->product, model->fp8_flops_per_byte);
     return status ? status : hone_pass_forms(graph, graph->now, HONE_FORMS_AT_USE);
 }
 
@@ -279,7 +279,7 @@ hone_status hone_model_build_decode_pool(hone_model *model, int64_t N, int64_t R
         io->logits = node1(&b, HONE_OP_softcap, &(hone_attr){ .cap = (float)model->config.softcap }, io->logits, HONE_NONE, HONE_NONE);
     make_output(&b, io->logits, "logits");
     hone_pass_lora(&model->lora, b.graph, b.graph->now, HONE_NONE);
-    hone_pass_precision(b.graph->now, model->product);
+    hone_pass_precision(b.graph, b.graph->now, model->product, model->fp8_flops_per_byte);
     return hone_pass_forms(b.graph, b.graph->now, HONE_FORMS_LIVING);
 }
 

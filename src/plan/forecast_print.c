@@ -10,7 +10,7 @@ enum { ROW_MODEL, ROW_NUMBERS, ROW_STEP, ROW_MEMORY, ROW_FITS, ROW_RECOMPUTE, RO
 static const char *const title[ROWS] = { "model", "numbers", "step", "memory", "fits", "again", "offload", "speed", "run", "time", "disk", "energy", "cost", "CO2" };
 enum { WIDTH = 14 };
 
-typedef struct { char value[64], note[256]; } cell;
+typedef struct { char value[64], note[640]; } cell;
 
 static __attribute__((format(printf, 2, 3))) void value(cell *c, const char *format, ...)
 {
@@ -38,7 +38,7 @@ static void fill_memory(const hone_forecast *f, cell *memory, cell *fits)
     bool by_recipe = !f->machine && r->max_memory > 0 && f->plan.process_bytes > r->max_memory;
     if (by_recipe) limit = (double)r->max_memory;
     value(memory, "%s", hone_units_bytes((double)(f->machine ? f->plan.arena_bytes : f->plan.process_bytes)).s);
-    if (f->machine) note(memory, "of tensors%s, as planned for this machine's kernels", f->pace.chips > 1 ? " on each" : "");
+    if (f->machine) note(memory, "of tensors%s, as planned for %s kernels", f->pace.chips > 1 ? " on each" : "", strcmp(r->backend, "cuda_planned") ? "this machine's" : "the cuda backend's");
     else note(memory, "arena %s, exact", hone_units_bytes((double)f->plan.arena_bytes).s);
     if (limit > 0) note(memory, "; of %s", hone_units_bytes(limit).s);
     if (f->fits) return;
@@ -131,10 +131,14 @@ static void fill_rest(const hone_forecast *f, cell *row)
     }
 }
 
-// What `precision: auto` chose.
+// What `precision: auto` chose; of fp8 how far it reaches.
 static void fill_numbers(const hone_forecast *f, cell *c)
 {
     hone_buffer why = { 0 };
+    if (f->plan.bf16_products) {
+        value(c, "fp8");
+        note(c, "%" PRId64 " of %" PRId64 " products; in bf16: %s", f->plan.fp8.made, f->plan.fp8.products, f->plan.bf16_products);
+    }
     if (!f->precision.chosen) return;
     value(c, "%s", hone_choice_name(f->precision.precision));
     if (!hone_precision_print(&f->precision, &why)) note(c, "%s", why.data);
@@ -146,7 +150,7 @@ static void fill(const hone_forecast *f, cell *row)
     const hone_job *job = f->job;
     value(&row[ROW_MODEL], "%s %s", job->config.family->model_type, hone_units_count((double)f->plan.params).s);
     if (job->config.own) note(&row[ROW_MODEL], "of no family of transformers: only hone reads its folder; ");
-    note(&row[ROW_MODEL], "%s products, %s FLOPs a token", hone_dtype_name(hone_job_product(job->recipe)), hone_units_count(f->plan.flops_per_token).s);
+    note(&row[ROW_MODEL], "%s products, %s FLOPs a token", hone_choice_name((hone_choice)job->recipe->precision), hone_units_count(f->plan.flops_per_token).s);
     fill_numbers(f, &row[ROW_NUMBERS]);
     int64_t chips = f->paced ? f->pace.chips : 1;
     value(&row[ROW_STEP], "%s tokens", hone_units_grouped(hone_job_step_tokens(job) * chips).s);
@@ -203,6 +207,7 @@ static hone_status print_roofline(const hone_forecast *f, hone_buffer *out)
     if (!m) return HONE_OK;
     hone_status status = hone_buffer_print(out, "\n  %s: products at %.0f %% of %s (f32), %s (bf16) or %s (int8),\n  memory at %.0f %% of %.2f TB/s", m->title,
         100 * HONE_SHARE_OF_FLOPS, hone_units_flops(m->f32_flops).s, hone_units_flops(m->bf16_flops).s, hone_units_flops(m->int8_flops).s, 100 * HONE_SHARE_OF_BANDWIDTH, m->bandwidth * 1e-12);
+    if (!status && f->job->model.product == HONE_e4m3) status = hone_buffer_print(out, ", products in fp8 at %.0f %% of %s", 100 * HONE_SHARE_OF_FLOPS, hone_units_flops(m->fp8_flops).s);
     if (!status && f->pace.chips > 1) status = hone_buffer_print(out, ", gradients summed over links of %.0f GB/s, nothing overlapped", m->link * 1e-9);
     if (status) return status;
     return hone_buffer_print(out, m->cores > 0 ? ".\n  An estimate: `hone plan` run there measures.\n" : ".\n  An estimate: hone has no kernels for it yet.\n");

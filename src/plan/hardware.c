@@ -1,14 +1,16 @@
 // hardware.c: see hardware.h.
 #include "plan/hardware.h"
+#include "base/memory.h"
 #include "base/nearest.h"
+#include "graph/pass.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 const hone_hardware hone_hardware_table[] = {
-#define ACCELERATOR(name, title, f32, bf16, int8, bandwidth, memory, link, watts) { name, title, f32, bf16, int8, bandwidth, memory, link, watts, 0, NULL },
-#define PROCESSOR(name, title, f32, bf16, int8, bandwidth, watts, cores, cpu) { name, title, f32, bf16, int8, bandwidth, 0, 0, watts, cores, cpu },
+#define ACCELERATOR(name, title, f32, bf16, int8, fp8, bandwidth, memory, link, watts) { name, title, f32, bf16, int8, fp8, bandwidth, memory, link, watts, 0, NULL },
+#define PROCESSOR(name, title, f32, bf16, int8, bandwidth, watts, cores, cpu) { name, title, f32, bf16, int8, 0, bandwidth, 0, 0, watts, cores, cpu },
 #include "plan/hardware.def"
 #undef ACCELERATOR
 #undef PROCESSOR
@@ -46,7 +48,29 @@ hone_status hone_hardware_find(const char *text, const hone_hardware **row, int6
 
 static double peak_of(const hone_hardware *row, hone_dtype product)
 {
-    return product == HONE_int8 ? row->int8_flops : product == HONE_bf16 || product == HONE_f16 ? row->bf16_flops : row->f32_flops;
+    return product == HONE_int8 ? row->int8_flops : product == HONE_e4m3 ? row->fp8_flops : product == HONE_bf16 || product == HONE_f16 ? row->bf16_flops : row->f32_flops;
+}
+
+hone_status hone_hardware_plans(hone_recipe *recipe, const char *on)
+{
+    const hone_hardware *row;
+    int64_t chips;
+    if (!on || recipe->precision != HONE_precision_fp8) return HONE_OK;
+    if (hone_hardware_find(on, &row, &chips)) return HONE_FAILED;
+    if (row->fp8_flops == 0) return hone_recipe_fail(recipe, HONE_KEY_precision, NULL, "%s makes no products in fp8; use precision: bf16, or another machine", row->title);
+    if (strcmp(recipe->backend, "cpu")) return HONE_OK;
+    char *planned = hone_strdup("cuda_planned");
+    if (!planned) return HONE_FAILED;
+    hone_free(recipe->backend);
+    recipe->backend = planned;
+    return HONE_OK;
+}
+
+// What quantising moves beside a node's own operands, each of which is counted once.
+static double quantising_bytes(const hone_graph *graph, const hone_node *node)
+{
+    if (node->op == HONE_OP_pack && node->attr.dtype == HONE_e4m3) return (double)hone_tensor_bytes(hone_at(graph, node->in[0]));
+    return node->attr.product == HONE_e4m3 ? (double)hone_fp8_bytes(graph, node) : 0;
 }
 
 typedef struct { double seconds, counted_flops; } roofline;     // counted: by ops, recomputation left out
@@ -62,6 +86,7 @@ static roofline add_nodes(const hone_job *job, const hone_hardware *row, const c
             if (hone_is_move(node)) continue;   // another machine's disk is not known
             double peak = peak_of(row, node->attr.product), flops = hone_node_flops(graph, node);
             sum.seconds += fmax(flops / (peak * HONE_SHARE_OF_FLOPS), (double)hone_layout_node_bytes(&job->session.layout, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH));
+            sum.seconds += quantising_bytes(graph, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH);   // before the product, not beside it
             if (node->phase != HONE_PHASE_RECOMPUTE) sum.counted_flops += flops;
         }
     }

@@ -10,7 +10,7 @@
 
 typedef struct hone_hardware {
     const char *name, *title;
-    double f32_flops, bf16_flops, int8_flops;   // dense products, FLOP/s
+    double f32_flops, bf16_flops, int8_flops, fp8_flops;    // dense products, FLOP/s; 0: none in fp8
     double bandwidth, memory, link;     // bytes/s; bytes, 0: as much as is put in; bytes/s to its neighbours, 0: unknown
     double watts;                       // of the whole chip, TDP
     int cores;                          // of a CPU, else 0
@@ -22,6 +22,9 @@ extern const double HONE_SHARE_OF_FLOPS, HONE_SHARE_OF_BANDWIDTH;  // what the r
 
 // "h200", "8xh100": the row and the number. An unknown name is a usage error that offers the nearest.
 hone_status hone_hardware_find(const char *text, const hone_hardware **row, int64_t *chips);
+// Before the job is opened: a recipe in fp8 is planned by backend cuda's rules where it names none (backend/cuda/planned.c), and refused
+// for a machine without fp8.
+hone_status hone_hardware_plans(hone_recipe *recipe, const char *on);
 void hone_hardware_pace(const hone_job *job, const hone_plan *plan, const hone_hardware *row, int64_t chips, hone_pace *pace);
 // Watts of this machine's cores in use, where they are not metered: the chip's by its row, else by the core; says how in `how`.
 double hone_hardware_watts_here(const char *cpu, int threads, char *how, size_t size);

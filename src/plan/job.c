@@ -195,6 +195,8 @@ static hone_status check_stage(const hone_job *job)
         return HONE_OK;
     }
     if (!r->model_name_or_path[0]) return hone_recipe_fail(r, HONE_KEY_stage, NULL, "dpo changes a model that exists; give model_name_or_path");
+    if (r->precision == HONE_precision_fp8)
+        return hone_recipe_fail(r, HONE_KEY_precision, NULL, "dpo compares the model with itself, and fp8 is for training alone: the starting model would be scored in bf16; use precision: bf16");
     if (!r->neat_packing) return hone_recipe_fail(r, HONE_KEY_neat_packing, NULL, "replies in one row must not see each other with stage: dpo; leave neat_packing true");
     if (r->train_on_prompt) return hone_recipe_fail(r, HONE_KEY_train_on_prompt, NULL, "both replies of a pair have one prompt, so there is nothing to learn in it with stage: dpo");
     if (r->order == HONE_order_sequential || r->packing_strategy == HONE_packing_strategy_wrapped)
@@ -354,7 +356,7 @@ static hone_status open_prompts(hone_job *job)
 hone_dtype hone_job_product(const hone_recipe *recipe)
 {
     static const hone_dtype of[] = { [HONE_precision_f32] = HONE_f32, [HONE_precision_bf16] = HONE_bf16, [HONE_precision_fp16] = HONE_f16,
-                                      [HONE_precision_int8] = HONE_int8 };
+                                     [HONE_precision_int8] = HONE_int8, [HONE_precision_fp8] = HONE_e4m3 };
     HONE_ASSERT(recipe->precision != HONE_precision_auto, "precision: auto was not chosen yet (hone_precision_choose)");
     return of[recipe->precision];
 }
@@ -427,13 +429,14 @@ static hone_status keep_frozen_blocked(hone_job *job)
     return status;
 }
 
-// A node that was declined for its f16 is a matter of the key that asks for it.
+// A node that was declined for its numbers is a matter of the key that asks for them.
 static hone_status point_at_precision(const hone_recipe *r)
 {
-    if (r->precision != HONE_precision_fp16 || !strstr(hone_error(), " no f16")) return HONE_FAILED;
+    const bool f16 = r->precision == HONE_precision_fp16 && strstr(hone_error(), " no f16"), fp8 = r->precision == HONE_precision_fp8 && strstr(hone_error(), "fp8");
+    if (!f16 && !fp8) return HONE_FAILED;
     char message[512];
     snprintf(message, sizeof message, "%s", hone_error());
-    return hone_recipe_fail(r, HONE_KEY_precision, NULL, "%s", message);
+    return hone_recipe_fail(r, HONE_KEY_precision, NULL, "%s%s", message, fp8 ? "; use precision: bf16, or a GPU that has fp8 with backend: cuda" : "");
 }
 
 static hone_status build_programs(hone_job *job)
@@ -443,6 +446,7 @@ static hone_status build_programs(hone_job *job)
     hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
     job->model.product = hone_job_product(r);
     job->model.cache = hone_model_cache_of(job->model.product);
+    job->model.fp8_flops_per_byte = r->fp8_flops_per_byte;
     job->model.zero_outputs = r->zero_init_outputs;
     if (job->pairs) job->model.pair_beta = r->pref_beta, job->model.pair_smoothing = r->dpo_label_smoothing;
     job->model.noise_alpha = r->neftune_noise_alpha;

@@ -94,7 +94,11 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
     }
     if (hone_backend_is_apart(job->session.backend)) plan->device_bytes = plan->arena_bytes;
     plan->process_bytes = plan->base_bytes + plan->arena_bytes - plan->device_bytes + plan->late_bytes;
+    hone_buffer others = { 0 };
     hone_status status = count_layers(job, plan);
+    if (!status && job->model.product == HONE_e4m3 && !(status = hone_fp8_count(job, &plan->fp8, &others)) && !(status = hone_buffer_print(&others, "%s", "")))
+        plan->bf16_products = others.data;
+    else hone_buffer_release(&others);
     if (status) hone_plan_release(plan);
     return status;
 }
@@ -102,6 +106,7 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
 void hone_plan_release(hone_plan *plan)
 {
     hone_free(plan->layer_bytes);
+    hone_free(plan->bf16_products);
     *plan = (hone_plan){ 0 };
 }
 
@@ -195,6 +200,8 @@ hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
     if (!status) status = hone_buffer_print(out, "    %-22s %10s\n", "process", hone_units_bytes((double)plan->process_bytes).s);
     if (!status) status = print_recompute(&plan->recompute, out);
     if (!status) status = print_offload(&plan->offload, out);
+    if (!status && plan->bf16_products)
+        status = hone_buffer_print(out, "  in fp8                   %10lld  of %lld products; in bf16: %s\n", (long long)plan->fp8.made, (long long)plan->fp8.products, plan->bf16_products);
     if (!status) status = hone_buffer_print(out, "  model FLOPs a token      %10s\n", hone_units_count(plan->flops_per_token).s);
     return status;
 }
@@ -215,6 +222,8 @@ hone_status hone_plan_json(const hone_plan *plan, json_t **out)
                      "late_bytes", (json_int_t)plan->late_bytes, "process_bytes", (json_int_t)plan->process_bytes,
                      "peak_program", plan->peak_program, "peak_node", (json_int_t)plan->peak_node,
                      "flops_per_token", plan->flops_per_token, "recompute", recompute_json(&plan->recompute), "offload", offload_json(&plan->offload));
+    if (*out && plan->bf16_products)
+        bad |= json_object_set_new(*out, "fp8", json_pack("{s:I, s:I, s:s}", "made", (json_int_t)plan->fp8.made, "products", (json_int_t)plan->fp8.products, "in_bf16", plan->bf16_products));
     return bad || !*out ? hone_fail("out of memory while writing the plan") : HONE_OK;
 }
 

@@ -9,6 +9,7 @@
 // The process keeps to it: tests compare with VmHWM.
 #pragma once
 #include "plan/fit.h"
+#include "plan/fp8.h"
 
 enum { HONE_PARAM_GROUPS = 5 };
 
@@ -26,6 +27,8 @@ typedef struct hone_plan {
     double flops_per_token;
     hone_recompute_price recompute;
     hone_offload_price offload;
+    hone_fp8_share fp8;                            // products in fp8, where the recipe says so
+    char *bf16_products;                           // those that are not, by name and reason; NULL: the recipe does not say fp8
 } hone_plan;
 extern const char *const hone_param_group_name[HONE_PARAM_GROUPS];
 

@@ -63,7 +63,7 @@ void hone_report_header(const hone_run *run)
     const hone_job *job = &run->job;
     int64_t step_tokens = hone_job_step_tokens(job);
     fprintf(run->out, "%s  %s %s  %s  %s %s tokens", run->verb, job->config.family->model_type, hone_units_count((double)run->forecast.plan.params).s,
-            hone_dtype_name(hone_job_product(run->recipe)),
+            hone_choice_name((hone_choice)run->recipe->precision),
             job->train.n_sources == 1 ? job->train.source[0].name : "mixture of", hone_units_count((double)hone_mixture_all_tokens(&job->train)).s);
     double held = 0;
     for (int64_t i = 0; i < job->n_held; i++) held += (double)job->held[i].loader.data.n_tokens;

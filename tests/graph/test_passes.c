@@ -289,7 +289,7 @@ static void check_narrow_products(hone_dtype product, double allowed)
             rig_forward(&r[i], &config, 2, 37);
             assert_int_equal(hone_pass_grad(r[i].graph, NULL), HONE_OK);
             if (i) assert_int_equal(hone_pass_storage(r[i].graph, r[i].graph->now, hone_storage_of_product(product)), HONE_OK);
-            hone_pass_precision(r[i].graph->now, i ? product : HONE_f32);
+            hone_pass_precision(r[i].graph, r[i].graph->now, i ? product : HONE_f32, 0);
             assert_int_equal(hone_pass_forms(r[i].graph, r[i].graph->now, i == 2 ? HONE_FORMS_AT_USE : HONE_FORMS_NONE), HONE_OK);
             rig_start(&r[i], &options);
             run_hash(&r[i]);

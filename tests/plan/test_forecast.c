@@ -130,11 +130,57 @@ static void test_rows_of_hardware_are_sane(void **state)
         // a chip does 1 to 200 TFLOP/s in f32, at least as many and at most 40 times that in bf16, 10 to 600 FLOP a byte
         if (!(m->f32_flops >= 1e12 && m->f32_flops <= 2e14 && m->bf16_flops >= m->f32_flops && m->bf16_flops <= 40 * m->f32_flops)) fail_msg("%s: FLOP/s", m->name);
         if (!(m->int8_flops >= 1.5 * m->bf16_flops && m->int8_flops <= 4.5 * m->bf16_flops)) fail_msg("%s: int8", m->name);
+        if (m->fp8_flops > 0 && !(m->fp8_flops >= 1.95 * m->bf16_flops && m->fp8_flops <= 2.05 * m->bf16_flops)) fail_msg("%s: fp8", m->name);
         if (!(m->bf16_flops / m->bandwidth > 10 && m->bf16_flops / m->bandwidth < 800)) fail_msg("%s: bandwidth", m->name);
         if (!(m->watts >= 50 && m->watts <= 1500)) fail_msg("%s: watts", m->name);
         if ((m->cores == 0) != (m->memory > 0) || (m->cores == 0) != (m->cpu == NULL) || (m->cores == 0) != (m->link > 0)) fail_msg("%s: neither accelerator nor processor", m->name);
         if (m->memory > 0 && !(m->link < m->bandwidth && m->memory >= 16e9 && m->memory < 1e12)) fail_msg("%s: memory", m->name);
     }
+}
+
+// The default of fp8_flops_per_byte is what the machines that have fp8 break even at, within a factor of two: FLOPs by which the time that fp8
+// saves is the time of a byte.
+static void test_fp8_is_taken_where_these_machines_break_even(void **state)
+{
+    (void)state;
+    hone_recipe recipe;
+    run_rig_recipe(&recipe, folder, "");
+    int with = 0;
+    for (int i = 0; i < hone_hardware_count; i++) {
+        const hone_hardware *m = &hone_hardware_table[i];
+        if (m->fp8_flops == 0) continue;
+        const double even = (1 / (m->bandwidth * HONE_SHARE_OF_BANDWIDTH)) / ((1 / m->bf16_flops - 1 / m->fp8_flops) / HONE_SHARE_OF_FLOPS);
+        if (!(even > 204 && even < 526)) fail_msg("%s: %.0f", m->name, even);
+        assert_true(recipe.fp8_flops_per_byte / even < 2 && even / recipe.fp8_flops_per_byte < 2);
+        with++;
+    }
+    assert_true(with >= 5);
+    hone_recipe_release(&recipe);
+}
+
+// The same products at twice the rate, what quantises them beside: reads of both operands' bytes and their codes.
+static void test_the_roofline_of_fp8_has_its_rate_and_its_bytes(void **state)
+{
+    (void)state;
+    rig bf16, fp8;
+    hone_pace slow, fast, narrow[2];
+    open_rig(&bf16, "backend: cuda_planned\nprecision: bf16\nper_device_train_batch_size: 16\n");
+    open_rig(&fp8, "backend: cuda_planned\nprecision: fp8\nfp8_flops_per_byte: 0\nper_device_train_batch_size: 16\n");
+    const hone_hardware flops = { .name = "x", .title = "x", .f32_flops = 1e3, .bf16_flops = 1e3, .fp8_flops = 2e3, .bandwidth = 1e30, .watts = 10 };
+    const hone_hardware bytes = { .name = "y", .title = "y", .f32_flops = 1e30, .bf16_flops = 1e30, .fp8_flops = 2e30, .bandwidth = 1e6 };
+    hone_hardware_pace(&bf16.job, &bf16.plan, &flops, 1, &slow);
+    hone_hardware_pace(&fp8.job, &fp8.plan, &flops, 1, &fast);
+    double halved = 0;
+    const hone_program *micro = &fp8.job.graph->program[0];
+    for (int64_t n = 0; n < micro->count; n++)
+        if (micro->node[n].attr.product == HONE_e4m3) halved += hone_node_flops(fp8.job.graph, &micro->node[n]);
+    assert_true(halved > 0);
+    assert_near(slow.step_s - fast.step_s, (double)fp8.job.accumulation * halved / 2 / (1e3 * HONE_SHARE_OF_FLOPS));
+    hone_hardware_pace(&bf16.job, &bf16.plan, &bytes, 1, &narrow[0]);
+    hone_hardware_pace(&fp8.job, &fp8.plan, &bytes, 1, &narrow[1]);
+    assert_true(narrow[1].step_s > narrow[0].step_s);   // where bytes are what costs, fp8 loses
+    close_rig(&bf16);
+    close_rig(&fp8);
 }
 
 static void test_the_roofline_is_its_arithmetic(void **state)
@@ -234,6 +280,10 @@ static void test_plan_for_another_machine_says_that_it_is_an_estimate(void **sta
              "products at 50 % of 67.0 TFLOP/s (f32), 989 TFLOP/s (bf16) or 1.98 PFLOP/s (int8),\n  memory at 80 % of 4.80 TB/s.\n  An estimate: hone has no kernels for it yet.\n", "700 W, by its data sheet, the chip alone", NULL });
     must_say(0, (const char *[]){ "plan", "--on", "8xh100", a, "precision=bf16", NULL }, (const char *[]){ "  on 8 x NVIDIA H100 SXM 80 GB\n", "  step       2,368 tokens  8 chips x 1 x 8 rows of 37\n",
              "products at 50 % of 67.0 TFLOP/s", "links of 450 GB/s, nothing overlapped", "8 x 700 W", NULL });
+    must_say(0, (const char *[]){ "plan", "--on", "h100", a, "precision=fp8", "cutoff_len=32", "fp8_flops_per_byte=0", NULL },
+             (const char *[]){ "fp8 products, ", "as planned for the cuda backend's", "  numbers             fp8  24 of 25 products; in bf16: embed.tokens (needs more digits)\n", ", products in fp8 at 50 % of 1.98 PFLOP/s", NULL });
+    must_say(0, (const char *[]){ "plan", "--on", "h100", a, "precision=fp8", "cutoff_len=32", "--memory", NULL }, (const char *[]){ "(too few FLOPs a byte)", "  in fp8                            0  of 25 products; in bf16: ", NULL });
+    must_say(1, (const char *[]){ "plan", "--on", "a100", a, "precision=fp8", NULL }, (const char *[]){ "NVIDIA A100 SXM 80 GB makes no products in fp8; use precision: bf16, or another machine", NULL });
     must_say(0, (const char *[]){ "plan", "--on", "epyc-9654", a, NULL }, (const char *[]){ "  on one AMD EPYC 9654\n", "An estimate: `hone plan` run there measures.\n", NULL });
     must_say(2, (const char *[]){ "plan", "--on", "h20", a, NULL }, (const char *[]){ "--on h20: h20 is not a machine that hone knows; did you mean h200?", NULL });
     must_say(2, (const char *[]){ "plan", "--on", "0xh200", a, NULL }, (const char *[]){ "how many? 1 to ", NULL });
@@ -249,6 +299,8 @@ int main(void)
         cmocka_unit_test(test_the_limit_that_comes_first_ends_the_run),
         cmocka_unit_test(test_a_mixture_tells_the_epochs_of_each_source),
         cmocka_unit_test(test_rows_of_hardware_are_sane),
+        cmocka_unit_test(test_fp8_is_taken_where_these_machines_break_even),
+        cmocka_unit_test(test_the_roofline_of_fp8_has_its_rate_and_its_bytes),
         cmocka_unit_test(test_the_roofline_is_its_arithmetic),
         cmocka_unit_test(test_watts_are_the_chips_or_said_to_be_assumed),
         cmocka_unit_test(test_plan_says_what_a_run_takes),

@@ -114,7 +114,7 @@ int cuDeviceGetName(char *name, int size, int device) { CALL(device == 0); snpri
 int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
     CALL(device == 0);
-    *value = attribute == HONE_CU_ATTRIBUTE_SHARED_OPTIN ? 99 << 10 : attribute == HONE_CU_ATTRIBUTE_MAJOR ? 8 : 9;
+    *value = attribute == HONE_CU_ATTRIBUTE_SHARED_OPTIN ? 99 << 10 : attribute == HONE_CU_ATTRIBUTE_MAJOR ? 8 : number("CUDA_STUB_MINOR", 9);
     return end(0);
 }
 static size_t total(void) { return (size_t)number("CUDA_STUB_MIB", 4096) << 20; }
@@ -219,19 +219,23 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
 
 // --- cuBLASLt ------------------------------------------------------------------------------------------------------------
 
-typedef struct description { int trans[2]; } description;
+typedef struct description { int trans[2]; const float *scale[2]; int8_t fast; } description;   // fast: -1, not said
 typedef struct layout { int type; uint64_t rows, cols; int64_t stride; } layout;
 enum { CHOSEN = 0x5eed };
 
 size_t cublasLtGetVersion(void) { return 130000; }
 int cublasLtCreate(void **handle) { CALL(handle); *handle = &recording; return end(0); }
 int cublasLtDestroy(void *handle) { CALL(handle); return end(0); }
-int cublasLtMatmulDescCreate(void **made, int compute, int scale) { CALL(compute == HONE_LT_COMPUTE_32F && scale == HONE_LT_R_32F); *made = calloc(1, sizeof(description)); return end(0); }
+int cublasLtMatmulDescCreate(void **made, int compute, int scale) { CALL(compute == HONE_LT_COMPUTE_32F && scale == HONE_LT_R_32F); *made = calloc(1, sizeof(description)); ((description *)*made)->fast = -1; return end(0); }
 int cublasLtMatmulDescDestroy(void *made) { CALL_BACK(made, free); }
 int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value, size_t bytes)
 {
-    CALL(made && bytes == sizeof(int) && (attribute == HONE_LT_TRANS_A || attribute == HONE_LT_TRANS_B));
-    ((description *)made)->trans[attribute == HONE_LT_TRANS_B] = *(const int *)value;
+    const bool scale = attribute == HONE_LT_A_SCALE || attribute == HONE_LT_B_SCALE, fast = attribute == HONE_LT_FAST_ACCUM;
+    CALL(made && bytes == (scale ? sizeof(void *) : fast ? 1 : sizeof(int)) && (scale || fast || attribute == HONE_LT_TRANS_A || attribute == HONE_LT_TRANS_B));
+    description *of = made;
+    if (scale) memcpy(&of->scale[attribute == HONE_LT_B_SCALE], value, sizeof(void *));
+    else if (fast) of->fast = *(const int8_t *)value;
+    else of->trans[attribute == HONE_LT_TRANS_B] = *(const int *)value;
     return end(0);
 }
 int cublasLtMatrixLayoutCreate(void **made, int type, uint64_t rows, uint64_t cols, int64_t stride)
@@ -250,12 +254,25 @@ int cublasLtMatmulPreferenceSetAttribute(void *made, int attribute, const void *
     return end(0);
 }
 
+static bool is_fp8(const layout *l) { return l->type == HONE_LT_R_E4M3 || l->type == HONE_LT_R_E5M2; }
+
+// As on Ada and Hopper: a transposed, b not, one of them e4m3, scales, leading dimensions of whole 16 bytes. Ours beside: gradients are
+// summed whole, the others fast.
+static bool takes_fp8(const description *x, const layout *a, const layout *b, const layout *d)
+{
+    const bool gradient = a->type == HONE_LT_R_E5M2 || b->type == HONE_LT_R_E5M2;
+    return is_fp8(a) && is_fp8(b) && (a->type == HONE_LT_R_E4M3 || b->type == HONE_LT_R_E4M3) && x->trans[0] == HONE_LT_T && x->trans[1] == HONE_LT_N
+        && a->stride % 16 == 0 && b->stride % 16 == 0 && d->stride % 8 == 0 && x->scale[0] && x->scale[1] && x->fast == !gradient
+        && (d->type == HONE_LT_R_32F || d->type == HONE_LT_R_16BF);
+}
+
 // d (m, n) = op(a) op(b) (+ c), columns first: the sizes must agree.
 static bool agree(const description *x, const layout *a, const layout *b, const layout *d)
 {
     const bool ta = x->trans[0] == HONE_LT_T, tb = x->trans[1] == HONE_LT_T;
     const uint64_t m = ta ? a->cols : a->rows, k = ta ? a->rows : a->cols, k2 = tb ? b->cols : b->rows, n = tb ? b->rows : b->cols;
-    return m == d->rows && n == d->cols && k == k2 && a->type == b->type && (d->type == HONE_LT_R_32F || a->type == d->type);
+    if (m != d->rows || n != d->cols || k != k2) return false;
+    return is_fp8(a) || is_fp8(b) ? takes_fp8(x, a, b, d) : a->type == b->type && (d->type == HONE_LT_R_32F || a->type == d->type);
 }
 
 int cublasLtMatmulAlgoGetHeuristic(void *handle, void *x, void *a, void *b, void *c, void *d, void *preference, int wanted, hone_cublaslt_choice *choices, int *found)
@@ -266,16 +283,21 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, void *x, void *a, void *b, void
     return end(0);
 }
 
-static hone_dtype dtype_of(const layout *l) { return l->type == HONE_LT_R_16BF ? HONE_bf16 : l->type == HONE_LT_R_16F ? HONE_f16 : HONE_f32; }
+static hone_dtype dtype_of(const layout *l)
+{
+    return l->type == HONE_LT_R_16BF ? HONE_bf16 : l->type == HONE_LT_R_16F ? HONE_f16 : l->type == HONE_LT_R_E4M3 ? HONE_e4m3 : l->type == HONE_LT_R_E5M2 ? HONE_e5m2 : HONE_f32;
+}
 
 int cublasLtMatmul(void *handle, void *x, const void *alpha, const void *a, void *a_layout, const void *b, void *b_layout, const void *beta, const void *c,
                    void *c_layout, void *d, void *d_layout, const hone_cublaslt_algorithm *algorithm, void *workspace, size_t workspace_bytes, void *stream)
 {
-    const layout *la = a_layout, *ld = d_layout;
+    const layout *la = a_layout, *lb = b_layout, *ld = d_layout;
     const description *how = x;
+    if (is_fp8(la)) begin(how->fast ? "fp8 fast" : "fp8 whole"), end(0);     // for the log
     CALL(handle && *(const float *)alpha == 1 && c == d && c_layout == d_layout && algorithm->data[0] == CHOSEN && workspace && workspace_bytes && stream
          && agree(x, a_layout, b_layout, d_layout));
     return take(&(command){ .kind = MULTIPLY, .gemm = { .n = (int64_t)ld->cols, .m = (int64_t)ld->rows, .k = (int64_t)(how->trans[0] == HONE_LT_T ? la->rows : la->cols),
                                                         .a = b, .a_t = how->trans[1] == HONE_LT_T, .b = a, .b_t = how->trans[0] == HONE_LT_T, .d = d,
-                                                        .add = *(const float *)beta != 0, .of = dtype_of(la), .to = dtype_of(ld) } });
+                                                        .add = *(const float *)beta != 0, .of = dtype_of(lb), .of_b = dtype_of(la), .to = dtype_of(ld),
+                                                        .scale_a = how->scale[1], .scale_b = how->scale[0] } });
 }

@@ -2,6 +2,7 @@
 #include "support/op_hooks.h"
 #include "backend/ref/ref.h"
 #include "base/rng.h"
+#include "graph/fp8.h"
 #include "graph/loss_scale.h"
 #include <stdlib.h>
 #include <string.h>
@@ -115,13 +116,16 @@ static bool fill_rope(op_trial *t)
     return true;
 }
 
-// Products as they are, of operands rounded to bf16, of 8-bit integers, and of operands rounded to f16.
-enum { PRODUCTS = 4 };
+// Products as they are, of operands rounded to bf16, of 8-bit integers, of operands rounded to f16, and (FP8: linears alone) of 8-bit floats, whose
+// sizes are multiples of 16.
+enum { PRODUCTS = 4, FP8 = 1 };
 static bool multiply_in(op_trial *t, int kind)
 {
     if (t->variant.real == HONE_f64 && kind) return false; // rounding has no derivative to compare with
     if (t->variant.live && kind) return false;             // live rows are no other with bf16: time is better spent
-    t->args.attr.product = (hone_dtype[PRODUCTS]){ HONE_f32, HONE_bf16, HONE_int8, HONE_f16 }[kind];
+    t->args.attr.product = (hone_dtype[PRODUCTS + FP8]){ HONE_f32, HONE_bf16, HONE_int8, HONE_f16, HONE_e4m3 }[kind];
+    for (int i = 0; i < 4 && t->args.attr.product == HONE_e4m3; i++)
+        if (t->args.in[i / 2].dim[i % 2] % HONE_FP8_SIZES) return false;
     return true;
 }
 
@@ -335,10 +339,10 @@ const struct op_hook op_hook[HONE_OP_COUNT] = {
     [HONE_OP_rope_table] = { 1, fill_rope_table },
     [HONE_OP_rope] = { 2, fill_rope },
     [HONE_OP_scale] = { 2, fill_scale },
-    [HONE_OP_linear] = { PRODUCTS, fill_product },
-    [HONE_OP_linear_dx] = { PRODUCTS, fill_product },
-    [HONE_OP_linear_dw] = { PRODUCTS, fill_product },
-    [HONE_OP_lora_linear] = { PRODUCTS, fill_lora },
+    [HONE_OP_linear] = { PRODUCTS + FP8, fill_product },
+    [HONE_OP_linear_dx] = { PRODUCTS + FP8, fill_product },
+    [HONE_OP_linear_dw] = { PRODUCTS + FP8, fill_product },
+    [HONE_OP_lora_linear] = { PRODUCTS + FP8, fill_lora },
     [HONE_OP_lora_dt] = { PRODUCTS, fill_lora },
     [HONE_OP_lora_dw] = { PRODUCTS, fill_lora },
     [HONE_OP_dora_norm] = { 2, fill_dora_norm },

@@ -67,9 +67,10 @@ while [ $# -gt 0 ]; do case "$1" in --json) json=$2 ;; esac; shift; done
 echo "{\"cases\": [{\"best\": {\"tokens_per_s\": 10, \"memory_bytes\": 1073741824, \"micro_batch\": 2}}]}" > "$json"'
 export HONE_LIBCUDA="$(realpath "$build")/cuda_stub.so" HONE_CUBLASLT="$(realpath "$build")/cuda_stub.so" HONE_CHECK_TINY=1
 # The device's memory: 512 MiB more whenever somebody looks.
-program "$work/grows/nvidia-smi" "case \"\$*\" in -L*) echo 'GPU 0: of a test' ;; *memory.used*) echo 512 >> '$work/looks'; awk '{ s += \$1 } END { print s }' '$work/looks' ;; *) echo 7 ;; esac"
-peer=$work/peer HONE_CHECK=curve,lora,qlora,generate checks 0 "$work/grows" "$work/pack/gpu_check.sh" "$work/stub"
+program "$work/grows/nvidia-smi" "case \"\$*\" in -L*) echo 'GPU 0: of a test' ;; *compute_cap*) echo 8.9 ;; *memory.used*) echo 512 >> '$work/looks'; awk '{ s += \$1 } END { print s }' '$work/looks' ;; *) echo 7 ;; esac"
+peer=$work/peer HONE_CHECK=curve,fp8,lora,qlora,generate checks 0 "$work/grows" "$work/pack/gpu_check.sh" "$work/stub"
 says '^curve +passed .*worst difference of 3 losses'
+says '^fp8 +passed .*fp8 [0-9,]+ tokens/s, bf16 [0-9,]+ .*bar 0.25 %'
 for stage in lora qlora generate; do says "^$stage +passed .*hone [0-9,]+ tokens/s"; done
 says '^clocks 7 MHz .* power limit 7 W'
 says '^lora +[0-9,]+ .* lora +10 +1\.00 +[0-9.]+x +[0-9.]+x'

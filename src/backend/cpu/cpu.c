@@ -132,6 +132,10 @@ static bool cpu_supports(void *self, const hone_args *args, const char **why_not
         *why_not = "the cpu backend has no f16; use bf16, int8, auto or f32, or backend cuda";
         return false;
     }
+    if (args->attr.product == HONE_e4m3 || (args->op == HONE_OP_pack && args->attr.dtype == HONE_e4m3)) {
+        *why_not = "the cpu backend makes no products in fp8";
+        return false;
+    }
     for (int k = 0; k < info->n_in; k++)
         if (!operand_fits(args, false, k, why_not)) return false;
     for (int k = 0; k < info->n_out; k++)

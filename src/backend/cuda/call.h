@@ -13,10 +13,12 @@
 #include "graph/drop.h"
 #include "graph/loss_scale.h"
 #include "graph/pair.h"
+#include "graph/fp8.h"
 #undef inline
 #else
 #include "base/block_bits.h"
 #include "graph/drop.h"
+#include "graph/fp8.h"
 #include "graph/loss_scale.h"
 #include "graph/pair.h"
 #include "graph/round.h"
@@ -57,4 +59,6 @@ enum {
     HONE_CUDA_PAGE_KEYS = 128,                      // attention_paged: keys between two barriers
     HONE_CUDA_PART_ROWS = 128,                      // column_parts: rows that one partial sum is over
     HONE_CUDA_SQUARE_CHUNK = 8192,                  // square_parts: elements that one partial sum is over
+    HONE_CUDA_FP8_PARTS = 512,                      // fp8_largest: blocks, each with a largest of its own
+    HONE_CUDA_FP8_TILE = 64,                        // fp8_transpose: rows and columns of a tile
 };

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STREAMS = 4, GEMM_BYTES = 32 << 20 };
+enum { STREAMS = 4 };
 
 // A shape of product and what the library chose for it, once.
 typedef struct plan {
@@ -147,7 +147,11 @@ static void gpu_launch(void *self, hone_cuda_kernel kernel, const hone_cuda_shap
 
 // --- products ------------------------------------------------------------------------------------------------------------
 
-static int type_of(hone_dtype dtype) { return dtype == HONE_bf16 ? HONE_LT_R_16BF : dtype == HONE_f16 ? HONE_LT_R_16F : HONE_LT_R_32F; }
+static int type_of(hone_dtype dtype)
+{
+    static const int of[] = { [HONE_f32] = HONE_LT_R_32F, [HONE_bf16] = HONE_LT_R_16BF, [HONE_f16] = HONE_LT_R_16F, [HONE_e4m3] = HONE_LT_R_E4M3, [HONE_e5m2] = HONE_LT_R_E5M2 };
+    return of[dtype];
+}
 
 static void must_blas(const gpu *g, const char *call, int status, const hone_cuda_gemm *s)
 {
@@ -166,8 +170,8 @@ static uint32_t alignment(const void *pointer)
 
 static bool same(const hone_cuda_gemm *x, const hone_cuda_gemm *y)
 {
-    return x->n == y->n && x->m == y->m && x->k == y->k && x->a_t == y->a_t && x->b_t == y->b_t && x->add == y->add && x->of == y->of && x->to == y->to
-        && x->a == y->a && x->b == y->b && x->d == y->d;
+    return x->n == y->n && x->m == y->m && x->k == y->k && x->a_t == y->a_t && x->b_t == y->b_t && x->add == y->add && x->of == y->of && x->of_b == y->of_b && x->to == y->to
+        && x->fast == y->fast && x->a == y->a && x->b == y->b && x->d == y->d;
 }
 
 // Row-major (rows, cols) as the library sees it.
@@ -178,20 +182,36 @@ static void *layout_of(const gpu *g, const hone_cuda_gemm *s, hone_dtype dtype, 
     return layout;
 }
 
-static void choose(const gpu *g, plan *p)
+static void set(const gpu *g, const plan *p, int attribute, const void *value, size_t bytes)
+{
+    must_blas(g, "cublasLtMatmulDescSetAttribute", g->blas->cublasLtMatmulDescSetAttribute(p->description, attribute, value, bytes), &p->shape);
+}
+
+// Scales are numbers on the device: where they lie is told before each product (and before one is chosen), what they are never.
+static void set_scales(const gpu *g, const plan *p, const hone_cuda_gemm *gemm)
+{
+    if (!gemm->scale_a) return;
+    set(g, p, HONE_LT_A_SCALE, &gemm->scale_b, sizeof gemm->scale_b);
+    set(g, p, HONE_LT_B_SCALE, &gemm->scale_a, sizeof gemm->scale_a);
+}
+
+static void choose(const gpu *g, plan *p, const hone_cuda_gemm *gemm)
 {
     const hone_cublaslt *lt = g->blas;
     const hone_cuda_gemm *s = &p->shape;
     const int trans_a = s->b_t ? HONE_LT_T : HONE_LT_N, trans_b = s->a_t ? HONE_LT_T : HONE_LT_N;
-    const size_t room = GEMM_BYTES;
+    const size_t room = HONE_CUDA_GEMM_BYTES;
     const uint32_t at_a = (uint32_t)(uintptr_t)s->b, at_b = (uint32_t)(uintptr_t)s->a, at_d = (uint32_t)(uintptr_t)s->d;
     void *preference = NULL;
     hone_cublaslt_choice choice;
     int found = 0;
     must_blas(g, "cublasLtMatmulDescCreate", lt->cublasLtMatmulDescCreate(&p->description, HONE_LT_COMPUTE_32F, HONE_LT_R_32F), s);
-    must_blas(g, "cublasLtMatmulDescSetAttribute", lt->cublasLtMatmulDescSetAttribute(p->description, HONE_LT_TRANS_A, &trans_a, sizeof trans_a), s);
-    must_blas(g, "cublasLtMatmulDescSetAttribute", lt->cublasLtMatmulDescSetAttribute(p->description, HONE_LT_TRANS_B, &trans_b, sizeof trans_b), s);
-    p->a = s->b_t ? layout_of(g, s, s->of, s->m, s->k) : layout_of(g, s, s->of, s->k, s->m);
+    const int8_t fast = s->fast;
+    set(g, p, HONE_LT_TRANS_A, &trans_a, sizeof trans_a);
+    set(g, p, HONE_LT_TRANS_B, &trans_b, sizeof trans_b);
+    if (gemm->scale_a) set(g, p, HONE_LT_FAST_ACCUM, &fast, sizeof fast);
+    set_scales(g, p, gemm);
+    p->a = s->b_t ? layout_of(g, s, s->of_b, s->m, s->k) : layout_of(g, s, s->of_b, s->k, s->m);
     p->b = s->a_t ? layout_of(g, s, s->of, s->k, s->n) : layout_of(g, s, s->of, s->n, s->k);
     p->d = layout_of(g, s, s->to, s->n, s->m);
     must_blas(g, "cublasLtMatmulPreferenceCreate", lt->cublasLtMatmulPreferenceCreate(&preference), s);
@@ -213,12 +233,13 @@ static const plan *plan_of(gpu *g, const hone_cuda_gemm *gemm)
     hone_cuda_gemm shape = *gemm;
     shape.a = (const void *)(uintptr_t)alignment(gemm->a), shape.b = (const void *)(uintptr_t)alignment(gemm->b);
     shape.d = (void *)(uintptr_t)alignment(gemm->d);
+    shape.scale_a = shape.scale_b = NULL;   // where they lie is no part of it
     for (int64_t i = 0; i < g->n_plan; i++)
         if (same(&g->plans[i].shape, &shape)) return &g->plans[i];
     if (hone_grow(&g->plans, g->n_plan, &g->plan_capacity, sizeof *g->plans)) must(g, "plan of a product", HONE_CU_OUT_OF_MEMORY);
     plan *p = &g->plans[g->n_plan++];
     *p = (plan){ .shape = shape };
-    choose(g, p);
+    choose(g, p, gemm);
     return p;
 }
 
@@ -228,8 +249,9 @@ static void gpu_gemm(void *self, const hone_cuda_gemm *gemm, void *scratch, int 
     const float one = 1, addition = gemm->add;
     use(g);
     const plan *p = plan_of(g, gemm);
+    set_scales(g, p, gemm);
     must_blas(g, "cublasLtMatmul", g->blas->cublasLtMatmul(g->handle, p->description, &one, gemm->b, p->a, gemm->a, p->b, &addition, gemm->d, p->d, gemm->d,
-                                                           p->d, &p->algorithm, scratch, GEMM_BYTES, g->stream[stream]), gemm);
+                                                           p->d, &p->algorithm, scratch, HONE_CUDA_GEMM_BYTES, g->stream[stream]), gemm);
 }
 
 // --- streams and graphs --------------------------------------------------------------------------------------------------
@@ -302,7 +324,7 @@ static hone_status find_device(gpu *g)
 
 static hone_status load_kernels(gpu *g)
 {
-    int shared = 0;
+    int shared = 0, major = 0, minor = 0;
     if (!module()) return hone_fail("this hone was built without nvcc and has no CUDA kernels: build it where CUDA %d.%d's nvcc is on the PATH",
                                             HONE_CUDA_VERSION / 1000, HONE_CUDA_VERSION % 1000 / 10);
     if (told(g, "cuModuleLoadData", g->driver->cuModuleLoadData(&g->module, module()))) return HONE_FAILED;
@@ -319,6 +341,9 @@ static hone_status load_kernels(gpu *g)
     for (size_t i = 0; i < sizeof large / sizeof *large; i++)
         if (told(g, "cuFuncSetAttribute", g->driver->cuFuncSetAttribute(g->function[large[i]], HONE_CU_FUNCTION_DYNAMIC_SHARED, shared))) return HONE_FAILED;
     g->backend.device.shared_bytes = shared;
+    if (told(g, "cuDeviceGetAttribute", g->driver->cuDeviceGetAttribute(&major, HONE_CU_ATTRIBUTE_MAJOR, g->device))) return HONE_FAILED;
+    if (told(g, "cuDeviceGetAttribute", g->driver->cuDeviceGetAttribute(&minor, HONE_CU_ATTRIBUTE_MINOR, g->device))) return HONE_FAILED;
+    g->backend.device.fp8 = 10 * major + minor >= 89;
     return HONE_OK;
 }
 
@@ -375,7 +400,7 @@ static hone_status gpu_open(const hone_backend_options *options, void **self)
     (void)options; // threads and instruction sets are the CPU's
     gpu *g = hone_alloc(1, sizeof *g);
     if (!g) return HONE_FAILED;
-    g->backend = (hone_cuda_backend){ .device = { .self = g, .gemm_bytes = GEMM_BYTES, .launch = gpu_launch, .gemm = gpu_gemm },
+    g->backend = (hone_cuda_backend){ .device = { .self = g, .gemm_bytes = HONE_CUDA_GEMM_BYTES, .launch = gpu_launch, .gemm = gpu_gemm },
                                       .alloc = gpu_alloc, .release = gpu_release, .copy = gpu_copy, .clear = gpu_clear };
     if (open_libraries(g)) {
         gpu_close(&g->backend);

@@ -2,6 +2,7 @@
 #include "backend/cuda/attention.cu"
 #include "backend/cuda/attention_mma.cu"
 #include "backend/cuda/blocks.cu"
+#include "backend/cuda/fp8.cu"
 #include "backend/cuda/head.cu"
 #include "backend/cuda/matrix.cu"
 #include "backend/cuda/optim.cu"

@@ -2,10 +2,13 @@
 //
 // A product is the device's gemm(). Its operands have one dtype, `product` (bf16, f16 or f32): an operand that lies in the other one is
 // cast into scratch first (weights of training come as forms, already cast). Sums are f32. A result that needs nothing more goes
-// where it belongs; else it is made in f32 scratch and finished by a kernel (bias, addend, one rounding).
+// where it belongs; else it is made in f32 scratch and finished by a kernel (bias, addend, one rounding). Of products in fp8 both operands
+// are quantised (nodes_fp8.c), transposed where they do not lie along the sum; what is beside them (low-rank changes) is bf16. Forward
+// their sums may be short (fast): some 14 bits, against operands of 4. Gradients' are whole.
 #include "backend/cuda/cuda.h"
 
-static hone_dtype product_of(const hone_cuda_node *node) { return hone_cuda_product(node->args); }
+static bool in_fp8(const hone_cuda_node *node) { return node->args->attr.product == HONE_e4m3; }
+static hone_dtype product_of(const hone_cuda_node *node) { return in_fp8(node) ? HONE_bf16 : hone_cuda_product(node->args); }
 static size_t bytes_of(int64_t count, hone_dtype dtype) { return (size_t)count * hone_dtype_bytes(dtype); }
 
 // An operand as the product takes it, cast where needed. With scratch that only counts, nothing runs.
@@ -24,8 +27,16 @@ static const void *in_product(const hone_cuda_node *node, const hone_operand *o,
 
 static void multiply(const hone_cuda_node *node, hone_cuda_gemm gemm, void *scratch)
 {
-    gemm.of = product_of(node);
+    if (!gemm.scale_a) gemm.of = gemm.of_b = product_of(node);
     if (gemm.n > 0) node->device->gemm(node->device->self, &gemm, scratch, node->stream);
+}
+
+// a (n, k), b (m, k) of a product in fp8: e5m2 are gradients.
+static void take_fp8(hone_cuda_gemm *gemm, hone_cuda_fp8 a, hone_dtype of, hone_cuda_fp8 b)
+{
+    gemm->a = a.codes, gemm->scale_a = a.scale, gemm->of = of;
+    gemm->b = b.codes, gemm->scale_b = b.scale, gemm->of_b = HONE_e4m3;
+    gemm->a_t = false, gemm->b_t = true, gemm->fast = of == HONE_e4m3;
 }
 
 // --- linear --------------------------------------------------------------------------------------------------------------
@@ -54,7 +65,11 @@ static void make_rows(const hone_cuda_node *node, bool w_t, const hone_operand *
     const bool direct = !bias->present && !addend->present && makes(node, y->dtype) && (!b || y->dtype == HONE_f32);
     hone_cuda_gemm gemm = { .m = m, .k = k, .b_t = w_t, .to = direct ? y->dtype : HONE_f32 };
     void *library = hone_cuda_take(scratch, node->device->gemm_bytes);
-    gemm.a = in_product(node, a, scratch), gemm.b = in_product(node, w, scratch);
+    const hone_dtype of = w_t ? HONE_e4m3 : HONE_e5m2;
+    if (in_fp8(node)) {
+        const hone_cuda_fp8 rows = hone_cuda_in_fp8(node, a, of, false, scratch);
+        take_fp8(&gemm, rows, of, hone_cuda_in_fp8(node, w, HONE_e4m3, !w_t, scratch));
+    } else gemm.a = in_product(node, a, scratch), gemm.b = in_product(node, w, scratch);
     gemm.d = direct ? y->data : hone_cuda_take(scratch, bytes_of(hone_cuda_bound(y) * m, HONE_f32));
     hone_cuda_gemm change = { .m = m, .b_t = true, .add = true, .to = HONE_f32, .d = gemm.d };
     if (b) {
@@ -125,7 +140,10 @@ static void linear_dw(const hone_cuda_node *node, hone_cuda_scratch *scratch)
     hone_cuda_gemm gemm = { .n = hone_cuda_cols(dy), .m = hone_cuda_cols(x), .a_t = true, .add = true, .to = HONE_f32, .d = dw->data };
     void *library = hone_cuda_take(scratch, node->device->gemm_bytes);
     void *parts = db->present ? hone_cuda_take(scratch, hone_cuda_column_bytes(dy)) : NULL;
-    gemm.a = in_product(node, dy, scratch), gemm.b = in_product(node, x, scratch);
+    if (in_fp8(node)) {
+        const hone_cuda_fp8 columns = hone_cuda_in_fp8(node, dy, HONE_e5m2, true, scratch);
+        take_fp8(&gemm, columns, HONE_e5m2, hone_cuda_in_fp8(node, x, HONE_e4m3, true, scratch));
+    } else gemm.a = in_product(node, dy, scratch), gemm.b = in_product(node, x, scratch);
     if (scratch->counts) return;
     gemm.k = hone_rows(dy);
     if (gemm.k == 0) return;
@@ -137,12 +155,19 @@ static void linear_dw(const hone_cuda_node *node, hone_cuda_scratch *scratch)
 // Every form is the weight as it lies, in the numbers that the product is made in; of a frozen matrix in blocks, made so at each use.
 size_t hone_cuda_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
-    (void)self, (void)form;
+    (void)self;
+    if (dtype == HONE_e4m3) return hone_cuda_fp8_form_bytes(form, M, K);
     return dtype == HONE_bf16 || dtype == HONE_f16 || dtype == HONE_f32 ? bytes_of(M * K, dtype) : 0;
 }
 
+size_t hone_cuda_scratch_pack(const hone_cuda_node *node) { return node->args->attr.dtype == HONE_e4m3 ? hone_cuda_fp8_part_bytes() : 0; }
+
 void hone_cuda_node_pack(const hone_cuda_node *node)
 {
+    if (node->args->attr.dtype == HONE_e4m3) {
+        hone_cuda_make_fp8_form(node);
+        return;
+    }
     const hone_cuda_call call = hone_cuda_call_of(node);
     const hone_cuda_kernel kernel = hone_dtype_is_blocked(call.in[0].dtype) ? HONE_CUDA_unblock : HONE_CUDA_cast;
     hone_cuda_elements(node, kernel, call.in[0].rows * call.in[0].cols, &call);

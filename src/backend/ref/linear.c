@@ -1,5 +1,6 @@
 // linear.c: products with a weight W (M, K), and casting one.
 #include "backend/ref/ref.h"
+#include "graph/fp8.h"
 #include "graph/quantize.h"
 
 // `depth` elements of an operand, `step` apart: a row or a column.
@@ -32,45 +33,74 @@ static double dot_of_integers(const line *x, const line *y, int64_t depth)
     return sum;
 }
 
-// sum_k x[k] y[k] of the numbers that attribute `product` multiplies.
-static double dot(const hone_args *a, line x, line y, int64_t depth)
+// sum_k x[k] y[k] of the numbers that `product` multiplies. (e4m3: in_product() has rounded them.)
+static double dot_in(hone_dtype product, line x, line y, int64_t depth)
 {
-    if (a->attr.product == HONE_int8) return dot_of_integers(&x, &y, depth);
+    if (product == HONE_int8) return dot_of_integers(&x, &y, depth);
     double sum = 0;
-    for (int64_t k = 0; k < depth; k++) sum += factor(a, element(&x, k)) * factor(a, element(&y, k));
+    for (int64_t k = 0; k < depth; k++) sum += factor_in(product, element(&x, k)) * factor_in(product, element(&y, k));
     return sum;
+}
+static double dot(const hone_args *a, line x, line y, int64_t depth) { return dot_in(a->attr.product, x, y, depth); }
+// Of a weight's low-rank change, whose factors are too narrow for fp8.
+static double dot_of_change(const hone_args *a, line x, line y, int64_t depth)
+{
+    return dot_in(a->attr.product == HONE_e4m3 ? HONE_bf16 : a->attr.product, x, y, depth);
+}
+
+// Input i as the product multiplies it: as it is, or in fp8 quantised whole, at *room (in f64 a code times its scale is exact).
+static hone_operand in_product(const hone_args *a, int i, bool e5m2, double **room)
+{
+    const hone_operand *o = &a->in[i];
+    if (a->attr.product != HONE_e4m3) return *o;
+    hone_operand codes = *o;
+    float top = 0;
+    for (int64_t k = 0; k < count(o); k++) {
+        const float size = fabsf((float)get(o, k));
+        top = size < INFINITY ? fmaxf(top, size) : INFINITY;
+    }
+    const hone_fp8_scale s = hone_fp8_scale_of(top, e5m2);
+    codes.data = *room, codes.dtype = HONE_f64, codes.form = HONE_FORM_PLAIN;
+    *room += codes.dim[0] * codes.dim[1];
+    for (int64_t k = 0; k < count(o); k++)
+        put(&codes, k, (double)s.scale * (double)hone_fp8_value(hone_fp8_code((float)get(o, k) * s.inverse, e5m2), e5m2));
+    return codes;
 }
 
 // y = x W^T (+ bias) (+ residual)
 //   x (N, K)   w (M, K)   bias (M,)   residual, y (N, M), which may be one
 void hone_ref_linear(const hone_args *a)
 {
-    const hone_operand *x = &a->in[0], *w = &a->in[1], *bias = &a->in[2], *residual = &a->in[3], *y = &a->out[0];
-    int64_t N = hone_rows(x), K = w->dim[1], M = w->dim[0];
+    double *room = a->workspace;
+    const hone_operand x = in_product(a, 0, false, &room), w = in_product(a, 1, false, &room), *bias = &a->in[2], *residual = &a->in[3], *y = &a->out[0];
+    int64_t N = hone_rows(&x), K = w.dim[1], M = w.dim[0];
     for (int64_t n = 0; n < N; n++)
         for (int64_t m = 0; m < M; m++)
-            put(y, n * M + m, get_or(bias, m, 0) + get_or(residual, n * M + m, 0) + dot(a, (line){ x, n * K, 1 }, (line){ w, m * K, 1 }, K));
+            put(y, n * M + m, get_or(bias, m, 0) + get_or(residual, n * M + m, 0) + dot(a, (line){ &x, n * K, 1 }, (line){ &w, m * K, 1 }, K));
 }
 
 // dL/dx[n,k] = sum_m dL/dy[n,m] dy[n,m]/dx[n,k]:  dx = dy W (+ addend)
 //   dy (N, M)   w (M, K)   addend, dx (N, K), which may be one
 void hone_ref_linear_dx(const hone_args *a)
 {
-    const hone_operand *dy = &a->in[0], *w = &a->in[1], *addend = &a->in[2], *dx = &a->out[0];
-    int64_t N = hone_rows(dy), K = w->dim[1], M = w->dim[0];
+    double *room = a->workspace;
+    const hone_operand dy = in_product(a, 0, true, &room), w = in_product(a, 1, false, &room), *addend = &a->in[2], *dx = &a->out[0];
+    int64_t N = hone_rows(&dy), K = w.dim[1], M = w.dim[0];
     for (int64_t n = 0; n < N; n++)
         for (int64_t k = 0; k < K; k++)
-            put(dx, n * K + k, get_or(addend, n * K + k, 0) + dot(a, (line){ dy, n * M, 1 }, (line){ w, k, K }, M));
+            put(dx, n * K + k, get_or(addend, n * K + k, 0) + dot(a, (line){ &dy, n * M, 1 }, (line){ &w, k, K }, M));
 }
 
 // dw += dy^T x,  db += sum_n dy[n]
 //   dy (N, M)   x (N, K)   dw (M, K)   db (M,)
 void hone_ref_linear_dw(const hone_args *a)
 {
-    const hone_operand *dy = &a->in[0], *x = &a->in[1], *dw = &a->out[0], *db = &a->out[1];
+    double *room = a->workspace;
+    const hone_operand *dy = &a->in[0], *dw = &a->out[0], *db = &a->out[1];
+    const hone_operand dy_in = in_product(a, 0, true, &room), x = in_product(a, 1, false, &room);
     int64_t N = hone_rows(dy), K = dw->dim[1], M = dw->dim[0];
     for (int64_t m = 0; m < M; m++) {
-        for (int64_t k = 0; k < K; k++) put(dw, m * K + k, get(dw, m * K + k) + dot(a, (line){ dy, m, M }, (line){ x, k, K }, N));
+        for (int64_t k = 0; k < K; k++) put(dw, m * K + k, get(dw, m * K + k) + dot(a, (line){ &dy_in, m, M }, (line){ &x, k, K }, N));
         if (!db->present) continue;
         double sum = get(db, m);
         for (int64_t n = 0; n < N; n++) sum += get(dy, n * M + m);
@@ -78,13 +108,13 @@ void hone_ref_linear_dw(const hone_args *a)
     }
 }
 
-// The parts' factors side by side as one matrix (M, U*J), scaled, zeros between them: lora_linear is a product with it. In the
-// workspace, of b's numbers.
+// The parts' factors side by side as one matrix (M, U*J), scaled, zeros between them: lora_linear is a product with it. At
+// `room` in the workspace, of b's numbers.
 //   b (E, J): rows of part 0, of part 1, ...
-static hone_operand spread_factors(const hone_args *a, const hone_operand *b, int64_t M)
+static hone_operand spread_factors(const hone_args *a, const hone_operand *b, int64_t M, double *room)
 {
     const int64_t J = b->dim[1], R = J * a->attr.parts;
-    const hone_operand f = { .data = a->workspace, .dtype = b->dtype, .rank = 2, .dim = { M, R }, .present = true };
+    const hone_operand f = { .data = room, .dtype = b->dtype, .rank = 2, .dim = { M, R }, .present = true };
     for (int64_t i = 0; i < M * R; i++) put(&f, i, 0);
     for (int64_t u = 0, row = 0; u < a->attr.parts; row += a->attr.part_rows[u++])
         for (int64_t i = 0; i < a->attr.part_rows[u]; i++)
@@ -97,13 +127,14 @@ static hone_operand spread_factors(const hone_args *a, const hone_operand *b, in
 //   x (N, K)   w (M, K)   t (N, R)   F (M, R): spread_factors   bias (M,)   residual, y (N, M), which may be one
 void hone_ref_lora_linear(const hone_args *a)
 {
-    const hone_operand *x = &a->in[0], *w = &a->in[1], *t = &a->in[2], *bias = &a->in[4], *residual = &a->in[5], *y = &a->out[0];
-    const int64_t N = hone_rows(x), K = w->dim[1], M = w->dim[0], R = t->dim[1];
-    const hone_operand f = spread_factors(a, &a->in[3], M);
+    double *room = a->workspace;
+    const hone_operand x = in_product(a, 0, false, &room), w = in_product(a, 1, false, &room), *t = &a->in[2], *bias = &a->in[4], *residual = &a->in[5], *y = &a->out[0];
+    const int64_t N = hone_rows(&x), K = w.dim[1], M = w.dim[0], R = t->dim[1];
+    const hone_operand f = spread_factors(a, &a->in[3], M, room);
     for (int64_t n = 0; n < N; n++)
         for (int64_t m = 0; m < M; m++)
-            put(y, n * M + m, get_or(bias, m, 0) + get_or(residual, n * M + m, 0) + dot(a, (line){ x, n * K, 1 }, (line){ w, m * K, 1 }, K)
-                              + dot(a, (line){ t, n * R, 1 }, (line){ &f, m * R, 1 }, R));
+            put(y, n * M + m, get_or(bias, m, 0) + get_or(residual, n * M + m, 0) + dot(a, (line){ &x, n * K, 1 }, (line){ &w, m * K, 1 }, K)
+                              + dot_of_change(a, (line){ t, n * R, 1 }, (line){ &f, m * R, 1 }, R));
 }
 
 // dt = dy F
@@ -111,7 +142,7 @@ void hone_ref_lora_dt(const hone_args *a)
 {
     const hone_operand *dy = &a->in[0], *dt = &a->out[0];
     const int64_t N = hone_rows(dy), M = dy->dim[1], R = dt->dim[1];
-    const hone_operand f = spread_factors(a, &a->in[1], M);
+    const hone_operand f = spread_factors(a, &a->in[1], M, a->workspace);
     for (int64_t n = 0; n < N; n++)
         for (int64_t r = 0; r < R; r++) put(dt, n * R + r, dot(a, (line){ dy, n * M, 1 }, (line){ &f, r, R }, M));
 }

@@ -82,6 +82,7 @@ static void ref_copy(void *self, void *to, const void *from, size_t bytes, int s
 static size_t ref_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
     (void)self;
+    if (dtype == HONE_e4m3 && form != HONE_FORM_PLAIN) return (size_t)(M * K) * sizeof(float);     // ref.h
     return form == HONE_FORM_PLAIN ? (size_t)(M * K) * hone_dtype_bytes(dtype) : 0;
 }
 
@@ -95,12 +96,12 @@ static size_t ref_workspace_bytes(void *self, const hone_args *args)
 {
     (void)self;
     const hone_operand *in = args->in;
-    int64_t doubles = 0;
+    int64_t doubles = args->attr.product == HONE_e4m3 ? in[0].dim[0] * in[0].dim[1] + in[1].dim[0] * in[1].dim[1] : 0; // of fp8: both operands
     switch (args->op) {
     case HONE_OP_attention: doubles = in[1].dim[0] + in[5].dim[1] * args->attr.block; break; // scores of a row
     case HONE_OP_attention_back: doubles = 2 * args->attr.head_dim; break;                // one head's dk, dv
     case HONE_OP_linear_xent: doubles = in[1].dim[0] + in[0].dim[0] + in[0].dim[1]; break; // logits, lse, a row
-    case HONE_OP_lora_linear: doubles = in[1].dim[0] * in[2].dim[1]; break;               // factors, spread
+    case HONE_OP_lora_linear: doubles += in[1].dim[0] * in[2].dim[1]; break;              // factors, spread
     case HONE_OP_lora_dt: doubles = in[0].dim[1] * in[1].dim[1] * args->attr.parts; break; // likewise
     case HONE_OP_linear_logprob: doubles = in[1].dim[0]; break;                           // logits
     default: break;

@@ -29,6 +29,7 @@ static inline double get(const hone_operand *x, int64_t i)
     case HONE_bf16: return hone_bf16_to_f32(((const uint16_t *)x->data)[i]);
     case HONE_f16: return hone_ref_f16_to_f64(((const uint16_t *)x->data)[i]);
     case HONE_u8: return ((const uint8_t *)x->data)[i];
+    case HONE_e4m3: return ((const float *)x->data)[i];     // a form that holds the numbers: they are quantised where they are multiplied
     default: return hone_ref_get_blocked(x, i);
     }
 }
@@ -40,6 +41,7 @@ static inline void put(const hone_operand *x, int64_t i, double value)
     case HONE_f64: ((double *)x->data)[i] = value; break;
     case HONE_bf16: ((uint16_t *)x->data)[i] = hone_f32_to_bf16((float)value); break;
     case HONE_f16: ((uint16_t *)x->data)[i] = hone_ref_f64_to_f16(value); break;
+    case HONE_e4m3: ((float *)x->data)[i] = (float)value; break;
     case HONE_u8: ((uint8_t *)x->data)[i] = (uint8_t)fmin(255, value + 0.5); break; // a code, >= 0
     default: HONE_ASSERT(false, "dtype %d holds no real numbers", x->dtype);
     }
@@ -54,11 +56,12 @@ static inline double get_or(const hone_operand *x, int64_t i, double otherwise)
 static inline int32_t get_index(const hone_operand *x, int64_t i) { return ((const int32_t *)x->data)[i]; }
 
 // Attribute product: the number that a matrix product multiplies for v. (Rounded to f32 first, as who stores f32 and casts has it.)
-static inline double factor(const hone_args *a, double v)
+static inline double factor_in(hone_dtype product, double v)
 {
-    if (a->attr.product == HONE_f16) return hone_ref_f16_to_f64(hone_ref_f64_to_f16((double)(float)v));
-    return a->attr.product == HONE_bf16 ? (double)hone_bf16_to_f32(hone_f32_to_bf16((float)v)) : v;
+    if (product == HONE_f16) return hone_ref_f16_to_f64(hone_ref_f64_to_f16((double)(float)v));
+    return product == HONE_bf16 ? (double)hone_bf16_to_f32(hone_f32_to_bf16((float)v)) : v;
 }
+static inline double factor(const hone_args *a, double v) { return factor_in(a->attr.product, v); }
 
 // Elements of an operand of any rank (a vector serves where the table says [A,B]).
 static inline int64_t count(const hone_operand *x)

@@ -257,21 +257,27 @@ static float *unpacked(const void *data, hone_dtype dtype, bool transposed, int6
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < cols; c++) {
             const int64_t at = transposed ? c * rows + r : r * cols + c;
-            plain[r * cols + c] = dtype == HONE_f32 ? ((const float *)data)[at] : number(dtype, ((const uint16_t *)data)[at]);
+            plain[r * cols + c] = dtype == HONE_f32 ? ((const float *)data)[at]
+                                : dtype == HONE_e4m3 || dtype == HONE_e5m2 ? hone_fp8_value(((const uint8_t *)data)[at], dtype == HONE_e5m2)
+                                : number(dtype, ((const uint16_t *)data)[at]);
         }
     return plain;
 }
 
 void hone_emulated_multiply(const hone_cuda_gemm *g)
 {
-    HONE_ASSERT(g->to == HONE_f32 || (g->of == g->to && !g->add), "the product library makes 16 bits only of such, and adds to f32");
-    float *a = unpacked(g->a, g->of, g->a_t, g->n, g->k), *b = unpacked(g->b, g->of, g->b_t, g->k, g->m);
+    const bool fp8 = g->scale_a != NULL;
+    HONE_ASSERT(g->to == HONE_f32 || ((fp8 || g->of == g->to) && !g->add), "the product library makes 16 bits only of such, and adds to f32");
+    HONE_ASSERT(!fp8 || (!g->a_t && g->b_t && g->n % 16 + g->m % 16 + g->k % 16 == 0 && g->of_b == HONE_e4m3), "not as the product library takes fp8");
+    const float scale = fp8 ? *g->scale_a * *g->scale_b : 1;
+    float *a = unpacked(g->a, g->of, g->a_t, g->n, g->k), *b = unpacked(g->b, g->of_b, g->b_t, g->k, g->m);
     float *sum = hone_alloc((size_t)g->m, sizeof *sum);
     HONE_ASSERT(sum, "%s", hone_error());
     for (int64_t n = 0; n < g->n; n++) {
-        for (int64_t m = 0; m < g->m; m++) sum[m] = g->add ? ((const float *)g->d)[n * g->m + m] : 0;
+        for (int64_t m = 0; m < g->m; m++) sum[m] = g->add && !fp8 ? ((const float *)g->d)[n * g->m + m] : 0;
         for (int64_t k = 0; k < g->k; k++)
             for (int64_t m = 0; m < g->m; m++) sum[m] += a[n * g->k + k] * b[k * g->m + m];
+        for (int64_t m = 0; m < g->m && fp8; m++) sum[m] = scale * sum[m] + (g->add ? ((const float *)g->d)[n * g->m + m] : 0);
         for (int64_t m = 0; m < g->m; m++)
             if (g->to == HONE_f32) ((float *)g->d)[n * g->m + m] = sum[m];
             else ((uint16_t *)g->d)[n * g->m + m] = g->to == HONE_bf16 ? hone_f32_to_bf16(sum[m]) : hone_f32_to_f16(sum[m]);
