@@ -34,7 +34,9 @@ static inline int64_t hone_rows(const hone_operand *o) { return o->live ? (int64
 // Shapes, dtypes and presence of a node's operands, not their places.
 void hone_args_describe(const hone_graph *graph, const hone_node *node, hone_args *args);
 
-typedef enum { HONE_SPACE_DEVICE, HONE_SPACE_HOST, HONE_SPACE_COUNT } hone_space;
+typedef enum { HONE_SPACE_DEVICE, HONE_SPACE_HOST, HONE_SPACE_COUNT } hone_space;    // HOST: where copies to and from the device need no stop between
+// Streams: what is asked of one runs in that order, each beside the others; events 0 .. HONE_EVENTS - 1 order one behind another.
+enum { HONE_STREAM_COMPUTE, HONE_STREAM_IN, HONE_STREAM_OUT, HONE_STREAMS, HONE_EVENTS = 64 };  // copies to the device, and back (graph/moves.h)
 typedef struct hone_backend_options { int threads; int force_isa; } hone_backend_options; // force_isa: 1 + hone_isa; 0 = HONE_ISA, else the best
 
 typedef struct hone_backend {
@@ -55,7 +57,8 @@ typedef struct hone_backend {
     size_t (*workspace_bytes)(void *self, const hone_args *args);
     hone_status (*prepare)(void *self, const hone_args *args, void **handle); // once per program; optional (NULL)
     void (*run)(void *self, const hone_args *args, void *handle, int stream);
-    // Streams: events order them. NULL where a backend has one stream.
+    // Streams. NULL where a backend has one. wait: what is asked of the stream from here on runs behind all that stood before the event's
+    // last record; one that was never recorded holds nothing up.
     void (*record)(void *self, int event, int stream);
     void (*wait)(void *self, int event, int stream);
     void (*synchronize)(void *self);

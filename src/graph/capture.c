@@ -2,6 +2,7 @@
 #include "graph/capture.h"
 #include "base/memory.h"
 #include "graph/mirror.h"
+#include "graph/moves.h"
 #include <string.h>
 
 typedef struct key {
@@ -33,11 +34,12 @@ static bool add_live(program *p, hone_tid live)
     return true;
 }
 
-static bool look_at(program *p, const hone_graph *graph, const hone_program *of)
+static bool look_at(program *p, const hone_session *s, const hone_program *of)
 {
+    const hone_graph *graph = s->graph;
     for (int64_t n = 0; n < of->count; n++) {
         const hone_node *node = &of->node[n];
-        if (hone_is_move(node)) return false;
+        if (hone_is_move(node) && !hone_moves_on_streams(s)) return false;
         for (int i = 0; i < node->n_in + node->n_out; i++) {
             const hone_tid id = hone_node_operand(node, i), live = id == HONE_NONE ? HONE_NONE : hone_at(graph, id)->live;
             if (live != HONE_NONE && !add_live(p, live)) return false;
@@ -51,7 +53,7 @@ hone_status hone_capture_open(hone_session *s)
     if (!(s->captures = hone_alloc(1, sizeof *s->captures))) return HONE_FAILED;
     for (int i = 0; i < s->graph->n_program; i++) {
         program *p = &s->captures->program[i];
-        p->fixed = s->backend->capture_begin && look_at(p, s->graph, &s->graph->program[i]);
+        p->fixed = s->backend->capture_begin && look_at(p, s, &s->graph->program[i]);
     }
     return HONE_OK;
 }
@@ -88,10 +90,12 @@ static key *find(const hone_session *s, program *p, int64_t from, int64_t to)
 static void walk(hone_session *s, int which, int64_t from, int64_t to)
 {
     for (int64_t n = from; n < to; n++) hone_session_run_node(s, which, n);
+    hone_moves_join(s);
 }
 
 static hone_status capture(hone_session *s, int which, key *k)
 {
+    hone_moves_join(s);
     hone_mirror_hold(s);
     hone_status status = s->backend->capture_begin(s->self);
     if (!status) walk(s, which, k->from, k->to);

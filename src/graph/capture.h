@@ -9,7 +9,7 @@
 //     from then on         replayed
 //
 // A program keeps HONE_CAPTURE_KEYS keys; for one more, the one that ran longest ago is forgotten and begins anew when it returns. Where
-// the backend has no capture, and in programs with moves (ops.def), every run is walked.
+// the backend has no capture, and in programs with moves to and from a file (moves.h), every run is walked.
 #pragma once
 #include "graph/session.h"
 

@@ -40,6 +40,7 @@ typedef struct hone_graph {
     hone_program *now;          // where new nodes go
     hone_phase phase;           // what new nodes are marked with
     int layer;                  // likewise, and new tensors
+    double move_flops;          // what a byte of a move costs beside computing (hone_node_work); 0: a disk's (offload.h)
     bool failed;                // memory ran out while building: checked once, by hone_session_open
 } hone_graph;
 

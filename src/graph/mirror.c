@@ -18,8 +18,12 @@ struct hone_mirror {
 
 size_t hone_mirror_bytes(const hone_session *s)
 {
-    const size_t *of = s->layout.class_bytes;
-    return hone_backend_is_apart(s->backend) ? of[HONE_CLASS_input] + of[HONE_CLASS_output] + of[HONE_CLASS_param] : 0;
+    return hone_backend_is_apart(s->backend) ? hone_mirror_pinned_bytes(s) + s->layout.class_bytes[HONE_CLASS_param] : 0;
+}
+
+size_t hone_mirror_pinned_bytes(const hone_session *s)
+{
+    return hone_backend_is_apart(s->backend) ? s->layout.class_bytes[HONE_CLASS_input] + s->layout.class_bytes[HONE_CLASS_output] : 0;
 }
 
 hone_status hone_mirror_open(hone_session *s)

@@ -14,6 +14,7 @@
 // What the host will have of a session that is planned, for good: the twin, and shadows of all weights (loaded and saved through
 // them; moments are carried piece by piece). 0 where memory is the host's.
 size_t hone_mirror_bytes(const hone_session *session);
+size_t hone_mirror_pinned_bytes(const hone_session *session);    // of these, the twin
 hone_status hone_mirror_open(hone_session *session);     // behind the arena's allocation; does nothing where memory is the host's
 void hone_mirror_close(hone_session *session);
 void *hone_mirror_data(const hone_session *session, hone_tid tensor);

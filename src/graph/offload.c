@@ -1,6 +1,7 @@
 // offload.c: see offload.h.
 #include "graph/offload.h"
 #include "base/memory.h"
+#include "graph/backend.h"
 #include "graph/budget.h"
 #include <math.h>
 #include <stdlib.h>
@@ -128,6 +129,7 @@ static hone_status open_stage(rewriter *r, const hone_node *node, hone_tid stora
     const bool zeros = home.cls == HONE_CLASS_grad && r->in_micro && r->fresh && !r->of[storage].seen;
     fetch.in[0] = zeros ? HONE_NONE : storage;
     fetch.out[0] = stage;
+    if (!zeros) fetch.stream = HONE_STREAM_IN;
     r->of[storage] = (use){ .stage = stage, .seen = true };
     return append(&r->to, &fetch);
 }
@@ -142,6 +144,7 @@ static hone_status close_stage(rewriter *r, const hone_node *node, hone_tid stor
     hone_node park = move_node(node, HONE_OP_park), settle = move_node(node, HONE_OP_settle);
     park.in[0] = settle.in[0] = stage;
     park.out[0] = storage;
+    park.stream = HONE_STREAM_OUT;
     return append(&r->to, &park) || append(&r->to, &settle) ? HONE_FAILED : HONE_OK;
 }
 
@@ -222,10 +225,11 @@ double hone_move_work(const hone_graph *graph, const hone_node *node)
 {
     if (node->op == HONE_OP_settle) return 0;
     const bool zeros = node->op == HONE_OP_fetch && node->in[0] == HONE_NONE;
-    return (double)hone_tensor_bytes(hone_at(graph, node->op == HONE_OP_fetch ? node->out[0] : node->in[0])) * (zeros ? 12 : HONE_FLOPS_A_DISK_BYTE);
+    const double a_byte = zeros ? 12 : graph->move_flops > 0 ? graph->move_flops : HONE_FLOPS_A_DISK_BYTE;
+    return (double)hone_tensor_bytes(hone_at(graph, node->op == HONE_OP_fetch ? node->out[0] : node->in[0])) * a_byte;
 }
 
-static bool waits_for_disk(const hone_node *node) { return node->op == HONE_OP_fetch && node->in[0] != HONE_NONE; }
+static bool is_fetched(const hone_node *node) { return node->op == HONE_OP_fetch && hone_is_copy(node); }
 
 // Before which node a fetch begins: where the nodes up to its use hide it; but no more than AHEAD at a time, and behind the
 // last park of the same home.
@@ -236,7 +240,7 @@ static int64_t place_fetch(const hone_graph *graph, const hone_program *p, int64
     for (int64_t q = n - 1; q >= first && left > 0 && others < AHEAD; q--) {
         const hone_node *node = &p->node[q];
         if (node->op == HONE_OP_park && node->out[0] == p->node[n].in[0]) break;
-        if (waits_for_disk(node)) others++;
+        if (is_fetched(node)) others++;
         if (hone_is_move(node)) continue;
         left -= hone_node_work(graph, node);
         at = q;
@@ -275,7 +279,7 @@ hone_status hone_pass_overlap(hone_graph *graph, hone_program *program, int64_t 
     for (int64_t n = 0; n < program->count && !status; n++) {
         const hone_node *node = &program->node[n];
         order[n] = (spot){ (double)n, n };
-        if (waits_for_disk(node)) order[n].at = (double)place_fetch(graph, program, n, first) - 0.5;
+        if (is_fetched(node)) order[n].at = (double)place_fetch(graph, program, n, first) - 0.5;
         if (node->op == HONE_OP_settle) order[n].at = (double)place_settle(graph, program, n) - 0.25;
     }
     if (!status) qsort(order, (size_t)program->count, sizeof *order, by_place);
@@ -298,7 +302,7 @@ double hone_offload_time(const hone_graph *graph, const hone_program *program, c
             const hone_tid id = hone_storage(graph, hone_node_operand(node, i));
             if (id != HONE_NONE && !hone_at(graph, id)->parked) now = fmax(now, ready[id]);
         }
-        if (waits_for_disk(node)) {
+        if (is_fetched(node)) {
             lane[READ] = fmax(fmax(now, lane[READ]), ready[node->in[0]]) + seconds[n];
             ready[node->out[0]] = lane[READ];
         } else if (node->op == HONE_OP_park) {

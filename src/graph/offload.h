@@ -1,13 +1,14 @@
-// offload.h: tensors that a step needs only now and then live in a file, and come to the arena when a node wants them.
+// offload.h: tensors that a step needs only now and then live in a file or in the host's memory, and come to the arena when a node wants them.
 //
 //     adamw(.. +grad +m +v)         ->     fetch m -> stage m     fetch v -> stage v     fetch grad -> stage grad
 //                                          adamw(.. +stage grad +stage m +stage v)
 //                                          park stage m -> m      park stage v -> v
 //                                          settle stage m         settle stage v
 //
-// A persistent storage is *parked*: its home is an extent of the offload file (layout.h: home) and it has no place in the arena.
+// A persistent storage is *parked*: it has a home (layout.h) in the offload file or, where the backend has memory of its own, in pinned host
+// memory, and no place in the arena.
 // Passes rewrite its uses: hone_pass_offload() puts fetch, park and settle around each use, hone_pass_overlap() then moves every
-// fetch up and every settle down, so that the disk works while nodes compute. A staging tensor is an ordinary transient: layout knows
+// fetch up and every settle down, so that the disk or the bus works while nodes compute (moves.h). A staging tensor is an ordinary transient: layout knows
 // its life, recomputation clones the fetch of a weight with the weight's form, and double buffers are nothing but two lives that
 // overlap. So the arena stays exact, and nothing but places has changed: results are bit-identical.
 //
@@ -16,9 +17,10 @@
 #pragma once
 #include "graph/graph.h"
 
-// What a byte to or from a disk costs beside computing (hone_node_work): a server's core pair makes some 300 GFLOP/s, its disk moves
-// 1 GB/s. A constant, so that what is chosen does not hang on the minute; `hone plan` shows measured seconds.
-enum { HONE_FLOPS_A_DISK_BYTE = 300 };
+// What a byte of a move costs beside computing (hone_node_work; hone_graph.move_flops). Disk: a server's core pair makes some 300 GFLOP/s, its
+// disk moves 1 GB/s. Bus: of the GPUs in plan/hardware.def, at half their peaks and 0.8 of the bus, f32 makes 380 (A100) to 1,600 (RTX 4090)
+// a byte, bf16 2,400 (L4) to 9,700 (H100). Constants, so that what is chosen does not hang on the minute; `hone plan` shows seconds.
+enum { HONE_FLOPS_A_DISK_BYTE = 300, HONE_FLOPS_A_BUS_BYTE_F32 = 700, HONE_FLOPS_A_BUS_BYTE_NARROW = 5000 };
 
 void hone_offload_set(hone_graph *graph, hone_tid storage, bool parked);   // with its views
 // Every sum_squares of a parked gradient: out of `update`, behind the gradient's last use in `micro` (what an earlier micro-batch
@@ -29,7 +31,8 @@ hone_status hone_pass_offload(hone_graph *graph, hone_program *program, bool fre
 // Nodes before `first` stay where they are and nothing moves before them. Last of all passes.
 hone_status hone_pass_overlap(hone_graph *graph, hone_program *program, int64_t first);
 
-// When a program ends whose node n takes seconds[n], where moves run beside: one lane to the disk, one back. *waited: of that, what
+// When a program ends whose node n takes seconds[n], where moves run beside: one lane to the homes, one back. *waited: of that, what
 // nodes waited for moves. NAN where memory is out.
 double hone_offload_time(const hone_graph *graph, const hone_program *program, const double *seconds, double *waited);
+static inline bool hone_is_copy(const hone_node *node) { return (node->op == HONE_OP_fetch && node->in[0] != HONE_NONE) || node->op == HONE_OP_park; }  // bytes move
 double hone_move_work(const hone_graph *graph, const hone_node *node);      // of a MOVE node, in the units of hone_node_work

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "graph/capture.h"
 #include "graph/mirror.h"
+#include "graph/moves.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -97,13 +98,7 @@ hone_status hone_session_allocate(hone_session *session)
     void *arena;
     if (session->backend->alloc(session->self, HONE_SPACE_DEVICE, session->layout.arena_bytes, &arena)) return HONE_FAILED;
     session->arena = arena;
-    if (hone_mirror_open(session)) return HONE_FAILED;
-    HONE_ASSERT(!session->layout.home_bytes || !session->mirror, "backend %s keeps no tensors in a file", session->backend->name);
-    if (session->layout.home_bytes) {
-        HONE_ASSERT(session->offload, "tensors are parked, but the session has no folder for the offload file");
-        session->ticket = hone_alloc((size_t)session->graph->n_tensor, sizeof *session->ticket);
-        if (!session->ticket || hone_scratch_open(&session->scratch, session->offload, (int64_t)session->layout.home_bytes)) return HONE_FAILED;
-    }
+    if (hone_mirror_open(session) || hone_moves_open(session)) return HONE_FAILED;
     for (int i = 0; i < session->graph->n_program; i++)
         if (resolve_program(session, i)) return HONE_FAILED;
     return hone_capture_open(session);
@@ -128,10 +123,7 @@ void hone_session_release_arena(hone_session *session)
         session->handle[i] = NULL;
     }
     hone_capture_close(session);
-    hone_scratch_close(session->scratch);
-    hone_free(session->ticket);
-    session->scratch = NULL;
-    session->ticket = NULL;
+    hone_moves_close(session);
     hone_mirror_close(session);
     if (session->arena) session->backend->release(session->self, HONE_SPACE_DEVICE, session->arena, session->layout.arena_bytes);
     session->arena = NULL;
@@ -154,61 +146,35 @@ void *hone_session_data(const hone_session *session, hone_tid tensor)
     return data;
 }
 
-// --- moves ---------------------------------------------------------------------------------------------------------------
-
-static void wait_for(hone_session *session, hone_tid id)
-{
-    int64_t *ticket = &session->ticket[hone_storage(session->graph, id)];
-    if (*ticket) hone_scratch_wait(session->scratch, *ticket);
-    *ticket = 0;
-}
-
-static void begin_move(hone_session *s, const hone_node *node)
-{
-    const hone_tid home = node->op == HONE_OP_fetch ? node->in[0] : node->out[0], stage = node->op == HONE_OP_fetch ? node->out[0] : node->in[0];
-    const size_t size = hone_layout_place_bytes(hone_at(s->graph, stage), s->layout.bytes[stage]);
-    if (node->op == HONE_OP_settle) return;
-    if (home == HONE_NONE) {
-        memset(place(s, stage), 0, s->layout.bytes[stage]);
-    } else if (node->op == HONE_OP_fetch) {
-        s->ticket[stage] = hone_scratch_begin_read(s->scratch, (int64_t)s->layout.home[home], place(s, stage), size, s->ticket[home]);
-    } else {
-        s->ticket[stage] = s->ticket[home] = hone_scratch_begin_write(s->scratch, (int64_t)s->layout.home[home], place(s, stage), size);
-    }
-}
+// --- nodes ---------------------------------------------------------------------------------------------------------------
 
 hone_status hone_session_settle(hone_session *session)
 {
-    for (hone_tid id = 0; session->scratch && id < session->graph->n_tensor; id++) wait_for(session, id);
+    hone_moves_join(session);
     hone_mirror_pull(session);
-    return session->scratch ? hone_scratch_check(session->scratch) : HONE_OK;
+    return hone_moves_check(session);
 }
 
 void hone_session_run_node(hone_session *session, int which, int64_t n)
 {
     const hone_node *node = &session->graph->program[which].node[n];
     hone_mirror_push(session);
-    if (session->scratch && n == 0) hone_session_settle(session);   // what failed is told at the end
-    for (int i = 0; session->scratch && i < node->n_in + node->n_out; i++) {
-        hone_tid id = hone_node_operand(node, i);
-        if (id != HONE_NONE && !hone_at(session->graph, id)->parked) wait_for(session, id);
-    }
-    if (hone_is_move(node)) begin_move(session, node);
+    if (n == 0) hone_moves_join(session);   // what failed is told at the end
+    hone_moves_wait(session, node);
+    if (hone_is_move(node)) hone_moves_begin(session, node);
     else session->backend->run(session->self, &session->args[which][n], session->handle[which][n], node->stream);
 }
 
-// Where bytes of a parked tensor lie in the offload file, -1: it is not parked.
-static int64_t home_of(const hone_session *session, hone_tid id, size_t first, size_t size)
+static bool is_parked(const hone_session *session, hone_tid id, size_t first, size_t size)
 {
     const hone_tensor *t = hone_at(session->graph, id);
     HONE_ASSERT(first + size <= session->layout.bytes[id], "bytes %zu to %zu of %s", first, first + size, t->name);
-    return t->parked ? (int64_t)(session->layout.home[hone_storage(session->graph, id)] + first) + t->offset_bytes : -1;
+    return t->parked;
 }
 
 hone_status hone_session_read(const hone_session *session, hone_tid id, size_t first, size_t size, void *data)
 {
-    int64_t home = home_of(session, id, first, size);
-    if (home >= 0) return hone_scratch_read(session->scratch, home, data, size);
+    if (is_parked(session, id, first, size)) return hone_moves_carry(session, id, first, size, data, false);
     if (session->mirror) hone_mirror_carry(session, id, first, size, data, false);
     else memcpy(data, (const uint8_t *)place(session, id) + first, size);
     return HONE_OK;
@@ -216,8 +182,7 @@ hone_status hone_session_read(const hone_session *session, hone_tid id, size_t f
 
 hone_status hone_session_write(hone_session *session, hone_tid id, size_t first, size_t size, const void *data)
 {
-    int64_t home = home_of(session, id, first, size);
-    if (home >= 0) return hone_scratch_write(session->scratch, home, data, size);
+    if (is_parked(session, id, first, size)) return hone_moves_carry(session, id, first, size, (void *)(uintptr_t)data, true);
     if (session->mirror) hone_mirror_carry(session, id, first, size, (void *)(uintptr_t)data, true);
     else memcpy((uint8_t *)place(session, id) + first, data, size);
     return HONE_OK;

@@ -1,12 +1,13 @@
 // session.h: the executor. A graph, a backend, one arena; programs run thousands of times without an allocation.
 //
-// Moves (ops.def) are its own: fetch and park begin a transfer between arena and offload file (base/scratch.h) and return; a node
+// Moves (ops.def) are its own (moves.h): fetch and park begin a transfer between arena and home and return; a node
 // waits for what is under way of its own operands, the end of a program for all. A transfer that fails is told by the run.
 #pragma once
 #include "graph/layout.h"
 
 typedef struct hone_mirror hone_mirror;
 typedef struct hone_captures hone_captures;
+typedef struct hone_moves hone_moves;
 
 typedef struct hone_session {
     hone_graph *graph;                 // borrowed
@@ -19,9 +20,8 @@ typedef struct hone_session {
     void **handle[8];
     hone_mirror *mirror;               // mirror.h; NULL: the backend's memory is the host's
     hone_captures *captures;           // capture.h: what the backend replays instead of walking the list
-    const char *offload;               // folder of the offload file, where tensors are parked; borrowed
-    hone_scratch *scratch;             // NULL: nothing is parked
-    int64_t *ticket;                   // (n_tensor,) of the move under way of a staging tensor, or of the write under way of a home; 0 none
+    const char *offload;               // folder of the offload file, where tensors are parked and memory is the host's; borrowed
+    hone_moves *moves;                 // moves.h; NULL: nothing is parked
     bool caches_valid;                 // since the last run of "refresh" no program wrote over them
     bool poison;                       // tests: fill transients with NaN before birth and after death
 } hone_session;

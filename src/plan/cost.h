@@ -12,6 +12,7 @@
 typedef struct hone_pace {
     int64_t chips;              // each does the recipe's rows: a step has so many times its tokens
     double step_s;              // all of one optimizer step
+    double moves_s, waited_s;   // of it: moves of what is offloaded, one after another; what nodes wait for them
     double score_s;             // one run of program score, on one chip
     double token_s;             // one token of a sample
     double watts;

@@ -166,7 +166,7 @@ static hone_status refuse(fitter *f)
         status = hone_recipe_fail(job->recipe, HONE_KEY_memory, NULL, "%s of memory are not enough even where all that can be is recomputed%s; the least is memory: %lldMiB."
                                   " Or %slower per_device_train_batch_size (and raise gradient_accumulation_steps), cutoff_len or the model's sizes",
                                   hone_units_bytes((double)job->recipe->memory).s, f->n_candidate ? " and offloaded" : "", (long long)(least >> 20),
-                                  f->n_candidate ? "" : "name a folder on a local disk with `offload`, ");
+                                  f->n_candidate ? "" : hone_backend_is_apart(job->session.backend) ? "give offload: host, " : "name a folder on a local disk with `offload`, ");
     if (table.data) {
         char message[1024];
         snprintf(message, sizeof message, "%s", hone_error());
@@ -265,17 +265,34 @@ static hone_status fit_memory(fitter *f)
     return fits(f) ? HONE_OK : refuse(f);
 }
 
+// Where homes can be is the backend's: a file, or, of a device with memory of its own, the host's memory.
+static hone_status check_offload(const hone_job *job)
+{
+    const hone_recipe *r = job->recipe;
+    const bool apart = hone_backend_is_apart(job->session.backend), host = !strcmp(r->offload, "host");
+    if (!r->offload[0]) return HONE_OK;
+    if (r->memory == 0)
+        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "offload moves what does not fit into `memory`, but none is given; say how much %s may take, such as memory: 6GiB",
+                                apart ? "of the device the arena" : "the process");
+    if (apart && !host)
+        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "backend %s keeps no tensors in a file: what leaves the device goes to the host's memory; give offload: host",
+                                job->session.backend->name);
+    if (!apart && host)
+        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "backend %s computes in the host's memory: what leaves that goes to a file; name a folder on a local disk"
+                                " (./host, where it is called so)", job->session.backend->name);
+    if (!host && !hone_dir_exists(r->offload))
+        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "%s: no such folder; make it, on a local disk", r->offload);
+    return HONE_OK;
+}
+
 hone_status hone_job_fit(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
     if (r->memory > 0 && r->gradient_checkpointing)
         return hone_recipe_fail(r, HONE_KEY_gradient_checkpointing, NULL, "memory chooses what is recomputed, gradient_checkpointing fixes it; give one of the two");
-    if (r->offload[0] && r->memory == 0)
-        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "offload moves what does not fit into `memory`, but none is given; say how much the process may take, such as memory: 6GiB");
-    if (r->offload[0] && !hone_dir_exists(r->offload))
-        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "%s: no such folder; make it, on a local disk", r->offload);
-    if (r->offload[0] && hone_backend_is_apart(job->session.backend))
-        return hone_recipe_fail(r, HONE_KEY_offload, NULL, "backend %s keeps no tensors in a file; leave offload out", job->session.backend->name);
+    if (check_offload(job)) return HONE_FAILED;
+    if (hone_backend_is_apart(job->session.backend))
+        job->graph->move_flops = hone_job_product(r) == HONE_f32 ? HONE_FLOPS_A_BUS_BYTE_F32 : HONE_FLOPS_A_BUS_BYTE_NARROW;
     fitter f;
     hone_status status = open_fitter(&f, job);
     if (!status) status = r->memory > 0 ? fit_memory(&f) : apply(&f);
@@ -305,7 +322,8 @@ void hone_job_price_recompute(const hone_job *job, hone_recompute_price *price)
 
 void hone_job_price_offload(const hone_job *job, hone_offload_price *price)
 {
-    *price = (hone_offload_price){ .file_bytes = (int64_t)job->session.layout.home_bytes };
+    *price = (hone_offload_price){ 0 };
+    *(hone_backend_is_apart(job->session.backend) ? &price->pinned_bytes : &price->file_bytes) = (int64_t)job->session.layout.home_bytes;
     for (hone_tid id = 0; id < job->graph->n_tensor; id++) {
         const hone_tensor *t = hone_at(job->graph, id);
         if (t->parked && t->base == HONE_NONE) price->class_bytes[t->cls] += (int64_t)job->session.layout.bytes[id];

@@ -1,4 +1,4 @@
-// fit.h: which activations of program micro are stored, and which moments and gradients live in a file, as the recipe's keys memory,
+// fit.h: which activations of program micro are stored, and which moments and gradients live elsewhere, as the recipe's keys memory,
 // offload and gradient_checkpointing have it.
 //
 //     neither                   what is as cheap to compute as to read is recomputed
@@ -22,6 +22,7 @@ hone_status hone_job_fit(hone_job *job);
 typedef struct hone_recompute_price { int64_t node[HONE_OP_COUNT], nodes; double flops_share, work_share; } hone_recompute_price;
 void hone_job_price_recompute(const hone_job *job, hone_recompute_price *price);
 
-// What lives in the offload file, and what a step moves. 0: nothing is parked.
-typedef struct hone_offload_price { int64_t file_bytes, class_bytes[HONE_CLASS_COUNT], read_bytes, written_bytes; } hone_offload_price;
+// What lives in the offload file or in pinned host memory, and what a step moves. 0: nothing is parked.
+typedef struct hone_offload_price { int64_t file_bytes, pinned_bytes, class_bytes[HONE_CLASS_COUNT], read_bytes, written_bytes; } hone_offload_price;
+static inline bool hone_offload_any(const hone_offload_price *price) { return price->file_bytes + price->pinned_bytes > 0; }
 void hone_job_price_offload(const hone_job *job, hone_offload_price *price);

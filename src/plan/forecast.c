@@ -8,7 +8,8 @@ static void pace_here(const hone_speed *speed, const hone_plan *plan, hone_pace 
     const hone_job *job = speed->job;
     int threads = (int)job->recipe->threads;
     if (threads <= 0) hone_cpu_threads(&threads);
-    *pace = (hone_pace){ .chips = 1, .step_s = hone_speed_step_s(speed), .score_s = hone_speed_program_s(speed, "score"), .watts = speed->watts };
+    *pace = (hone_pace){ .chips = 1, .step_s = hone_speed_step_s(speed), .score_s = hone_speed_program_s(speed, "score"), .watts = speed->watts,
+                         .moves_s = hone_speed_moves_s(speed), .waited_s = hone_speed_waited_s(speed) };
     // A token of a sample reads every weight once, at the pace at which the update reads and writes all that persists.
     double moved = 2 * (double)(plan->class_bytes[HONE_CLASS_param] + plan->class_bytes[HONE_CLASS_grad] + plan->class_bytes[HONE_CLASS_moment]);
     pace->token_s = hone_speed_program_s(speed, "update") * (double)plan->class_bytes[HONE_CLASS_param] / moved;
@@ -24,7 +25,6 @@ static hone_status finish(hone_forecast *f, const hone_speed *speed)
     f->measured_s = speed->measured_s;
     f->paced = true;
     f->recompute_s = (double)f->job->accumulation * hone_speed_recompute_s(speed);
-    f->offload_s = hone_speed_offload_s(speed);
     pace_here(speed, &f->plan, &f->pace);
     return hone_cost_make(f->job, &f->plan, &f->pace, &f->cost);
 }

@@ -14,7 +14,6 @@ typedef struct hone_forecast {
     double peak_flops;              // of this machine, measured; 0 unknown
     double measured_s;              // how long measuring took now, 0: it came from the cache
     double recompute_s;             // of a step: activations made a second time
-    double offload_s;               // of a step: waited for the offload file
     hone_pace pace;
     hone_cost cost;
     hone_precision_choice precision;

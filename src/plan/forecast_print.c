@@ -56,15 +56,18 @@ static void fill_recompute(const hone_forecast *f, cell *c)
     note(c, "of the step, activations recomputed: %" PRId64 " nodes, %.1f %% more FLOPs", price->nodes, 100 * price->flops_share);
 }
 
-// What lies in the file, what a step moves, and what of that no node hides.
+// What lies elsewhere, what a step moves, how long that takes, and what of it no node hides.
 static void fill_offload(const hone_forecast *f, cell *c)
 {
     const hone_offload_price *price = &f->plan.offload;
-    if (price->file_bytes == 0) return;
-    value(c, "%s", hone_units_bytes((double)price->file_bytes).s);
-    note(c, "in the file; a step reads %s", hone_units_bytes((double)price->read_bytes).s);
+    if (!hone_offload_any(price)) return;
+    value(c, "%s", hone_units_bytes((double)(price->file_bytes + price->pinned_bytes)).s);
+    note(c, "in %s; a step reads %s", price->file_bytes ? "the file" : "pinned host memory", hone_units_bytes((double)price->read_bytes).s);
     note(c, ", writes %s", hone_units_bytes((double)price->written_bytes).s);
-    if (f->paced && !f->machine) note(c, "; %.1f s of it are waited for, %.1f %% of the step", f->offload_s, 100 * f->offload_s / f->pace.step_s);
+    if (f->pace.moves_s <= 0) return;
+    note(c, ", %.3g s", f->pace.moves_s);
+    if (f->machine) note(c, " at %.0f GB/s", f->machine->host * HONE_SHARE_OF_BANDWIDTH * 1e-9);
+    note(c, "; %.3g s of it are waited for, %.1f %% of the step", f->pace.waited_s, 100 * f->pace.waited_s / f->pace.step_s);
 }
 
 static void fill_speed(const hone_forecast *f, cell *c)
@@ -241,7 +244,8 @@ static void put_pace(json_t *out, const hone_forecast *f, bool *bad)
     put(out, "chips", json_integer(f->pace.chips), bad);
     put(out, "tokens_per_second", json_real(f->cost.tokens_per_s), bad);
     put(out, "step_seconds", json_real(f->pace.step_s), bad);
-    if (f->plan.offload.file_bytes > 0 && !f->machine) put(out, "offload_seconds", json_real(f->offload_s), bad);
+    if (hone_offload_any(&f->plan.offload)) put(out, "offload_seconds", json_real(f->pace.waited_s), bad);
+    if (hone_offload_any(&f->plan.offload)) put(out, "move_seconds", json_real(f->pace.moves_s), bad);
     put(out, "watts", json_real(f->pace.watts), bad);
     put(out, "watts_from", json_string(f->pace.power), bad);
     put(out, "checkpoint_bytes", json_integer(f->cost.checkpoint_bytes), bad);

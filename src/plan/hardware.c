@@ -2,6 +2,7 @@
 #include "plan/hardware.h"
 #include "base/memory.h"
 #include "base/nearest.h"
+#include "graph/offload.h"
 #include "graph/pass.h"
 #include <inttypes.h>
 #include <math.h>
@@ -9,8 +10,8 @@
 #include <string.h>
 
 const hone_hardware hone_hardware_table[] = {
-#define ACCELERATOR(name, title, f32, bf16, int8, fp8, bandwidth, memory, link, watts) { name, title, f32, bf16, int8, fp8, bandwidth, memory, link, watts, 0, NULL },
-#define PROCESSOR(name, title, f32, bf16, int8, bandwidth, watts, cores, cpu) { name, title, f32, bf16, int8, 0, bandwidth, 0, 0, watts, cores, cpu },
+#define ACCELERATOR(name, title, f32, bf16, int8, fp8, bandwidth, memory, link, host, watts) { name, title, f32, bf16, int8, fp8, bandwidth, memory, link, host, watts, 0, NULL },
+#define PROCESSOR(name, title, f32, bf16, int8, bandwidth, watts, cores, cpu) { name, title, f32, bf16, int8, 0, bandwidth, 0, 0, 0, watts, cores, cpu },
 #include "plan/hardware.def"
 #undef ACCELERATOR
 #undef PROCESSOR
@@ -73,7 +74,14 @@ static double quantising_bytes(const hone_graph *graph, const hone_node *node)
     return node->attr.product == HONE_e4m3 ? (double)hone_fp8_bytes(graph, node) : 0;
 }
 
-typedef struct { double seconds, counted_flops; } roofline;     // counted: by ops, recomputation left out
+typedef struct { double seconds, counted_flops, moves_s, waited_s; } roofline;     // counted: by ops, recomputation left out
+
+// What is parked in a file lies on a disk that is not known.
+static double move_s(const hone_job *job, const hone_hardware *row, const hone_node *node)
+{
+    const bool moves = hone_is_copy(node) && row->host > 0 && hone_backend_is_apart(job->session.backend);
+    return moves ? (double)hone_tensor_bytes(hone_at(job->graph, node->in[0])) / (row->host * HONE_SHARE_OF_BANDWIDTH) : 0;
+}
 
 static roofline add_nodes(const hone_job *job, const hone_hardware *row, const char *name)
 {
@@ -81,14 +89,18 @@ static roofline add_nodes(const hone_job *job, const hone_hardware *row, const c
     roofline sum = { 0 };
     for (int p = 0; p < graph->n_program; p++) {
         if (strcmp(graph->program[p].name, name)) continue;
+        double *seconds = hone_alloc((size_t)graph->program[p].count + 1, sizeof *seconds);
+        if (!seconds) return (roofline){ .seconds = NAN };
         for (int64_t n = 0; n < graph->program[p].count; n++) {
             const hone_node *node = &graph->program[p].node[n];
-            if (hone_is_move(node)) continue;   // another machine's disk is not known
             double peak = peak_of(row, node->attr.product), flops = hone_node_flops(graph, node);
-            sum.seconds += fmax(flops / (peak * HONE_SHARE_OF_FLOPS), (double)hone_layout_node_bytes(&job->session.layout, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH));
-            sum.seconds += quantising_bytes(graph, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH);   // before the product, not beside it
+            seconds[n] = fmax(flops / (peak * HONE_SHARE_OF_FLOPS), (double)hone_layout_node_bytes(&job->session.layout, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH));
+            seconds[n] += quantising_bytes(graph, node) / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH);   // before the product, not beside it
+            if (hone_is_move(node) && node->in[0] != HONE_NONE) sum.moves_s += seconds[n] = move_s(job, row, node);
             if (node->phase != HONE_PHASE_RECOMPUTE) sum.counted_flops += flops;
         }
+        sum.seconds = hone_offload_time(graph, &graph->program[p], seconds, &sum.waited_s);
+        hone_free(seconds);
     }
     return sum;
 }
@@ -102,6 +114,7 @@ void hone_hardware_pace(const hone_job *job, const hone_plan *plan, const hone_h
     double exchange = chips > 1 ? 2 * (double)(chips - 1) / (double)chips * (double)plan->class_bytes[HONE_CLASS_grad] : 0;
     *pace = (hone_pace){ .chips = chips, .watts = (double)chips * row->watts,
                          .step_s = (double)job->accumulation * (micro.seconds + attention_s) + update.seconds + (exchange > 0 ? exchange / row->link : 0),
+                         .moves_s = (double)job->accumulation * micro.moves_s + update.moves_s, .waited_s = (double)job->accumulation * micro.waited_s + update.waited_s,
                          .score_s = job->score.N ? score.seconds + attention_s / 3 : 0,
                          .token_s = (double)plan->class_bytes[HONE_CLASS_param] / (row->bandwidth * HONE_SHARE_OF_BANDWIDTH) };
     if (chips > 1) snprintf(pace->power, sizeof pace->power, "%" PRId64 " x %.0f W by the data sheet, the chips alone", chips, row->watts);

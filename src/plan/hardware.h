@@ -1,6 +1,7 @@
 // hardware.h: other machines, by their data sheets (hardware.def), and what a recipe would take there at best.
 //
 //     seconds(node) = max( FLOPs / (peak x share), bytes / (bandwidth x share) )               the roofline (Williams et al. 2009)
+//     seconds(move) = bytes / (host x share), beside the nodes (graph/offload.h)
 //     step          = micro-batches x sum(micro) + all-reduce(gradients) + sum(update)
 //     all-reduce    = 2 (n - 1) / n x bytes / link                                             a ring; nothing overlapped
 //
@@ -11,7 +12,7 @@
 typedef struct hone_hardware {
     const char *name, *title;
     double f32_flops, bf16_flops, int8_flops, fp8_flops;    // dense products, FLOP/s; 0: none in fp8
-    double bandwidth, memory, link;     // bytes/s; bytes, 0: as much as is put in; bytes/s to its neighbours, 0: unknown
+    double bandwidth, memory, link, host;   // bytes/s; bytes, 0: as much as is put in; bytes/s to its neighbours, to the host's memory, 0: unknown
     double watts;                       // of the whole chip, TDP
     int cores;                          // of a CPU, else 0
     const char *cpu;                    // part of its name as the system tells it, else NULL

@@ -58,6 +58,14 @@ static hone_status count_layers(const hone_job *job, hone_plan *plan)
 // What a run allocates after the arena: the resolved operands of each program, read windows of mapped data, the buffer of
 // the checkpoint writer; and what the system counts against a container's limit beside: the arena's page table.
 enum { PAGE_BYTES = 4096, PAGE_ENTRY_BYTES = 8 };   // huge pages have none, but none are promised
+
+// What the host locks: the twin, and the homes of what is parked.
+static int64_t pinned_bytes(const hone_job *job)
+{
+    const hone_session *s = &job->session;
+    return hone_backend_is_apart(s->backend) ? (int64_t)(hone_mirror_pinned_bytes(s) + s->layout.home_bytes) : 0;
+}
+
 int64_t hone_plan_late_bytes(const hone_job *job)
 {
     int64_t nodes = 0;
@@ -65,10 +73,11 @@ int64_t hone_plan_late_bytes(const hone_job *job)
     int64_t bytes = nodes * (int64_t)(sizeof(hone_args) + sizeof(void *)) + HONE_JOB_LATE_BYTES;
     if (strcmp(job->recipe->run_store, "none")) bytes += HONE_JOB_STORE_BYTES;
     if (job->pairs) bytes += job->rows * job->T * (int64_t)(sizeof(float) + sizeof(int32_t) + sizeof(int64_t) / 2 + sizeof(double));   // what train/pairs.c knows of scored rows
-    if (job->session.layout.home_bytes) bytes += (int64_t)hone_scratch_memory_bytes();
-    const int64_t host = (int64_t)hone_mirror_bytes(&job->session), arena = (int64_t)job->session.layout.arena_bytes;
-    const int64_t tables = (host ? host : arena) / PAGE_BYTES * PAGE_ENTRY_BYTES;
-    return bytes + host + tables + (int64_t)hone_checkpoint_buffer_bytes();
+    const int64_t host = (int64_t)hone_mirror_bytes(&job->session), pinned = pinned_bytes(job), arena = (int64_t)job->session.layout.arena_bytes;
+    if (job->session.layout.home_bytes && !pinned) bytes += (int64_t)hone_scratch_memory_bytes();
+    const int64_t shadows = host - (int64_t)hone_mirror_pinned_bytes(&job->session);
+    const int64_t tables = (pinned ? shadows + pinned : arena) / PAGE_BYTES * PAGE_ENTRY_BYTES;
+    return bytes + shadows + tables + (int64_t)hone_checkpoint_buffer_bytes();
 }
 
 hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
@@ -93,7 +102,8 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
         plan->gap_bytes -= (int64_t)layout->class_bytes[c];
     }
     if (hone_backend_is_apart(job->session.backend)) plan->device_bytes = plan->arena_bytes;
-    plan->process_bytes = plan->base_bytes + plan->arena_bytes - plan->device_bytes + plan->late_bytes;
+    plan->pinned_bytes = pinned_bytes(job);
+    plan->process_bytes = plan->base_bytes + plan->arena_bytes - plan->device_bytes + plan->pinned_bytes + plan->late_bytes;
     hone_buffer others = { 0 };
     hone_status status = count_layers(job, plan);
     if (!status && job->model.product == HONE_e4m3 && !(status = hone_fp8_count(job, &plan->fp8, &others)) && !(status = hone_buffer_print(&others, "%s", "")))
@@ -139,11 +149,12 @@ static hone_status print_recompute(const hone_recompute_price *price, hone_buffe
     return status ? status : hone_buffer_print(out, "\n");
 }
 
-// "offloaded     6.18 GiB  in the file: optimizer moments 2.08 GiB, gradients 4.10 GiB; 6.2 GiB read, 6.2 GiB written a step"
+// "offloaded     6.18 GiB  in the file (in pinned host memory): optimizer moments 2.08 GiB, gradients 4.10 GiB; 6.2 GiB read, 6.2 GiB written a step"
 static hone_status print_offload(const hone_offload_price *price, hone_buffer *out)
 {
-    if (price->file_bytes == 0) return HONE_OK;
-    hone_status status = hone_buffer_print(out, "  offloaded                %10s  in the file:", hone_units_bytes((double)price->file_bytes).s);
+    if (!hone_offload_any(price)) return HONE_OK;
+    hone_status status = hone_buffer_print(out, "  offloaded                %10s  in %s:", hone_units_bytes((double)(price->file_bytes + price->pinned_bytes)).s,
+                                           price->file_bytes ? "the file" : "pinned host memory");
     const char *before = " ";
     for (int c = 0; c < HONE_CLASS_COUNT && !status; c++) {
         if (price->class_bytes[c] == 0) continue;
@@ -162,8 +173,8 @@ static json_t *offload_json(const hone_offload_price *price)
     for (int c = 0; c < HONE_CLASS_COUNT; c++)
         if (price->class_bytes[c]) bad |= json_object_set_new(classes, class_title[c], json_integer(price->class_bytes[c]));
     if (bad) { json_decref(classes); return NULL; }
-    return json_pack("{s:I, s:o, s:I, s:I}", "file_bytes", (json_int_t)price->file_bytes, "bytes_by_class", classes, "read_bytes",
-                     (json_int_t)price->read_bytes, "written_bytes", (json_int_t)price->written_bytes);
+    return json_pack("{s:I, s:I, s:o, s:I, s:I}", "file_bytes", (json_int_t)price->file_bytes, "pinned_bytes", (json_int_t)price->pinned_bytes, "bytes_by_class", classes,
+                     "read_bytes", (json_int_t)price->read_bytes, "written_bytes", (json_int_t)price->written_bytes);
 }
 
 static json_t *recompute_json(const hone_recompute_price *price)
@@ -196,6 +207,7 @@ hone_status hone_plan_print(const hone_plan *plan, hone_buffer *out)
     if (!status) status = print_bytes(out, "gaps", plan->gap_bytes, "");
     if (!status) status = hone_buffer_print(out, "    %-22s %10s  exact%s\n", "arena", hone_units_bytes((double)plan->arena_bytes).s,
                                              plan->device_bytes ? ", on the device" : "");
+    if (!status) status = print_bytes(out, "pinned host memory", plan->pinned_bytes, "exact: inputs, outputs, what is offloaded");
     if (!status) status = print_bytes(out, "program, data, tables", plan->base_bytes + plan->late_bytes, "measured");
     if (!status) status = hone_buffer_print(out, "    %-22s %10s\n", "process", hone_units_bytes((double)plan->process_bytes).s);
     if (!status) status = print_recompute(&plan->recompute, out);
@@ -215,10 +227,10 @@ hone_status hone_plan_json(const hone_plan *plan, json_t **out)
     bad |= json_object_set_new(classes, "workspace", json_integer(plan->workspace_bytes));
     bad |= json_object_set_new(classes, "gaps", json_integer(plan->gap_bytes));
     for (int64_t l = 0; l < plan->layers; l++) bad |= json_array_append_new(layers, json_integer(plan->layer_bytes[l]));
-    *out = json_pack("{s:I, s:I, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:o, s:o}", "parameters", (json_int_t)plan->params,
+    *out = json_pack("{s:I, s:I, s:s?, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:o, s:o}", "parameters", (json_int_t)plan->params,
                      "trained_parameters", (json_int_t)(plan->factors ? plan->factors : plan->params), "frozen_blocks", plan->frozen_blocks,
                      "parameters_by_group", groups, "bytes_by_class", classes, "activation_bytes_by_layer", layers,
-                     "arena_bytes", (json_int_t)plan->arena_bytes, "device_bytes", (json_int_t)plan->device_bytes, "base_bytes", (json_int_t)plan->base_bytes,
+                     "arena_bytes", (json_int_t)plan->arena_bytes, "device_bytes", (json_int_t)plan->device_bytes, "pinned_bytes", (json_int_t)plan->pinned_bytes, "base_bytes", (json_int_t)plan->base_bytes,
                      "late_bytes", (json_int_t)plan->late_bytes, "process_bytes", (json_int_t)plan->process_bytes,
                      "peak_program", plan->peak_program, "peak_node", (json_int_t)plan->peak_node,
                      "flops_per_token", plan->flops_per_token, "recompute", recompute_json(&plan->recompute), "offload", offload_json(&plan->offload));

@@ -4,7 +4,8 @@
 //             + the arena (exact: layout.h)
 //             + what the run still allocates on top (counted from the same structures)
 //
-// On a device with memory of its own the arena lies there, and the process has what the host sees of it (mirror.h).
+// On a device with memory of its own the arena lies there, and the process has what the host sees of it (mirror.h) and what is parked
+// (moves.h). Of these the twin of inputs and outputs and all that is parked are pinned: locked into the host's memory, a class of their own.
 //
 // The process keeps to it: tests compare with VmHWM.
 #pragma once
@@ -23,6 +24,7 @@ typedef struct hone_plan {
     int64_t *layer_bytes, layers;                  // (layers + 1,) activations and their gradients alive at the peak, by layer; last: none
     int64_t arena_bytes, base_bytes, late_bytes, process_bytes;
     int64_t device_bytes;                          // of the arena, where it is not the process's; else 0
+    int64_t pinned_bytes;                          // of the process: locked into the host's memory, in no other class; exact
     const char *peak_program; int64_t peak_node;
     double flops_per_token;
     hone_recompute_price recompute;

@@ -142,13 +142,26 @@ double hone_speed_recompute_s(const hone_speed *speed)
     return again;
 }
 
-double hone_speed_offload_s(const hone_speed *speed)
+double hone_speed_waited_s(const hone_speed *speed)
 {
     double again, micro, update;
     time_program(speed, "micro", &again, &micro);
     time_program(speed, "update", &again, &update);
     return (double)speed->job->accumulation * micro + update;
 }
+
+double hone_speed_moves_s(const hone_speed *speed)
+{
+    double sum = 0;
+    for (int p = 0; p < speed->job->graph->n_program; p++) {
+        const hone_program *program = &speed->job->graph->program[p];
+        const double runs = strcmp(program->name, "micro") ? 1 : (double)speed->job->accumulation;
+        for (int64_t n = 0; speed->kind_of[p] && n < program->count; n++)
+            if (hone_is_copy(&program->node[n])) sum += runs * speed->kind[speed->kind_of[p][n]].seconds;
+    }
+    return sum;
+}
+
 bool hone_speed_known(const hone_speed *speed) { return hone_speed_step_s(speed) + hone_speed_program_s(speed, "score") > 0; }
 
 double hone_speed_step_s(const hone_speed *speed)

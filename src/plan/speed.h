@@ -5,7 +5,7 @@
 //     seconds(step)    = micro-batches x (read its rows + micro) + update
 //
 // A kind's seconds come from the cache (speed_cache.c) or are measured (speed_measure.c). Adding up single nodes is right
-// because programs run node after node; moves to and from the offload file run beside them, as graph/offload.h has it. Tests put seconds of their own in.
+// because programs run node after node; moves of what is offloaded run beside them, as graph/offload.h has it. Tests put seconds of their own in.
 #pragma once
 #include "plan/job.h"
 
@@ -30,7 +30,8 @@ void hone_speed_close(hone_speed *speed);
 // One run of a program; NAN where a kind is not known, 0 where the job has no such program.
 double hone_speed_program_s(const hone_speed *speed, const char *program);
 double hone_speed_recompute_s(const hone_speed *speed); // of one run of micro: the nodes that run a second time
-double hone_speed_offload_s(const hone_speed *speed);   // of a step: waited for the offload file
+double hone_speed_waited_s(const hone_speed *speed);    // of a step: waited for moves of what is offloaded
+double hone_speed_moves_s(const hone_speed *speed);     // of a step: these moves, one after another
 double hone_speed_step_s(const hone_speed *speed);      // NAN where a kind is not known
 bool hone_speed_known(const hone_speed *speed);         // every kind of every program
 

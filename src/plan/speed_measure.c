@@ -118,6 +118,7 @@ static void time_move(timing *t, int which, int64_t n)
     hone_session *s = &t->job->session;
     double start = hone_clock_s();
     hone_session_run_node(s, which, n);
+    if (s->backend->synchronize) s->backend->synchronize(s->self);
     if (hone_session_settle(s)) t->failed = HONE_FAILED;
     double seconds = hone_clock_s() - start;
     note(t, t->speed->kind_of[which][n], seconds);

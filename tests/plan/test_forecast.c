@@ -133,8 +133,8 @@ static void test_rows_of_hardware_are_sane(void **state)
         if (m->fp8_flops > 0 && !(m->fp8_flops >= 1.95 * m->bf16_flops && m->fp8_flops <= 2.05 * m->bf16_flops)) fail_msg("%s: fp8", m->name);
         if (!(m->bf16_flops / m->bandwidth > 10 && m->bf16_flops / m->bandwidth < 800)) fail_msg("%s: bandwidth", m->name);
         if (!(m->watts >= 50 && m->watts <= 1500)) fail_msg("%s: watts", m->name);
-        if ((m->cores == 0) != (m->memory > 0) || (m->cores == 0) != (m->cpu == NULL) || (m->cores == 0) != (m->link > 0)) fail_msg("%s: neither accelerator nor processor", m->name);
-        if (m->memory > 0 && !(m->link < m->bandwidth && m->memory >= 16e9 && m->memory < 1e12)) fail_msg("%s: memory", m->name);
+        if ((m->cores == 0) != (m->memory > 0) || (m->cores == 0) != (m->cpu == NULL) || (m->cores == 0) != (m->link > 0) || (m->cores == 0) != (m->host > 0)) fail_msg("%s: neither accelerator nor processor", m->name);
+        if (m->memory > 0 && !(m->host <= m->link && m->link < m->bandwidth && m->memory >= 16e9 && m->memory < 1e12)) fail_msg("%s: memory", m->name);
     }
 }
 

@@ -1,13 +1,16 @@
 // cuda_stub.c: a CUDA driver and a cuBLASLt on the host, for tests: one shared object that HONE_LIBCUDA and HONE_CUBLASLT name.
 //
-// Kernels run in the emulator, products in plain loops, a captured graph is the list of what was asked for between begin and end. So
-// `backend: cuda` runs whole programs where no GPU is, by the same calls. What the stub sees that a GPU would not tell so well:
-//   - device memory is readable from a command to the next synchronisation: a host that touches it outside dies at that spot;
+// Kernels run in the emulator, products in plain loops, streams and events as cuda_streams.h has it, a captured graph is the list of what was
+// asked for between begin and end. So `backend: cuda` runs whole programs where no GPU is, by the same calls. What the stub sees that a GPU
+// would not tell so well:
+//   - device memory is readable while commands are carried out: a host that touches it outside dies at that spot;
+//   - copies begin early and end late: a wait that is missing gives wrong bits;
 //   - handles, sizes and parameters that make no sense are errors.
 // Environment: CUDA_STUB_LOG=FILE appends a line for each call; CUDA_STUB_FAIL=NAME:CODE:N lets the N-th call of NAME (and all
 // behind it) fail; CUDA_STUB_CAPTURE_MS lets a capture take so long; CUDA_STUB_VERSION, CUDA_STUB_MIB: what the driver says of its version and the device's memory.
 #include "backend/cuda/emulate/emulated.h"
 #include "backend/cuda/library.h"
+#include "plugins/cuda_streams.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,28 +24,14 @@
 #undef ENTRY
 size_t cublasLtGetVersion(void);
 
-enum { INVALID = 1, BLOCKS = 256 };
+enum { INVALID = STUB_INVALID, BLOCKS = 256 };
 
 typedef struct block { uint8_t *data; size_t bytes; } block;
-typedef enum { LAUNCH, COPY, SET, MULTIPLY } kind;
-typedef struct command {
-    kind kind;
-    hone_cuda_kernel kernel;
-    hone_cuda_shape shape;
-    hone_cuda_call call;
-    hone_cuda_gemm gemm;
-    void *to;
-    const void *from;
-    size_t bytes;
-    unsigned char value;
-} command;
-typedef struct graph { command *list; int64_t count; } graph;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static block blocks[BLOCKS];
 static size_t used;
 static bool is_open;            // device memory
-static graph *recording;
 static int fail_count;
 
 // --- every call ----------------------------------------------------------------------------------------------------------
@@ -81,23 +70,21 @@ static void open_device(bool open)
     is_open = open;
 }
 
-static void carry_out(const command *c)
+void stub_work(const stub_command *c)
 {
-    open_device(true);
-    if (c->kind == LAUNCH) hone_emulated_run(&hone_emulated_kernels[c->kernel], &c->shape, 0, false, &c->call);
-    if (c->kind == COPY) memmove(c->to, c->from, c->bytes);
-    if (c->kind == SET) memset(c->to, c->value, c->bytes);
-    if (c->kind == MULTIPLY) hone_emulated_multiply(&c->gemm);
+    if (c->kind == STUB_LAUNCH) hone_emulated_run(&hone_emulated_kernels[c->kernel], &c->shape, 0, false, &c->call);
+    if (c->kind == STUB_SET) memset(c->to, c->value, c->bytes);
+    if (c->kind == STUB_MULTIPLY) hone_emulated_multiply(&c->gemm);
 }
 
-static int take(const command *c)
+static int take(void *stream, const stub_command *c) { return end(stub_ask(stream, c)); }
+
+// All that was asked of a stream, NULL: of all; the device is open meanwhile, and not outside.
+static void finish(const stub_stream *stream)
 {
-    if (!recording) carry_out(c);
-    else {
-        recording->list = realloc(recording->list, (size_t)(recording->count + 1) * sizeof *c);
-        recording->list[recording->count++] = *c;
-    }
-    return end(0);
+    open_device(true);
+    stub_finish(stream);
+    open_device(false);
 }
 
 // --- the driver ----------------------------------------------------------------------------------------------------------
@@ -136,11 +123,13 @@ int cuMemAlloc_v2(uint64_t *pointer, size_t bytes)
     blocks[i] = (block){ data, bytes };
     used += bytes;
     *pointer = (uintptr_t)data;
+    stub_note("device", 0, data, bytes);
     return end(0);
 }
 int cuMemFree_v2(uint64_t pointer)
 {
     CALL(pointer);
+    finish(NULL);
     for (int i = 0; i < BLOCKS; i++)
         if (blocks[i].data == (uint8_t *)(uintptr_t)pointer) {
             munmap(blocks[i].data, blocks[i].bytes);
@@ -150,50 +139,64 @@ int cuMemFree_v2(uint64_t pointer)
         }
     return end(INVALID);
 }
-int cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) { CALL(flags == HONE_CU_HOST_PORTABLE); *pointer = malloc(bytes); return end(*pointer ? 0 : HONE_CU_OUT_OF_MEMORY); }
-int cuMemFreeHost(void *pointer) { CALL_BACK(pointer, free); }
+int cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) { CALL(flags == HONE_CU_HOST_PORTABLE); *pointer = malloc(bytes); stub_note("pinned", 0, *pointer, bytes); return end(*pointer ? 0 : HONE_CU_OUT_OF_MEMORY); }
+static void free_host(void *pointer) { finish(NULL); free(pointer); }
+int cuMemFreeHost(void *pointer) { CALL_BACK(pointer, free_host); }
 int cuMemsetD8Async(uint64_t pointer, unsigned char value, size_t count, void *stream)
 {
     CALL(stream && pointer);
-    return take(&(command){ .kind = SET, .to = (void *)(uintptr_t)pointer, .value = value, .bytes = count });
+    return take(stream, &(stub_command){ .kind = STUB_SET, .to = (void *)(uintptr_t)pointer, .value = value, .bytes = count });
 }
 int cuMemcpyAsync(uint64_t to, uint64_t from, size_t bytes, void *stream)
 {
     CALL(stream && to && from);
-    return take(&(command){ .kind = COPY, .to = (void *)(uintptr_t)to, .from = (const void *)(uintptr_t)from, .bytes = bytes });
+    return take(stream, &(stub_command){ .kind = STUB_COPY, .to = (void *)(uintptr_t)to, .from = (const void *)(uintptr_t)from, .bytes = bytes });
 }
-int cuStreamCreate(void **stream, unsigned flags) { CALL(flags == HONE_CU_STREAM_NON_BLOCKING); *stream = malloc(1); return end(0); }
-int cuStreamDestroy_v2(void *stream) { CALL_BACK(stream, free); }
-int cuStreamSynchronize(void *stream) { CALL(stream && !recording); open_device(false); return end(0); }
+int cuStreamCreate(void **stream, unsigned flags) { CALL(flags == HONE_CU_STREAM_NON_BLOCKING); *stream = stub_stream_new(); return end(0); }
+static void free_stream(void *stream) { finish(stream); stub_stream_free(stream); }
+int cuStreamDestroy_v2(void *stream) { CALL_BACK(stream, free_stream); }
+int cuStreamSynchronize(void *stream) { CALL(stream && !stub_is_capturing()); finish(stream); stub_note("sync", ((stub_stream *)stream)->number, NULL, 0); return end(0); }
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { CALL(stream && event && flags == 0); return end(stub_wait(stream, event)); }
+int cuEventCreate(void **event, unsigned flags)
+{
+    static int number;
+    CALL(event && flags == HONE_CU_EVENT_DISABLE_TIMING);
+    stub_event *made = malloc(sizeof *made);
+    *made = (stub_event){ .number = ++number, .record = -1 };
+    *event = made;
+    return end(0);
+}
+int cuEventDestroy_v2(void *event) { CALL_BACK(event, free); }
+int cuEventRecord(void *event, void *stream) { CALL(event && stream); return end(stub_record(event, stream)); }
 int cuStreamBeginCapture_v2(void *stream, int mode)
 {
-    CALL(stream && mode == HONE_CU_CAPTURE_THREAD_LOCAL && !recording);
-    recording = calloc(1, sizeof *recording);
-    const int status = end(recording ? 0 : HONE_CU_OUT_OF_MEMORY);
+    CALL(stream && mode == HONE_CU_CAPTURE_THREAD_LOCAL);
+    const int status = end(stub_capture_begin(stream));
     usleep((useconds_t)number("CUDA_STUB_CAPTURE_MS", 0) * 1000);  // unlocked: what other threads ask for comes in between
     return status;
 }
-int cuStreamEndCapture(void *stream, void **made) { CALL(stream && recording); *made = recording; recording = NULL; return end(0); }
+int cuStreamEndCapture(void *stream, void **made)
+{
+    stub_graph *graph = NULL;
+    CALL(stream);
+    const int status = stub_capture_end(stream, &graph);
+    *made = graph;
+    return end(status);
+}
 int cuGraphInstantiateWithFlags(void **runnable, void *made, unsigned long long flags)
 {
     CALL(made && flags == 0);
-    const graph *from = made;
-    graph *copy = calloc(1, sizeof *copy);
-    copy->count = from->count;
-    copy->list = malloc((size_t)(from->count + 1) * sizeof *copy->list);
-    if (from->count) memcpy(copy->list, from->list, (size_t)from->count * sizeof *copy->list);
-    *runnable = copy;
+    *runnable = stub_graph_copy(made);
     return end(0);
 }
 int cuGraphLaunch(void *runnable, void *stream)
 {
-    CALL(runnable && stream && !recording);
-    const graph *g = runnable;
-    for (int64_t i = 0; i < g->count; i++) carry_out(&g->list[i]);
-    return end(0);
+    CALL(runnable && stream && !stub_is_capturing());
+    return take(stream, &(stub_command){ .kind = STUB_GRAPH, .graph = runnable });
 }
-static void drop(graph *g) { free(g->list); free(g); }
-int cuGraphExecDestroy(void *runnable) { CALL_BACK(runnable, drop); }
+static void drop(void *graph) { stub_graph_free(graph); }
+static void drop_runnable(void *graph) { finish(NULL); stub_graph_free(graph); }
+int cuGraphExecDestroy(void *runnable) { CALL_BACK(runnable, drop_runnable); }
 int cuGraphDestroy(void *made) { CALL_BACK(made, drop); }
 int cuModuleLoadData(void **module, const void *image) { CALL(image && *(const uint32_t *)image == 0xba55ed50); *module = blocks; return end(0); } // a fat binary's first word
 int cuModuleUnload(void *module) { CALL(module == blocks); return end(0); }
@@ -213,7 +216,7 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
 {
     const hone_emulated_kernel *kernel = function;
     CALL(stream && !extra && grid_x && grid_y && grid_y < 65536 && grid_z == 1 && (int)block_x == kernel->threads && block_y == 1 && block_z == 1 && shared_bytes <= 99 << 10);
-    return take(&(command){ .kind = LAUNCH, .kernel = (hone_cuda_kernel)(kernel - hone_emulated_kernels), .shape = { grid_x, grid_y, shared_bytes },
+    return take(stream, &(stub_command){ .kind = STUB_LAUNCH, .kernel = (hone_cuda_kernel)(kernel - hone_emulated_kernels), .shape = { grid_x, grid_y, shared_bytes },
                             .call = *(const hone_cuda_call *)parameters[0] });
 }
 
@@ -224,7 +227,7 @@ typedef struct layout { int type; uint64_t rows, cols; int64_t stride; } layout;
 enum { CHOSEN = 0x5eed };
 
 size_t cublasLtGetVersion(void) { return 130000; }
-int cublasLtCreate(void **handle) { CALL(handle); *handle = &recording; return end(0); }
+int cublasLtCreate(void **handle) { CALL(handle); *handle = blocks; return end(0); }
 int cublasLtDestroy(void *handle) { CALL(handle); return end(0); }
 int cublasLtMatmulDescCreate(void **made, int compute, int scale) { CALL(compute == HONE_LT_COMPUTE_32F && scale == HONE_LT_R_32F); *made = calloc(1, sizeof(description)); ((description *)*made)->fast = -1; return end(0); }
 int cublasLtMatmulDescDestroy(void *made) { CALL_BACK(made, free); }
@@ -296,7 +299,7 @@ int cublasLtMatmul(void *handle, void *x, const void *alpha, const void *a, void
     if (is_fp8(la)) begin(how->fast ? "fp8 fast" : "fp8 whole"), end(0);     // for the log
     CALL(handle && *(const float *)alpha == 1 && c == d && c_layout == d_layout && algorithm->data[0] == CHOSEN && workspace && workspace_bytes && stream
          && agree(x, a_layout, b_layout, d_layout));
-    return take(&(command){ .kind = MULTIPLY, .gemm = { .n = (int64_t)ld->cols, .m = (int64_t)ld->rows, .k = (int64_t)(how->trans[0] == HONE_LT_T ? la->rows : la->cols),
+    return take(stream, &(stub_command){ .kind = STUB_MULTIPLY, .gemm = { .n = (int64_t)ld->cols, .m = (int64_t)ld->rows, .k = (int64_t)(how->trans[0] == HONE_LT_T ? la->rows : la->cols),
                                                         .a = b, .a_t = how->trans[1] == HONE_LT_T, .b = a, .b_t = how->trans[0] == HONE_LT_T, .d = d,
                                                         .add = *(const float *)beta != 0, .of = dtype_of(lb), .of_b = dtype_of(la), .to = dtype_of(ld),
                                                         .scale_a = how->scale[1], .scale_b = how->scale[0] } });

@@ -105,6 +105,7 @@ static void test_every_fault_has_its_advice(void **state)
 static bool may_fail(const char *name)
 {
     static const char *const names[] = { "cuGetErrorName", "cuGetErrorString", "cuDeviceTotalMem_v2", "cuMemGetInfo_v2", "cuStreamDestroy_v2", "cuModuleUnload",
+                                         "cuStreamWaitEvent", "cuEventRecord", "cuEventDestroy_v2",
                                          "cuDevicePrimaryCtxRelease_v2", "cuStreamBeginCapture_v2", "cuStreamEndCapture", "cuGraphInstantiateWithFlags",
                                          "cuGraphLaunch", "cuGraphExecDestroy", "cuGraphDestroy", "cublasLtDestroy", "cublasLtMatmulDescDestroy",
                                          "cublasLtMatrixLayoutDestroy", "cublasLtMatmulPreferenceDestroy" };

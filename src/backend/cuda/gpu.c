@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STREAMS = 4 };
 
 // A shape of product and what the library chose for it, once.
 typedef struct plan {
@@ -27,7 +26,7 @@ typedef struct gpu {
     const hone_cublaslt *blas;
     int ordinal, device;
     char name[96];
-    void *context, *module, *function[HONE_CUDA_KERNEL_COUNT], *stream[STREAMS], *handle;
+    void *context, *module, *function[HONE_CUDA_KERNEL_COUNT], *stream[HONE_STREAMS], *event[HONE_EVENTS], *handle;
     plan *plans;
     int64_t n_plan, plan_capacity;
     size_t planned_bytes;           // taken for sessions
@@ -100,7 +99,11 @@ static hone_status gpu_alloc(void *self, hone_space space, size_t bytes, void **
     gpu *g = self;
     use(g);
     if (space == HONE_SPACE_HOST) {
-        if (told(g, "cuMemHostAlloc", g->driver->cuMemHostAlloc(pointer, bytes + 1, HONE_CU_HOST_PORTABLE))) return HONE_FAILED;
+        const int error = g->driver->cuMemHostAlloc(pointer, bytes + 1, HONE_CU_HOST_PORTABLE);
+        if (error == HONE_CU_OUT_OF_MEMORY)
+            return hone_fail("GPU %d (%s): cuMemHostAlloc: CUDA_ERROR_OUT_OF_MEMORY: the host has no %.1f MiB that it could lock into its memory", g->ordinal, g->name,
+                             (double)bytes / 0x1p20);
+        if (told(g, "cuMemHostAlloc", error)) return HONE_FAILED;
         memset(*pointer, 0, bytes);
         return HONE_OK;
     }
@@ -262,7 +265,21 @@ static void gpu_synchronize(void *self)
 {
     const gpu *g = gpu_of(self);
     use(g);
-    for (int i = 0; i < STREAMS; i++) must(g, "cuStreamSynchronize", g->driver->cuStreamSynchronize(g->stream[i]));
+    for (int i = 0; i < HONE_STREAMS; i++) must(g, "cuStreamSynchronize", g->driver->cuStreamSynchronize(g->stream[i]));
+}
+
+static void gpu_record(void *self, int event, int stream)
+{
+    const gpu *g = gpu_of(self);
+    use(g);
+    must(g, "cuEventRecord", g->driver->cuEventRecord(g->event[event], g->stream[stream]));
+}
+
+static void gpu_wait(void *self, int event, int stream)
+{
+    const gpu *g = gpu_of(self);
+    use(g);
+    must(g, "cuStreamWaitEvent", g->driver->cuStreamWaitEvent(g->stream[stream], g->event[event], 0));
 }
 
 static void *gpu_native_stream(void *self, int stream) { return gpu_of(self)->stream[stream]; }
@@ -358,7 +375,9 @@ static void gpu_close(void *self)
     }
     hone_free(g->plans);
     if (g->handle) g->blas->cublasLtDestroy(g->handle);
-    for (int i = 0; i < STREAMS; i++)
+    for (int i = 0; i < HONE_EVENTS; i++)
+        if (g->event[i]) g->driver->cuEventDestroy_v2(g->event[i]);
+    for (int i = 0; i < HONE_STREAMS; i++)
         if (g->stream[i]) g->driver->cuStreamDestroy_v2(g->stream[i]);
     if (g->module) g->driver->cuModuleUnload(g->module);
     if (g->context) g->driver->cuDevicePrimaryCtxRelease_v2(g->device);
@@ -370,8 +389,10 @@ static hone_status open_libraries(gpu *g)
     if (hone_cuda_driver_open(&g->driver) || find_device(g) || hone_cublaslt_open(&g->blas)) return HONE_FAILED;
     if (told(g, "cuDevicePrimaryCtxRetain", g->driver->cuDevicePrimaryCtxRetain(&g->context, g->device))) return HONE_FAILED;
     if (told(g, "cuCtxSetCurrent", g->driver->cuCtxSetCurrent(g->context)) || load_kernels(g)) return HONE_FAILED;
-    for (int i = 0; i < STREAMS; i++)
+    for (int i = 0; i < HONE_STREAMS; i++)
         if (told(g, "cuStreamCreate", g->driver->cuStreamCreate(&g->stream[i], HONE_CU_STREAM_NON_BLOCKING))) return HONE_FAILED;
+    for (int i = 0; i < HONE_EVENTS; i++)
+        if (told(g, "cuEventCreate", g->driver->cuEventCreate(&g->event[i], HONE_CU_EVENT_DISABLE_TIMING))) return HONE_FAILED;
     const int status = g->blas->cublasLtCreate(&g->handle);
     return status ? hone_fail("%s: cublasLtCreate: status %d", g->blas->path, status) : HONE_OK;
 }
@@ -415,6 +436,8 @@ const hone_backend hone_backend_cuda = {
     .name = "cuda",
     .open = gpu_open,
     .close = gpu_close,
+    .record = gpu_record,
+    .wait = gpu_wait,
     .synchronize = gpu_synchronize,
     .native_stream = gpu_native_stream,
     .capture_begin = gpu_capture_begin,
