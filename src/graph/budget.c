@@ -337,7 +337,7 @@ bool hone_budget_choose(hone_budget *b, size_t most)
         if (fits && least <= nothing) break;   // no drop was needed
     }
     b->left = 5 * share;
-    for (uint64_t turn = 0; turn < TURNS && fits && least > nothing && b->left > 0; turn++) {
+    for (uint64_t turn = 0; turn < TURNS && (!fits || least > nothing) && b->left > 0; turn++) {
         disturb(b, turn);
         descend(b, most, &fits, &least);
     }
