@@ -319,26 +319,42 @@ static void disturb(hone_budget *b, uint64_t turn)
     }
 }
 
-bool hone_budget_choose(hone_budget *b, size_t most)
+static const int64_t start[] = { 0, 1, 2, 3, 4, 6, 8, 12, 16, INT32_MAX };
+enum { STARTS = sizeof start / sizeof *start, TURNS = 40 };
+static int64_t share_of(const hone_budget *b) { return 30000000 / (b->r->program->count + 1) / (STARTS + 5); } // of a second; a third is for disturbed ones
+
+// The best choice that all starts come to: one that fits, or the one of the lowest peak. Returns whether it fits.
+static bool search(hone_budget *b, size_t most)
 {
-    static const int64_t start[] = { 0, 1, 2, 3, 4, 6, 8, 12, 16, INT32_MAX };
-    enum { STARTS = sizeof start / sizeof *start, TURNS = 40 };
-    const int64_t share = 30000000 / (b->r->program->count + 1) / (STARTS + 5); // of a second; a third is for disturbed ones
     bool fits = false;
     double least = 0x1p62;
-    sort_candidates(b);
     set_start(b, 0);
     simulate(b, most);
     const double nothing = b->sum;
     for (int i = 0; i < STARTS; i++) {
-        b->left = share;
+        b->left = share_of(b);
         set_start(b, start[i]);
         descend(b, most, &fits, &least);
         if (fits && least <= nothing) break;   // no drop was needed
     }
-    b->left = 5 * share;
+    b->left = 5 * share_of(b);
     for (uint64_t turn = 0; turn < TURNS && (!fits || least > nothing) && b->left > 0; turn++) {
         disturb(b, turn);
+        descend(b, most, &fits, &least);
+    }
+    return fits;
+}
+
+// Where no start came to a choice that fits, the one of the lowest peak may: what fits for a smaller budget is never missed.
+bool hone_budget_choose(hone_budget *b, size_t most)
+{
+    sort_candidates(b);
+    bool fits = search(b, most);
+    if (!fits && most > 0) {
+        double least = 0x1p62;
+        search(b, 0);
+        copy_drop(b, b->r->drop, b->best);
+        b->left = share_of(b);
         descend(b, most, &fits, &least);
     }
     copy_drop(b, b->r->drop, b->best);

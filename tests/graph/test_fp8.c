@@ -91,7 +91,9 @@ static void test_a_product_is_off_by_its_operands_rounding(void **state)
     uint64_t bits = seed;
     for (int i = 0; i < N * K + M * K; i++) {
         bits = bits * 6364136223846793005u + 1442695040888963407u;
-        (i < N * K ? x : w - N * K)[i] = (float)((double)(int64_t)bits * 0x1p-63) * (i % 5 ? 1 : 30);
+        const float value = (float)((double)(int64_t)bits * 0x1p-63) * (i % 5 ? 1 : 30);
+        if (i < N * K) x[i] = value;
+        else w[i - N * K] = value;
     }
     for (int fp8 = 0; fp8 < 2; fp8++) {
         const hone_args args = { .op = HONE_OP_linear, .attr.product = fp8 ? HONE_e4m3 : HONE_f32, .workspace = room,

@@ -55,10 +55,10 @@ fi
 
 [ -s "$build/kernels.fatbin" ] || { echo "skipped: gpu_check over the stub, without nvcc on the PATH"; exit 0; }
 program "$work/pack/hone-0/bin/hone" "exec '$(realpath "$build")/hone' \"\$@\""
-for text in docs/*.md; do cat "$text"; done > "$work/text.md"
-"$build/hone" tokenizer train --vocab 1000 --output "$work/tokenizer.json" "$work/text.md" > /dev/null
+for text in docs/*.md; do cat "$text"; done > "$work/text.txt"
+"$build/hone" tokenizer train --vocab 1000 --output "$work/tokenizer.json" "$work/text.txt" > /dev/null
 rm -r "$work/pack/data"
-"$build/hone" prepare --tokenizer "$work/tokenizer.json" --document-bytes 2000 --held-out 0.1 --output "$work/pack/data" "$work/text.md" > /dev/null
+"$build/hone" prepare --tokenizer "$work/tokenizer.json" --document-bytes 2000 --held-out 0.2 --output "$work/pack/data" "$work/text.txt" > /dev/null
 for part in hone-0 data; do tar -C "$work/pack" -czf "$work/pack/$part.tar.gz" $part; done
 cp tools/random_model.py "$work/pack/"
 # In place of PyTorch's side: 10 tokens/s in 1 GiB, whatever is asked.
