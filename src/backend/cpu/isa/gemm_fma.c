@@ -62,7 +62,7 @@ V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a
     EACH_POINTER(POINTER)
 #define BEGIN(r)                                  \
     vf sum##r##0 = v_zero(), sum##r##1 = v_zero(); \
-    if (r < R) __builtin_prefetch(c + r * ldc, 1), __builtin_prefetch(c + r * ldc + NR - 1, 1);
+    if (r < R) __builtin_prefetch(c + r * ldc, 0, 2), __builtin_prefetch(c + r * ldc + NR - 1, 0, 2);
     EACH_ROW(BEGIN)
 #define ROW(r)                                     \
     if (r < R && FROM_MEMORY(r)) {                 \
