@@ -126,6 +126,10 @@ V_INLINE int64_t gemm_panel_bytes(const gemm_core *core, int64_t depth) { return
 
 // Shared by the cores' sources ----------------------------------------------------------------------------------------
 
+// Asks for the line of an address, for the second-level cache: lines of C that lie whole pages apart are of one set of the first,
+// which would drop them before they are used.
+V_INLINE void fetch_line(const void *p) { __builtin_prefetch(p, 0, 2); }
+
 V_INLINE void tile_store(float *c, vf v, int64_t n)
 {
     if (n >= VW) v_store(c, v);
@@ -150,46 +154,44 @@ V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_
 }
 
 // The walk of a core whose A is always in tiles, made on the way or before: depth block by depth block, panel by panel, tile by
-// tile. multiply: one tile over one depth block, `height` rows of it; c += it where addend is c.
-typedef void tile_multiply(int64_t height, int64_t depth, const void *a, const void *b, float *c, int64_t ldc, int64_t width,
-                           const float *bias, const float *addend);
+// tile. multiply: one tile over one depth block, `height` rows of it; c += it where addend is c. ahead: what it may fetch into the
+// second-level cache on the way, an eighth of a panel: of the next panel, or of what the next product reads.
+typedef void tile_multiply(int64_t height, int64_t depth, const void *a, const void *b, const char *ahead, float *c, int64_t ldc,
+                           int64_t width, const float *bias, const float *addend);
 V_INLINE void walk_tiles(const gemm_core *core, tile_multiply *multiply, const gemm *g, span tiles, span panels)
 {
+    int64_t soon = g->soon.from;
     for (int64_t k = 0; k < g->depth; k += KC) {
-        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(core, depth);
+        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(core, depth), eighth = gemm_panel_bytes(core, depth) / 8;
         const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
         const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
         if (g->make) core->tiles_of_rows(g->make, (const char *)g->a + k * source_bytes(g->dtype), g->dtype, g->lda, g->rows, tiles, depth);
-        for (int64_t j = panels.from; j < panels.to; j++)
-            for (int64_t i = tiles.from; i < tiles.to; i++) {
+        for (int64_t j = panels.from; j < panels.to; j++) {
+            const char *b = g->b + j * g->b_panel + gemm_panel_bytes(core, k);
+            const char *next = j + 1 < panels.to ? b + g->b_panel : g->b + panels.from * g->b_panel + gemm_panel_bytes(core, k + KC);
+            for (int64_t i = tiles.from; i < tiles.to; i++, soon += eighth) {
                 const int64_t row = gemm_tile_row(core, g->rows, i), height = gemm_tile_row(core, g->rows, i + 1) - row;
                 const int64_t at = row * g->ldc + j * NR;
-                multiply(height, depth, a + i * tile_bytes, g->b + j * g->b_panel + gemm_panel_bytes(core, k), g->c + at, g->ldc,
-                         g->cols - j * NR, bias ? bias + j * NR : NULL, addend ? addend + at : NULL);
+                const char *ahead = soon < g->soon.to ? (const char *)soon : next + (i - tiles.from) % 8 * eighth;
+                for (int64_t r = 0; r < height; r++) fetch_line(g->c + at + r * g->ldc), fetch_line(g->c + at + r * g->ldc + NR - 1);
+                multiply(height, depth, a + i * tile_bytes, b, ahead, g->c + at, g->ldc, g->cols - j * NR, bias ? bias + j * NR : NULL,
+                         addend ? addend + at : NULL);
             }
+        }
     }
 }
 
 #if VW == 16
-// Lane i: (x[i], y[i]) rounded to bf16, x in the low half.
+// Lane i: (x[i], y[i]) rounded to bf16, x in the low half. The instruction makes zeros of denormals, as its products do.
 V_INLINE __m512i bf16_pairs(vf x, vf y)
 {
+#ifdef __AVX512BF16__
+    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)y, (__m512)x);
+    const __m512i low_high = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(low_high, halves);
+#else
     const __m512i low = _mm512_srli_epi32((__m512i)v_round_bf16(x), 16);
     return _mm512_ternarylogic_epi32(_mm512_set1_epi32((int)0xffff0000), (__m512i)v_round_bf16(y), low, 0xca); // mask ? y : x
-}
-
-// Steps k .. k + 31 of source rows first .. first + 15, rows along lanes: x[i] is step k + i, y[i] step k + 16 + i. Rows from
-// `n` on and steps from `depth` on are zeros; rows NULL: row r lies at r * ld, else at rows[r] * ld.
-V_INLINE void load_steps(vf x[16], vf y[16], const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t first,
-                         int64_t n, int64_t k, int64_t depth)
-{
-    for (int64_t i = 0; i < 16; i++) {
-        const bool there = first + i < n;
-        const int64_t at = there ? (rows ? rows[first + i] : first + i) * ld + k : 0;
-        x[i] = there ? source_load(source, dtype, at, depth - k) : v_zero();
-        y[i] = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
-    }
-    v_transpose(x);
-    v_transpose(y);
+#endif
 }
 #endif

@@ -73,9 +73,10 @@ V_INLINE void multiply_cells(const int parts, const bool tall, const bool wide, 
     if (tall && wide) _tile_stored(3, sum + 16 * ld + 16, stride);
 }
 
-#define TILE_PARAMETERS int64_t height, int64_t depth, const void *a, const void *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
+#define TILE_PARAMETERS int64_t height, int64_t depth, const void *a, const void *b, const char *ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
 V_INLINE void tile(const int parts, TILE_PARAMETERS)
 {
+    (void)ahead; // the rate of tiles is far from what would need it
     float room[MR * NR] __attribute__((aligned(64)));
     const int64_t cells = divide_up(depth, DEPTH);
     const bool tall = height > 16, wide = width > 16, straight = !bias && !addend && height >= MR && width >= NR;
@@ -90,8 +91,8 @@ V_INLINE void tile(const int parts, TILE_PARAMETERS)
         tile_finish(c + r * ldc, v_load(room + r * NR), v_load(room + r * NR + VW), width, bias, addend ? addend + r * ldc : NULL);
 }
 
-static void multiply_of_1(TILE_PARAMETERS) { tile(1, height, depth, a, b, c, ldc, width, bias, addend); }
-static void multiply_of_3(TILE_PARAMETERS) { tile(3, height, depth, a, b, c, ldc, width, bias, addend); }
+static void multiply_of_1(TILE_PARAMETERS) { tile(1, height, depth, a, b, ahead, c, ldc, width, bias, addend); }
+static void multiply_of_3(TILE_PARAMETERS) { tile(3, height, depth, a, b, ahead, c, ldc, width, bias, addend); }
 
 V_INLINE void block(const int parts, const gemm *g, span tiles, span panels)
 {
@@ -120,6 +121,21 @@ V_INLINE void store_line(const int parts, char *line, vf x, vf y)
     _mm512_store_si512(line + LOW, _mm512_ternarylogic_epi32(top, yl, _mm512_srli_epi32(xl, 16), 0xca));
     _mm512_store_si512(line + MID, _mm512_ternarylogic_epi32(top, ym, _mm512_srli_epi32(xm, 16), 0xca));
     _mm512_store_si512(line + HIGH, _mm512_ternarylogic_epi32(top, yh, _mm512_srli_epi32(xh, 16), 0xca));
+}
+
+// Steps k .. k + 31 of source rows first .. first + 15, rows along lanes: x[i] is step k + i, y[i] step k + 16 + i. Rows from
+// `n` on and steps from `depth` on are zeros; rows NULL: row r lies at r * ld, else at rows[r] * ld.
+V_INLINE void load_steps(vf x[16], vf y[16], const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t first,
+                         int64_t n, int64_t k, int64_t depth)
+{
+    for (int64_t i = 0; i < 16; i++) {
+        const bool there = first + i < n;
+        const int64_t at = there ? (rows ? rows[first + i] : first + i) * ld + k : 0;
+        x[i] = there ? source_load(source, dtype, at, depth - k) : v_zero();
+        y[i] = there ? source_load(source, dtype, at + 16, depth - k - 16) : v_zero();
+    }
+    v_transpose(x);
+    v_transpose(y);
 }
 
 V_INLINE void panel_of_rows(const int parts, void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)

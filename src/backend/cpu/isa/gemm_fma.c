@@ -62,7 +62,7 @@ V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a
     EACH_POINTER(POINTER)
 #define BEGIN(r)                                  \
     vf sum##r##0 = v_zero(), sum##r##1 = v_zero(); \
-    if (r < R) __builtin_prefetch(c + r * ldc, 0, 2), __builtin_prefetch(c + r * ldc + NR - 1, 0, 2);
+    if (r < R) fetch_line(c + r * ldc), fetch_line(c + r * ldc + NR - 1);
     EACH_ROW(BEGIN)
 #define ROW(r)                                     \
     if (r < R && FROM_MEMORY(r)) {                 \
@@ -89,8 +89,8 @@ V_INLINE void tile(const int R, const bool packed, int64_t depth, const float *a
         EACH_POINTER(ADVANCE)
         if (packed) a += STEPS * MR;
         b += STEPS * NR;
-        __builtin_prefetch(ahead, 0, 2);
-        if (LINES(R) == 3) __builtin_prefetch(ahead + 64, 0, 2), __builtin_prefetch(ahead + 128, 0, 2);
+        fetch_line(ahead);
+        if (LINES(R) == 3) fetch_line(ahead + 64), fetch_line(ahead + 128);
         ahead += 64 * LINES(R);
     }
     for (; k < depth; k++) {
@@ -182,8 +182,8 @@ V_INLINE void panel_of_columns(const bool narrow, void *to, const void *source, 
     for (int64_t k = 0; k < depth; k++) {
         const int64_t soon = at_most(k + AHEAD, depth - 1), at = (rows ? rows[k] : k) * ld;
         const char *far = (const char *)source + (rows ? rows[soon] : soon) * ld * bytes;
-        __builtin_prefetch(far, 0, 2);
-        __builtin_prefetch(far + NR * bytes - 1, 0, 2);
+        fetch_line(far);
+        fetch_line(far + NR * bytes - 1);
         for (int64_t part = 0; part < NR; part += VW) v_store(panel + k * NR + part, rounded(narrow, source_load(source, dtype, at + part, n - part)));
     }
 }
@@ -200,7 +200,7 @@ V_INLINE void tiles_of_columns(const bool narrow, void *to, const void *source, 
         int64_t row_of[TOGETHER + 1];
         for (int64_t i = 0; i <= many; i++) row_of[i] = gemm_tile_row(&gemm_fma, rows, t + i);
         for (int64_t k = 0; k < depth; k++) {
-            for (int64_t c = left; c < right; c += 16) __builtin_prefetch((const char *)source + (at_most(k + AHEAD, depth - 1) * ld + c) * source_bytes(dtype), 0, 2);
+            for (int64_t c = left; c < right; c += 16) fetch_line((const char *)source + (at_most(k + AHEAD, depth - 1) * ld + c) * source_bytes(dtype));
             for (int64_t i = 0; i < many; i++) {
                 const vf v = source_load(source, dtype, k * ld + row_of[i], row_of[i + 1] - row_of[i]);
                 v_store_n(tiles + (t + i) * MR * depth + k * MR, rounded(narrow, v), MR);

@@ -108,7 +108,7 @@ V_INLINE float largest(vi top)
 
 // Products -------------------------------------------------------------------------------------------------------------------
 
-#define TILE_PARAMETERS int64_t depth, const void *a, const void *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
+#define TILE_PARAMETERS int64_t depth, const void *a, const void *b, const char *ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
 
 // Row r of the tile: sums of two vectors of columns become c.
 V_INLINE void finish_row(int64_t r, vi sum0, vi sum1, const float *a, const float *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend)
@@ -151,7 +151,7 @@ static void multiply_tile(int64_t height, TILE_PARAMETERS)
     const int64_t cells = divide_up(depth, DEPTH);
     const char *cell_a = (const char *)a + MR * HEAD, *cell_b = (const char *)b + NR * HEAD;
     const bool tall = height > 16, wide = width > 16;
-    for (int64_t r = 0; r < height; r++) __builtin_prefetch(c + r * ldc, 1), __builtin_prefetch(c + r * ldc + VW, 1);
+    (void)ahead;
     if (tall && wide) multiply_cells(true, true, cells, cell_a, cell_b, sum);
     else if (tall) multiply_cells(true, false, cells, cell_a, cell_b, sum);
     else if (wide) multiply_cells(false, true, cells, cell_a, cell_b, sum);
@@ -185,6 +185,7 @@ V_INLINE void tile(const int R, TILE_PARAMETERS)
     EACH_ROW(BEGIN)
     for (; depth > 0; depth -= DEPTH, cell_a += CELL_A, cell_b += CELL_B)
         for (int64_t i = 0; i < QUADS; i++) {
+            if (i % 4 == 0) fetch_line(ahead), ahead += 64;
             const vi b0 = vi_load(cell_b + i * LINE), b1 = vi_load(cell_b + i * LINE + HALF);
 #define MULTIPLY_ROW(r)                                            \
             if (r < R) {                                           \
@@ -199,11 +200,11 @@ V_INLINE void tile(const int R, TILE_PARAMETERS)
 }
 
 typedef void tile_fn(TILE_PARAMETERS);
-#define TILE(R) static void tile_##R(TILE_PARAMETERS) { tile(R, depth, a, b, c, ldc, width, bias, addend); }
+#define TILE(R) static void tile_##R(TILE_PARAMETERS) { tile(R, depth, a, b, ahead, c, ldc, width, bias, addend); }
 EACH_HEIGHT(TILE)
 #define ENTRY(R) tile_##R,
 static tile_fn *const tile_of[MR] = { EACH_HEIGHT(ENTRY) };
-static void multiply_tile(int64_t height, TILE_PARAMETERS) { tile_of[height - 1](depth, a, b, c, ldc, width, bias, addend); }
+static void multiply_tile(int64_t height, TILE_PARAMETERS) { tile_of[height - 1](depth, a, b, ahead, c, ldc, width, bias, addend); }
 #define BEGIN_TILES (void)0
 #define END_TILES (void)0
 #endif

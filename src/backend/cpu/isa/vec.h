@@ -261,9 +261,13 @@ V_INLINE vf v_round_bf16(vf v)
 
 V_INLINE vf v_from_bf16_n(const uint16_t *p, int64_t n)
 {
+#if VW == 16
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(v_first(n), p)), 16);
+#else
     uint16_t part[VW] = { 0 };
     memcpy(part, p, (size_t)n * sizeof *p);
     return v_from_bf16(part);
+#endif
 }
 
 V_INLINE void v_to_bf16(uint16_t *p, vf v) // rounded as above
@@ -280,9 +284,13 @@ V_INLINE void v_to_bf16(uint16_t *p, vf v) // rounded as above
 }
 V_INLINE void v_to_bf16_n(uint16_t *p, vf v, int64_t n)
 {
+#if VW == 16
+    _mm256_mask_storeu_epi16(p, v_first(n), _mm512_cvtepi32_epi16((__m512i)((vi)v_round_bf16(v) >> 16)));
+#else
     uint16_t part[VW];
     v_to_bf16(part, v);
     memcpy(p, part, (size_t)n * sizeof *p);
+#endif
 }
 
 // e^x within 1 ulp (test_vec.c): x = n ln 2 + r, |r| <= ln 2 / 2, e^x = 2^n e^r with a polynomial of degree 6 that is
