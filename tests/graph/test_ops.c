@@ -28,6 +28,7 @@ typedef struct target {
     const hone_backend *backend;
     void *self;
     char name[32];
+    bool pairs; // its attention multiplies rows of bf16 in pairs
 } target;
 
 static target targets[1 + 2 * HONE_ISA_COUNT]; // ref, then each instruction set with 1 and 2 threads
@@ -39,6 +40,7 @@ static void add_target(const hone_backend *backend, int threads, int isa)
     hone_backend_options options = { .threads = threads, .force_isa = 1 + isa };
     HONE_ASSERT(backend->open(&options, &t->self) == HONE_OK, "%s", hone_error());
     t->backend = backend;
+    t->pairs = isa == HONE_ISA_AVX512_BF16;
     snprintf(t->name, sizeof t->name, isa < 0 ? "%s" : "%s %s x %d", backend->name, isa < 0 ? "" : hone_isa_name[isa], threads);
 }
 
@@ -180,6 +182,7 @@ static void judge_on_all(const op_trial *made, void *context)
         op_trial trial;
         if (!run_copy(&trial, made, &targets[i])) continue;
         accepted[i][made->variant.op] = true;
+        op_attention_in_pairs = targets[i].pairs;
         report(&targets[i], op_trial_judge(&trial, &reference));
         op_trial_free(&trial);
     }

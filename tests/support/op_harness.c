@@ -382,8 +382,16 @@ bool op_trial_place(op_trial *t)
 // differ then by one in 256. An f16 has three bits more: 2^-11 in place of 2^-8.
 // Operands in fp8 are the same codes on every backend. Their sums on matrix cores keep some 14 bits (DeepSeek-V3, arXiv:2412.19437, 3.3.2):
 // 2^-13 of the result for each of the K / 32 additions of 32 products; the emulator's are f32.
+// Attention in pairs of bf16 rounds probabilities, half an ulp each; a gradient is of two such factors: an ulp. Scores are exact.
 
-bool op_fp8_sums_are_short;
+bool op_fp8_sums_are_short, op_attention_in_pairs;
+
+static bool in_pairs(const op_trial *t, const hone_operand *o)
+{
+    const bool back = t->args.op == HONE_OP_attention_back;
+    if (!op_attention_in_pairs || (!back && t->args.op != HONE_OP_attention) || (!back && o == &t->args.out[1])) return false;
+    return t->args.in[back].dtype == HONE_bf16 && t->args.in[back + 1].dtype == HONE_bf16 && (back || !t->args.in[4].present);
+}
 
 static double bound_of(const op_trial *t, const hone_operand *o)
 {
@@ -392,6 +400,7 @@ static double bound_of(const op_trial *t, const hone_operand *o)
         if ((double)t->binding.symbol[i].value > K) K = (double)t->binding.symbol[i].value;
     if (o->dtype == HONE_f16) return 0x1p-11;
     if (o->dtype == HONE_bf16 || o->dtype == HONE_u8) return 0x1p-8;
+    if (in_pairs(t, o)) return 0x1p-8;
     if (op_fp8_sums_are_short && t->args.attr.product == HONE_e4m3) return 0x1p-13 * ceil(K / 32);
     const double ulp = t->args.attr.product == HONE_bf16 ? 0x1p-8 : t->args.attr.product == HONE_f16 ? 0x1p-11 : 0;
     const bool rounds_dz = t->args.op == HONE_OP_linear_xent && o != &t->args.out[0];

@@ -64,8 +64,9 @@ static void raise_maximum(scratch *t, const segment *seg, int segments, int64_t 
     }
 }
 
-// p = exp(s - m) in place of s, l += p in order of keys, for U vectors of lanes from v
-V_INLINE void weigh(int U, scratch *t, int v, segment g)
+// p = exp(s - m) in place of s, l += p in order of keys, for U vectors of lanes from v. narrow: row i becomes the pair of keys 2 i
+// and 2 i + 1, 0 for one outside; rows in front of a segment are done with, so that it may lie on them.
+V_INLINE void weigh(const bool narrow, int U, scratch *t, int v, segment g)
 {
     vf m[4], l[4], p[4];
     V_UNROLL for (int u = 0; u < U; u++) {
@@ -73,12 +74,21 @@ V_INLINE void weigh(int U, scratch *t, int v, segment g)
         m[u] = v_select(v_lt(v_set(-INFINITY), top), top, v_zero()); // a lane that sees nothing yet: exp(-inf - 0)
         l[u] = v_load(t->l + (v + u) * VW);
     }
+    vf even[4];
+    V_UNROLL for (int u = 0; u < U; u++) even[u] = v_zero();
     for (int j = g.from; j < g.to; j++) {
-        float *at = t->s + j * LANES + v * VW;
+        float *at = t->s + j * LANES + v * VW, *pair = t->s + j / 2 * LANES + v * VW;
         V_UNROLL for (int u = 0; u < U; u++) p[u] = v_load(at + u * VW) - m[u];
         v_exp_each(U, p);
-        V_UNROLL for (int u = 0; u < U; u++) v_store(at + u * VW, p[u]);
         V_UNROLL for (int u = 0; u < U; u++) l[u] += p[u];
+        if (narrow && j % 2 == 0 && j + 1 < g.to)
+            V_UNROLL for (int u = 0; u < U; u++) even[u] = p[u];
+        else if (narrow && j % 2 == 0)
+            V_UNROLL for (int u = 0; u < U; u++) v_store(pair + u * VW, pairs_of(p[u], v_zero()));
+        else if (narrow)
+            V_UNROLL for (int u = 0; u < U; u++) v_store(pair + u * VW, pairs_of(even[u], p[u])); // a first key that is odd: with 0
+        else
+            V_UNROLL for (int u = 0; u < U; u++) v_store(at + u * VW, p[u]);
     }
     V_UNROLL for (int u = 0; u < U; u++) v_store(t->l + (v + u) * VW, l[u]);
 }
@@ -89,7 +99,7 @@ static void cap_segment(segment g, float *s, float cap)
         for (int v = g.v0; v < g.v1; v++) v_store(s + j * LANES + v * VW, v_set(cap) * bend(v_load(s + j * LANES + v * VW), cap));
 }
 
-static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
+V_INLINE void run_tile(const bool narrow, const attention *a, scratch *t, int64_t g, int64_t tile)
 {
     segment seg[KEYS / SUB];
     const int segments = list_segments(&t->b, tile, seg);
@@ -97,11 +107,12 @@ static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
     const int from = seg[0].from, to = seg[segments - 1].to;
     find_rows(a, t->b.row[0], tile, from, to, t->row);
     for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
-        t->k[j] = j < to ? float_row(a, t->row[j], a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
-        t->v[j] = j < to ? float_row(a, t->row[j], a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
+        t->k[j] = j < to ? key_row(narrow, a, t->row[j], a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
+        t->v[j] = j < to ? key_row(narrow, a, t->row[j], a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
     }
+    if (narrow) pair_keys(t->v, t->v_room, t->v, from, to, a->D);
     for (int i = 0; i < segments; i++) {
-        dot_segment(seg[i], t->s, t->k, t->b.qt, a->D);
+        dot_segment(narrow, seg[i], t->s, t->k, t->b.qt, a->D, a->scale);
         if (a->cap > 0) cap_segment(seg[i], t->s, a->cap);
         for (int v = seg[i].v0; v < seg[i].v1; v++) {
             if (sees_whole(&t->b, v, tile + seg[i].from, tile + seg[i].to)) continue;
@@ -116,14 +127,14 @@ static void run_tile(const attention *a, scratch *t, int64_t g, int64_t tile)
         for (int v = seg[i].v0; v < seg[i].v1;) {
             const int U = (int)at_most(4, seg[i].v1 - v);
             switch (U) {
-            case 1: weigh(1, t, v, seg[i]); break;
-            case 2: weigh(2, t, v, seg[i]); break;
-            case 3: weigh(3, t, v, seg[i]); break;
-            default: weigh(4, t, v, seg[i]);
+            case 1: weigh(narrow, 1, t, v, seg[i]); break;
+            case 2: weigh(narrow, 2, t, v, seg[i]); break;
+            case 3: weigh(narrow, 3, t, v, seg[i]); break;
+            default: weigh(narrow, 4, t, v, seg[i]);
             }
             v += U;
         }
-        mix_segment(seg[i], t->ot, t->v, t->s, a->D);
+        mix_segment(narrow, seg[i], t->ot, t->v, t->s, a->D);
     }
 }
 
@@ -290,14 +301,14 @@ static void run_few_bf16(const attention *a, const query_block *block, const que
 
 // ---- blocks of many lanes ----------------------------------------------------------------------------------------------------
 
-static void run_block(const attention *a, const query_block *block, int64_t g, scratch *t, reals o, float *lse)
+V_INLINE void run_block(const bool narrow, const attention *a, const query_block *block, int64_t g, scratch *t, reals o, float *lse)
 {
     reals rows[LANES];
     float factor[LANES];
-    open_block(a, block, g, &t->b);
+    open_block(narrow, a, block, g, &t->b);
     for (int l = 0; l < LANES; l++) t->m[l] = -INFINITY, t->l[l] = 0.0f;
     memset(t->ot, 0, (size_t)(a->D * LANES) * sizeof(float));
-    for (int64_t tile = first_tile(&t->b); tile < t->b.last; tile += KEYS) run_tile(a, t, g, tile);
+    for (int64_t tile = first_tile(&t->b); tile < t->b.last; tile += KEYS) run_tile(narrow, a, t, g, tile);
     for (int l = 0; l < LANES; l++) {
         const int64_t at = t->b.row[l] * a->H + t->b.head[l];
         factor[l] = t->l[l] > 0.0f ? 1.0f / t->l[l] : 0.0f;
@@ -306,6 +317,9 @@ static void run_block(const attention *a, const query_block *block, int64_t g, s
     }
     transpose_out(rows, t->ot, factor, t->b.lanes, a->D);
 }
+
+static void run_wide(const attention *a, const query_block *block, int64_t g, scratch *t, reals o, float *lse) { run_block(false, a, block, g, t, o, lse); }
+static void run_narrow(const attention *a, const query_block *block, int64_t g, scratch *t, reals o, float *lse) { run_block(true, a, block, g, t, o, lse); }
 
 size_t ISA(hone_cpu_attention_workspace)(const hone_args *args, int threads)
 {
@@ -323,6 +337,7 @@ void ISA(hone_cpu_attention)(const hone_args *args, int threads)
     query_block *block = args->workspace;
     const int64_t blocks = list_blocks(&a, args->attr.group_rows, block);
     char *scratches = (char *)args->workspace + round_up(most_blocks(args, a.slot != NULL) * (int64_t)sizeof *block, 64);
+    const bool narrow = is_narrow(&a);
     const bool whole_rows = blocks >= 4 * threads; // few lanes: all kv heads in one task where there is work for all threads so
 #pragma omp parallel num_threads(worth(threads, blocks * a.G * 65536))
     {
@@ -331,7 +346,8 @@ void ISA(hone_cpu_attention)(const hone_args *args, int threads)
         for (int64_t i = 0; i < blocks * a.G; i++) {
             const query_block *one = &block[blocks - 1 - i / a.G], *then = one - omp_get_num_threads(); // what this thread takes next, if all go on alike
             const int64_t g = i % a.G, heads = whole_rows ? at_most(a.G, LANES / one->lanes) : 1;
-            if (one->lanes > FEW) run_block(&a, one, g, t, o, lse);
+            if (narrow) run_narrow(&a, one, g, t, o, lse);
+            else if (one->lanes > FEW) run_wide(&a, one, g, t, o, lse);
             else if (g % heads == 0) (a.kv.half ? run_few_bf16 : run_few_f32)(&a, one, whole_rows && then >= block && then->lanes <= FEW ? then : NULL, g, at_most(a.G, g + heads), t, o, lse);
         }
     }

@@ -8,10 +8,15 @@
 //     ot (D, LANES)   ot[d] += sum_j v[j][d] p[j]                                      rows of v likewise
 //
 // Neither K nor V is packed or transposed (one kernel for plain and paged keys: rows come by pointer; those of bf16 are widened
-// tile by tile), the softmax runs down
+// tile by tile, or multiplied as they are: narrow, below), the softmax runs down
 // columns without a horizontal step, and a lane's arithmetic is the same whatever lies in the other lanes. Tiles begin at
 // multiples of KEYS from the first key of the run (its group's first row; 0 where keys are paged). A masked key adds exactly nothing (p = 0), so that skipping it, or a whole tile, or a whole
 // vector of lanes, changes no bit: a row's result depends on its own query, keys and range only.
+//
+// narrow: queries and keys are bf16, side by side as in training, on a chip with dot products of bf16 pairs. The same kernels
+// multiply pairs then: a float of an operand is two numbers of bf16, of two successive steps of the sum. Rows of k are that as they
+// lie (steps are d); sums over keys or lanes pair rows first. Scores and sums stay f32, p and ds are rounded to bf16 where they
+// are multiplied, as FlashAttention does (Dao 2023). Blocks of few lanes take the same way, so that a row's bits do not depend on its block.
 #pragma once
 #include "backend/cpu/isa/kernel.h"
 #include <math.h>
@@ -102,7 +107,47 @@ V_INLINE const float *float_row(const attention *a, char *row, int64_t col, floa
     if (a->kv.half) reals_copy(to, from, a->D);
     return (const float *)(a->kv.half ? to.data : from.data);
 }
+// The same row for a product: narrow, as it lies.
+V_INLINE const float *key_row(const bool narrow, const attention *a, char *row, int64_t col, float *room, int64_t j)
+{
+    return narrow ? (const float *)(const void *)reals_at((reals){ row, true }, col).data : float_row(a, row, col, room, j);
+}
 V_INLINE int64_t float_rows_room(const hone_operand *kv, int64_t D) { return kv->dtype == HONE_bf16 ? 2 * KEYS * D : 0; } // of k and v, floats
+
+#ifdef __AVX512BF16__
+enum { HAS_PAIRS = true };
+V_INLINE vf add_product(const bool narrow, vf a, vf b, vf sum) { return narrow ? (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b) : v_fma(a, b, sum); }
+V_INLINE vf pairs_of(vf x, vf y) { return (vf)bf16_pairs(x, y); }
+V_INLINE void store_half(float *to, vf v) { _mm256_storeu_si256((__m256i *)(void *)to, (__m256i)_mm512_cvtneps_pbh((__m512)v)); } // VW numbers of bf16 in VW / 2 floats
+#else
+enum { HAS_PAIRS = false };
+V_INLINE vf add_product(const bool narrow, vf a, vf b, vf sum) { (void)narrow; return v_fma(a, b, sum); }
+V_INLINE vf pairs_of(vf x, vf y) { (void)y; return x; } // never called
+V_INLINE void store_half(float *to, vf v) { v_store(to, v); }
+#endif
+V_INLINE bool is_narrow(const attention *a) { return HAS_PAIRS && a->q.half && a->kv.half && !a->slot && a->D % 2 == 0; }
+
+// to[i][c] = (x[2 i][c], x[2 i + 1][c]) for an even number of rows of `width` numbers, a multiple of VW; `to` may be x
+V_INLINE void pair_rows(float *to, const float *x, int64_t rows, int64_t width)
+{
+    for (int64_t i = 0; i < rows / 2; i++)
+        for (int64_t c = 0; c < width; c += VW) v_store(to + i * width + c, pairs_of(v_load(x + 2 * i * width + c), v_load(x + (2 * i + 1) * width + c)));
+}
+// pair[i] = row i of room (KEYS / 2, D): numbers of keys 2 i and 2 i + 1 of [from, to), side by side; 0 for a key outside.
+// pair may be rows.
+V_INLINE void pair_keys(const float **pair, float *room, const float *const *rows, int from, int to, int64_t D)
+{
+    for (int i = from / 2; 2 * i < to; i++) {
+        const reals even = { (char *)(uintptr_t)rows[2 * i], true }, odd = { (char *)(uintptr_t)rows[2 * i + 1], true };
+        const reals both = { (char *)(room + i * D), false };
+        pair[i] = room + i * D;
+        for (int64_t d = 0; d < D; d += VW) {
+            const int64_t n = at_most(VW, D - d);
+            const vf x = 2 * i >= from ? reals_load(even, d, n) : v_zero(), y = 2 * i + 1 < to ? reals_load(odd, d, n) : v_zero();
+            reals_store(both, d, pairs_of(x, y), n);
+        }
+    }
+}
 
 // to[d][lane] = rows[lane][d] * scale for `lanes` rows; the lanes behind them 0
 V_INLINE void transpose_in(float *to, const reals *rows, int lanes, int64_t D, float scale)
@@ -168,12 +213,13 @@ V_INLINE void open_lanes(const attention *a, const query_block *block, int64_t g
 // The tile that holds the first visible key.
 V_INLINE int64_t first_tile(const lane_block *b) { return b->origin + (b->first - b->origin) / KEYS * KEYS; }
 
-V_INLINE void open_block(const attention *a, const query_block *block, int64_t g, lane_block *b)
+V_INLINE void open_block(const bool narrow, const attention *a, const query_block *block, int64_t g, lane_block *b)
 {
     reals rows[LANES];
     open_lanes(a, block, g, b);
     for (int l = 0; l < LANES; l++) rows[l] = query_row(a, b, l);
-    transpose_in(b->qt, rows, b->lanes, a->D, a->scale);
+    transpose_in(b->qt, rows, b->lanes, a->D, narrow ? 1.0f : a->scale);
+    if (narrow) pair_rows(b->qt, b->qt, a->D, LANES);
 }
 
 // The parts of the tile that starts at key `tile` where something is visible: sub-tiles of SUB keys, joined where they see
@@ -197,8 +243,9 @@ V_INLINE int list_segments(const lane_block *b, int64_t tile, segment out[KEYS /
     return count;
 }
 
-// s[j][lane] = sum_d rows[j][d] xt[d][lane] for J rows and U vectors of lanes; the sum over d runs in order
-V_INLINE void dot_tile(int J, int U, float *s, const float *const *rows, const float *xt, int64_t D)
+// s[j][lane] = scale sum_d rows[j][d] xt[d][lane] for J rows and U vectors of lanes; the sum over d runs in order. narrow: d are pairs;
+// else xt is scaled already.
+V_INLINE void dot_tile(const bool narrow, int J, int U, float *s, const float *const *rows, const float *xt, int64_t D, float scale)
 {
     vf sum[8][4];
     const float *row[8];
@@ -211,34 +258,35 @@ V_INLINE void dot_tile(int J, int U, float *s, const float *const *rows, const f
         V_UNROLL for (int u = 0; u < U; u++) x[u] = v_load(xt + d * LANES + u * VW);
         V_UNROLL for (int j = 0; j < J; j++) {
             const vf k = v_set(row[j][d]);
-            V_UNROLL for (int u = 0; u < U; u++) sum[j][u] = v_fma(k, x[u], sum[j][u]);
+            V_UNROLL for (int u = 0; u < U; u++) sum[j][u] = add_product(narrow, k, x[u], sum[j][u]);
         }
     }
     V_UNROLL for (int j = 0; j < J; j++)
-        V_UNROLL for (int u = 0; u < U; u++) v_store(s + j * LANES + u * VW, sum[j][u]);
+        V_UNROLL for (int u = 0; u < U; u++) v_store(s + j * LANES + u * VW, narrow ? sum[j][u] * v_set(scale) : sum[j][u]);
 }
 
-// The same for a segment. Reads rows[from] .. rows[round_up(to)]: those behind the last must be readable; s has room for them.
-V_INLINE void dot_segment(segment g, float *s, const float *const *rows, const float *xt, int64_t D)
+// The same for a segment, D numbers a row. Reads rows[from] .. rows[round_up(to)]: those behind the last must be readable; s has room for them.
+V_INLINE void dot_segment(const bool narrow, segment g, float *s, const float *const *rows, const float *xt, int64_t D, float scale)
 {
+    if (narrow) D /= 2;
     for (int v = g.v0; v < g.v1;) {
         const int U = (int)at_most(NU, g.v1 - v);
         for (int j = g.from; j < g.to;) {
             float *at = s + j * LANES + v * VW;
             const float *x = xt + v * VW;
             switch (U) {
-            case 1: dot_tile(8, 1, at, rows + j, x, D); j += 8; break;
-            case 2: dot_tile(VW == 16 ? 8 : 4, 2, at, rows + j, x, D); j += VW == 16 ? 8 : 4; break;
-            case 3: dot_tile(4, 3, at, rows + j, x, D); j += 4; break;
-            default: dot_tile(4, 4, at, rows + j, x, D); j += 4; break;
+            case 1: dot_tile(narrow, 8, 1, at, rows + j, x, D, scale); j += 8; break;
+            case 2: dot_tile(narrow, VW == 16 ? 8 : 4, 2, at, rows + j, x, D, scale); j += VW == 16 ? 8 : 4; break;
+            case 3: dot_tile(narrow, 4, 3, at, rows + j, x, D, scale); j += 4; break;
+            default: dot_tile(narrow, 4, 4, at, rows + j, x, D, scale); j += 4; break;
             }
         }
         v += U;
     }
 }
 
-// ot[d][lane] += sum_j rows[j][d] p[j][lane] for I columns d and U vectors; the sum over j runs in order
-V_INLINE void mix_tile(int I, int U, float *ot, const float *const *rows, const float *p, int64_t d, int keys)
+// ot[d][lane] += sum_j rows[j][d] p[j][lane] for I columns d and U vectors; the sum over j runs in order. narrow: j are pairs
+V_INLINE void mix_tile(const bool narrow, int I, int U, float *ot, const float *const *rows, const float *p, int64_t d, int keys)
 {
     vf sum[8][4];
     V_UNROLL for (int i = 0; i < I; i++)
@@ -249,15 +297,16 @@ V_INLINE void mix_tile(int I, int U, float *ot, const float *const *rows, const 
         V_UNROLL for (int u = 0; u < U; u++) x[u] = v_load(p + j * LANES + u * VW);
         V_UNROLL for (int i = 0; i < I; i++) {
             const vf k = v_set(row[i]);
-            V_UNROLL for (int u = 0; u < U; u++) sum[i][u] = v_fma(k, x[u], sum[i][u]);
+            V_UNROLL for (int u = 0; u < U; u++) sum[i][u] = add_product(narrow, k, x[u], sum[i][u]);
         }
     }
     V_UNROLL for (int i = 0; i < I; i++)
         V_UNROLL for (int u = 0; u < U; u++) v_store(ot + (d + i) * LANES + u * VW, sum[i][u]);
 }
 
-V_INLINE void mix_segment(segment g, float *ot, const float *const *rows, const float *p, int64_t D)
+V_INLINE void mix_segment(const bool narrow, segment g, float *ot, const float *const *rows, const float *p, int64_t D)
 {
+    if (narrow) g.from /= 2, g.to = (g.to + 1) / 2;
     const int keys = g.to - g.from;
     rows += g.from;
     for (int v = g.v0; v < g.v1;) {
@@ -267,20 +316,20 @@ V_INLINE void mix_segment(segment g, float *ot, const float *const *rows, const 
         int64_t d = 0;
         switch (U) {
         case 1:
-            for (; d + 8 <= D; d += 8) mix_tile(8, 1, y, rows, x, d, keys);
-            for (; d < D; d++) mix_tile(1, 1, y, rows, x, d, keys);
+            for (; d + 8 <= D; d += 8) mix_tile(narrow, 8, 1, y, rows, x, d, keys);
+            for (; d < D; d++) mix_tile(narrow, 1, 1, y, rows, x, d, keys);
             break;
         case 2:
-            for (; d + 4 <= D; d += 4) mix_tile(4, 2, y, rows, x, d, keys);
-            for (; d < D; d++) mix_tile(1, 2, y, rows, x, d, keys);
+            for (; d + 4 <= D; d += 4) mix_tile(narrow, 4, 2, y, rows, x, d, keys);
+            for (; d < D; d++) mix_tile(narrow, 1, 2, y, rows, x, d, keys);
             break;
         case 3:
-            for (; d + 4 <= D; d += 4) mix_tile(4, 3, y, rows, x, d, keys);
-            for (; d < D; d++) mix_tile(1, 3, y, rows, x, d, keys);
+            for (; d + 4 <= D; d += 4) mix_tile(narrow, 4, 3, y, rows, x, d, keys);
+            for (; d < D; d++) mix_tile(narrow, 1, 3, y, rows, x, d, keys);
             break;
         default:
-            for (; d + 4 <= D; d += 4) mix_tile(4, 4, y, rows, x, d, keys);
-            for (; d < D; d++) mix_tile(1, 4, y, rows, x, d, keys);
+            for (; d + 4 <= D; d += 4) mix_tile(narrow, 4, 4, y, rows, x, d, keys);
+            for (; d < D; d++) mix_tile(narrow, 1, 4, y, rows, x, d, keys);
         }
         v += U;
     }

@@ -16,7 +16,9 @@ typedef struct scratch { // one thread's
     const float *k[KEYS + 8], *v[KEYS + 8];
     float *dk[KEYS + 8], *dv[KEYS + 8];
     float *dot, *dqt;      // (D, LANES): do and dq, lanes along vectors
-    float *p, *ds;         // (KEYS + 8, LANES)
+    float *p, *ds;         // (KEYS + 8, LANES); narrow: then rows of LANES numbers of bf16, in the front half of their place
+    float *ds_pairs;       // (KEYS / 2, LANES): narrow: ds of keys 2 i and 2 i + 1
+    const float *k_pair[KEYS / 2];
     float *q_row, *do_row; // (LANES, width): scaled q and do as rows, zero behind D and behind the last lane
     float *k_room, *v_room;   // (KEYS, D): a tile of bf16 keys and values as floats; there are none of f32
     float *dk_sum, *dv_sum;   // (keys of a run, D): sums of what is stored in bf16; none of f32
@@ -35,10 +37,11 @@ static const hone_operand *dkv_of(const hone_args *args) { return &args->out[arg
 static int64_t run_rows(const hone_args *args, int64_t rows) { return args->attr.group_rows > 0 ? args->attr.group_rows : at_least(rows, 1); }
 static int64_t run_keys(const hone_args *args) { return args->attr.group_rows > 0 ? args->attr.group_rows : args->in[2].dim[0]; }
 
+static int64_t pairs_room(const hone_args *args) { return args->in[2].dtype == HONE_bf16 ? KEYS / 2 * LANES : 0; }
 static size_t scratch_bytes(const hone_args *args)
 {
     const int64_t D = args->attr.head_dim, width = round_up(D, VW), sums = dkv_of(args)->dtype == HONE_bf16 ? 2 * run_keys(args) * D : 0;
-    const int64_t floats = (3 * D + 2 * (KEYS + 8) + 2 * width) * LANES + float_rows_room(&args->in[2], D) + sums;
+    const int64_t floats = (3 * D + 2 * (KEYS + 8) + 2 * width) * LANES + float_rows_room(&args->in[2], D) + pairs_room(args) + sums;
     return (size_t)(round_up((int64_t)sizeof(scratch), 64) + round_up(floats * (int64_t)sizeof(float), 64));
 }
 
@@ -51,12 +54,14 @@ static scratch *scratch_at(void *place, const hone_args *args)
     t->p = data + 3 * D * LANES, t->ds = t->p + (KEYS + 8) * LANES;
     t->q_row = t->ds + (KEYS + 8) * LANES, t->do_row = t->q_row + LANES * round_up(D, VW);
     t->k_room = t->do_row + LANES * round_up(D, VW), t->v_room = t->k_room + KEYS * D;
-    t->dk_sum = t->k_room + float_rows_room(&args->in[2], D), t->dv_sum = t->dk_sum + run_keys(args) * D;
+    t->ds_pairs = t->k_room + float_rows_room(&args->in[2], D);
+    t->dk_sum = t->ds_pairs + pairs_room(args), t->dv_sum = t->dk_sum + run_keys(args) * D;
     return t;
 }
 
-// out[j][c] += sum over lanes of w[j][lane] x[lane][c] for J keys and C vectors of columns; `tail` columns in the last vector
-V_INLINE void gather_tile(int J, int C, float *const *out, const float *w, const float *x, int64_t width, int64_t c0, int64_t tail,
+// out[j][c] += sum over lanes of w[j][lane] x[lane][c] for J keys and C vectors of columns; `tail` columns in the last vector.
+// narrow: lanes are pairs.
+V_INLINE void gather_tile(const bool narrow, int J, int C, float *const *out, const float *w, const float *x, int64_t width, int64_t c0, int64_t tail,
                           int lane0, int lane1)
 {
     vf sum[4][4];
@@ -67,39 +72,40 @@ V_INLINE void gather_tile(int J, int C, float *const *out, const float *w, const
         V_UNROLL for (int c = 0; c < C; c++) y[c] = v_load(x + l * width + c0 + c * VW);
         V_UNROLL for (int j = 0; j < J; j++) {
             const vf a = v_set(w[j * LANES + l]);
-            V_UNROLL for (int c = 0; c < C; c++) sum[j][c] = v_fma(a, y[c], sum[j][c]);
+            V_UNROLL for (int c = 0; c < C; c++) sum[j][c] = add_product(narrow, a, y[c], sum[j][c]);
         }
     }
     V_UNROLL for (int j = 0; j < J; j++)
         V_UNROLL for (int c = 0; c < C; c++) v_store_n(out[j] + c0 + c * VW, sum[j][c], c == C - 1 ? tail : VW);
 }
 
-V_INLINE void gather_keys(int J, segment g, float *const *out, const float *w, const float *x, int64_t D, int64_t width)
+V_INLINE void gather_keys(const bool narrow, int J, segment g, float *const *out, const float *w, const float *x, int64_t D, int64_t width)
 {
-    const int lane0 = g.v0 * VW, lane1 = g.v1 * VW;
+    const int lane0 = g.v0 * VW / (narrow ? 2 : 1), lane1 = g.v1 * VW / (narrow ? 2 : 1);
     for (int64_t c = 0; c < D;) {
         const int64_t left = divide_up(D - c, VW), C = at_most(NU, left), tail = at_most(VW, D - c - (C - 1) * VW);
         switch (C) {
-        case 1: gather_tile(J, 1, out, w, x, width, c, tail, lane0, lane1); break;
-        case 2: gather_tile(J, 2, out, w, x, width, c, tail, lane0, lane1); break;
-        case 3: gather_tile(J, 3, out, w, x, width, c, tail, lane0, lane1); break;
-        default: gather_tile(J, 4, out, w, x, width, c, tail, lane0, lane1);
+        case 1: gather_tile(narrow, J, 1, out, w, x, width, c, tail, lane0, lane1); break;
+        case 2: gather_tile(narrow, J, 2, out, w, x, width, c, tail, lane0, lane1); break;
+        case 3: gather_tile(narrow, J, 3, out, w, x, width, c, tail, lane0, lane1); break;
+        default: gather_tile(narrow, J, 4, out, w, x, width, c, tail, lane0, lane1);
         }
         c += C * VW;
     }
 }
 
-static void gather_segment(segment g, float *const *out, const float *w, const float *x, int64_t D, int64_t width)
+V_INLINE void gather_segment(const bool narrow, segment g, float *const *out, const float *w, const float *x, int64_t D, int64_t width)
 {
     int j = g.from;
-    for (; j + 4 <= g.to; j += 4) gather_keys(4, g, out + j, w + j * LANES, x, D, width);
-    for (; j < g.to; j++) gather_keys(1, g, out + j, w + j * LANES, x, D, width);
+    for (; j + 4 <= g.to; j += 4) gather_keys(narrow, 4, g, out + j, w + j * LANES, x, D, width);
+    for (; j < g.to; j++) gather_keys(narrow, 1, g, out + j, w + j * LANES, x, D, width);
 }
 
-// p = exp(s - lse) in place of s, ds = p (dp - delta) in place of dp, for U keys from j and one vector of lanes
-V_INLINE void weigh_back(int U, scratch *t, int v, int64_t tile, int j, bool whole, vf lse, vf delta, float cap)
+// p = exp(s - lse) in place of s, ds = p (dp - delta) in place of dp, for U keys from j and one vector of lanes. narrow: both
+// rounded, ds times `scale`, by lanes in place and ds by pairs of keys as well; keys outside [from, to) are 0.
+V_INLINE void weigh_back(const bool narrow, int U, scratch *t, int v, int64_t tile, int j, segment g, bool whole, vf lse, vf delta, float cap, float scale)
 {
-    vf p[4], slope[4];
+    vf p[4], slope[4], ds[4];
     float *p_at = t->p + j * LANES + v * VW, *ds_at = t->ds + j * LANES + v * VW;
     V_UNROLL for (int u = 0; u < U; u++) {
         p[u] = v_load(p_at + u * LANES);
@@ -114,13 +120,22 @@ V_INLINE void weigh_back(int U, scratch *t, int v, int64_t tile, int j, bool who
     v_exp_each(U, p);
     if (!whole)
         V_UNROLL for (int u = 0; u < U; u++) p[u] = v_select(sees(&t->b, v, tile + j + u), p[u], v_zero());
-    V_UNROLL for (int u = 0; u < U; u++) {
-        v_store(p_at + u * LANES, p[u]);
-        v_store(ds_at + u * LANES, slope[u] * (p[u] * (v_load(ds_at + u * LANES) - delta)));
+    V_UNROLL for (int u = 0; u < U; u++) ds[u] = slope[u] * (p[u] * (v_load(ds_at + u * LANES) - delta));
+    if (!narrow) {
+        V_UNROLL for (int u = 0; u < U; u++) v_store(p_at + u * LANES, p[u]), v_store(ds_at + u * LANES, ds[u]);
+        return;
     }
+    V_UNROLL for (int u = 0; u < U; u++) {
+        const bool there = g.from <= j + u && j + u < g.to;
+        p[u] = there ? p[u] : v_zero();
+        ds[u] = there ? ds[u] * v_set(scale) : v_zero();
+        store_half(t->p + (j + u) * LANES + v * VW / 2, p[u]);
+        store_half(t->ds + (j + u) * LANES + v * VW / 2, ds[u]);
+    }
+    V_UNROLL for (int u = 0; u < U; u += 2) v_store(t->ds_pairs + (j + u) / 2 * LANES + v * VW, pairs_of(ds[u], ds[u + 1]));
 }
 
-static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
+V_INLINE void run_tile(const bool narrow, const gradient *c, scratch *t, int64_t g, int64_t tile)
 {
     const attention *a = &c->a;
     segment seg[KEYS / SUB];
@@ -130,37 +145,39 @@ static void run_tile(const gradient *c, scratch *t, int64_t g, int64_t tile)
     for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
         const int64_t row = tile + (j < to ? j : to - 1), sum = (row - t->b.origin) * a->D, out = row * c->dkv_stride + g * a->D;
         char *key = reals_at(a->kv, row * a->Q).data;
-        t->k[j] = j < to ? float_row(a, key, a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
-        t->v[j] = j < to ? float_row(a, key, a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
+        t->k[j] = j < to ? key_row(narrow, a, key, a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
+        t->v[j] = j < to ? key_row(narrow, a, key, a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
         if (!c->dkv.data) continue;
         t->dk[j] = c->dkv.half ? t->dk_sum + sum : (float *)c->dkv.data + out + a->k_col;
         t->dv[j] = c->dkv.half ? t->dv_sum + sum : (float *)c->dkv.data + out + a->v_col;
     }
+    if (narrow) pair_keys(t->k_pair, t->k_room, t->k, from, to, a->D);
     for (int i = 0; i < segments; i++) {
         const segment s = seg[i];
-        dot_segment(s, t->p, t->k, t->b.qt, a->D);
-        dot_segment(s, t->ds, t->v, t->dot, a->D);
+        dot_segment(narrow, s, t->p, t->k, t->b.qt, a->D, a->scale);
+        dot_segment(narrow, s, t->ds, t->v, t->dot, a->D, 1.0f);
         for (int v = s.v0; v < s.v1; v++) {
             const vf lse = v_load(t->lse + v * VW), delta = v_load(t->delta + v * VW);
             const bool whole = sees_whole(&t->b, v, tile + s.from, tile + s.to);
-            int j = s.from;
-            for (; j + 4 <= s.to; j += 4) weigh_back(4, t, v, tile, j, whole, lse, delta, a->cap);
-            for (; j < s.to; j++) weigh_back(1, t, v, tile, j, whole, lse, delta, a->cap);
+            int j = narrow ? s.from / 4 * 4 : s.from; // pairs are of even keys
+            for (; j + 4 <= s.to || (narrow && j < s.to); j += 4) weigh_back(narrow, 4, t, v, tile, j, s, whole, lse, delta, a->cap, a->scale);
+            for (; j < s.to; j++) weigh_back(false, 1, t, v, tile, j, s, whole, lse, delta, a->cap, a->scale);
         }
         if (c->dkv.data) {
-            gather_segment(s, t->dv, t->p, t->do_row, a->D, c->width);
-            gather_segment(s, t->dk, t->ds, t->q_row, a->D, c->width);
+            gather_segment(narrow, s, t->dv, t->p, t->do_row, a->D, c->width);
+            gather_segment(narrow, s, t->dk, t->ds, t->q_row, a->D, c->width);
         }
-        mix_segment(s, t->dqt, t->k, t->ds, a->D);
+        mix_segment(narrow, s, t->dqt, narrow ? t->k_pair : t->k, narrow ? t->ds_pairs : t->ds, a->D);
     }
 }
 
-static void run_block(const gradient *c, const query_block *block, int64_t g, scratch *t)
+V_INLINE void run_block(const bool narrow, const gradient *c, const query_block *block, int64_t g, scratch *t)
 {
     const attention *a = &c->a;
     reals d_o[LANES], dq[LANES];
     float scale[LANES];
-    open_block(a, block, g, &t->b);
+    const float factor = narrow ? 1.0f : a->scale; // narrow: ds has it
+    open_block(narrow, a, block, g, &t->b);
     for (int l = 0; l < LANES; l++) {
         const int64_t at = t->b.row[l] * a->H + t->b.head[l];
         const reals q = query_row(a, &t->b, l), o = reals_at(c->o, at * a->D);
@@ -174,17 +191,25 @@ static void run_block(const gradient *c, const query_block *block, int64_t g, sc
             const vf grad = reals_load(d_o[l], d, n);
             delta = v_fma(grad, reals_load(o, d, n), delta);
             v_store(do_row + d, grad);
-            v_store(q_row + d, reals_load(q, d, n) * v_set(a->scale));
+            v_store(q_row + d, reals_load(q, d, n) * v_set(factor));
         }
-        scale[l] = a->scale;
+        scale[l] = factor;
         t->delta[l] = v_sum(delta);
         t->lse[l] = used ? c->lse[at] : INFINITY; // lanes behind the last: p = exp(-inf)
     }
     transpose_in(t->dot, d_o, t->b.lanes, a->D, 1.0f);
+    if (narrow) {
+        pair_rows(t->dot, t->dot, a->D, LANES);
+        pair_rows(t->q_row, t->q_row, LANES, c->width);
+        pair_rows(t->do_row, t->do_row, LANES, c->width);
+    }
     memset(t->dqt, 0, (size_t)(a->D * LANES) * sizeof(float));
-    for (int64_t tile = first_tile(&t->b); tile < t->b.last; tile += KEYS) run_tile(c, t, g, tile);
+    for (int64_t tile = first_tile(&t->b); tile < t->b.last; tile += KEYS) run_tile(narrow, c, t, g, tile);
     transpose_out(dq, t->dqt, scale, t->b.lanes, a->D);
 }
+
+static void run_wide(const gradient *c, const query_block *block, int64_t g, scratch *t) { run_block(false, c, block, g, t); }
+static void run_narrow(const gradient *c, const query_block *block, int64_t g, scratch *t) { run_block(true, c, block, g, t); }
 
 size_t ISA(hone_cpu_attention_back_workspace)(const hone_args *args, int threads)
 {
@@ -208,7 +233,8 @@ static void run_task(const gradient *c, int64_t row, int64_t g, int64_t R, scrat
     }
     for (int64_t u = 0; u < lanes; u += LANES) {
         const query_block block = { (int32_t)row, (int32_t)u, (int32_t)at_most(LANES, lanes - u) };
-        run_block(c, &block, g, t);
+        if (is_narrow(a)) run_narrow(c, &block, g, t);
+        else run_wide(c, &block, g, t);
     }
     for (int64_t j = 0; sums && j < keys; j++) {
         const reals out = reals_at(c->dkv, (row + j) * c->dkv_stride + g * a->D);

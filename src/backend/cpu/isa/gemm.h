@@ -180,18 +180,3 @@ V_INLINE void walk_tiles(const gemm_core *core, tile_multiply *multiply, const g
         }
     }
 }
-
-#if VW == 16
-// Lane i: (x[i], y[i]) rounded to bf16, x in the low half. The instruction makes zeros of denormals, as its products do.
-V_INLINE __m512i bf16_pairs(vf x, vf y)
-{
-#ifdef __AVX512BF16__
-    const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)y, (__m512)x);
-    const __m512i low_high = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(low_high, halves);
-#else
-    const __m512i low = _mm512_srli_epi32((__m512i)v_round_bf16(x), 16);
-    return _mm512_ternarylogic_epi32(_mm512_set1_epi32((int)0xffff0000), (__m512i)v_round_bf16(y), low, 0xca); // mask ? y : x
-#endif
-}
-#endif
