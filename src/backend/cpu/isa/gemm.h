@@ -147,6 +147,12 @@ V_INLINE void tile_finish(float *c, vf sum0, vf sum1, int64_t width, const float
 }
 
 V_INLINE int64_t source_bytes(hone_dtype dtype) { return dtype == HONE_bf16 ? 2 : 4; } // of an element
+// Asks for `depth` elements of a row from number k on: rows are read in part, one after the other, which the hardware does not foresee.
+V_INLINE void fetch_row(const void *source, hone_dtype dtype, int64_t ld, int64_t row, int64_t k, int64_t depth)
+{
+    const char *from = (const char *)source + (row * ld + k) * source_bytes(dtype);
+    for (int64_t at = 0; at < depth * source_bytes(dtype); at += 64) fetch_line(from + at);
+}
 // n (<= VW) elements from element `at` of a source, zeros behind them.
 V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_t n)
 {

@@ -100,6 +100,7 @@ static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_
         const int64_t row = gemm_tile_row(&gemm_dot, rows, t), next = gemm_tile_row(&gemm_dot, rows, t + 1);
         for (int64_t k = 0; k < depth; k += DEPTH, cell += PAIRS * MR) {
             vf line[16];
+            for (int64_t i = next; i < at_most(next + MR, rows); i++) fetch_row(source, dtype, ld, i, k, DEPTH);
             load_pairs(line, source, dtype, ld, NULL, row, next, k, depth);
             for (int64_t i = 0; i < PAIRS; i++) store_rows(cell + i * MR, (__m512i)line[i]);
         }

@@ -222,6 +222,7 @@ static void tiles_of_rows(const bool narrow, void *to, const void *source, hone_
         for (int64_t k = 0; k < depth; k += VW) {
             const int64_t steps = at_most(VW, depth - k);
             vf square[VW];
+            for (int64_t i = row + height; i < at_most(row + height + MR, rows); i++) fetch_row(source, dtype, ld, i, k, VW);
             for (int64_t i = 0; i < VW; i++) square[i] = i < height ? source_load(source, dtype, (row + i) * ld + k, steps) : v_zero();
             v_transpose(square);
             for (int64_t i = 0; i < steps; i++) v_store_n(tiles + (k + i) * MR, rounded(narrow, square[i]), MR);

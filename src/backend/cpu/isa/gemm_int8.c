@@ -184,16 +184,19 @@ V_INLINE void tile(const int R, TILE_PARAMETERS)
 #define BEGIN(r) vi sum##r##0 = less0, sum##r##1 = less1;
     EACH_ROW(BEGIN)
     for (; depth > 0; depth -= DEPTH, cell_a += CELL_A, cell_b += CELL_B)
-        for (int64_t i = 0; i < QUADS; i++) {
-            if (i % 4 == 0) fetch_line(ahead), ahead += 64;
-            const vi b0 = vi_load(cell_b + i * LINE), b1 = vi_load(cell_b + i * LINE + HALF);
-#define MULTIPLY_ROW(r)                                            \
-            if (r < R) {                                           \
-                const vi s = quad_set(cell_a + r * ROW + i * 4);   \
-                sum##r##0 = add_quads(sum##r##0, s, b0);           \
-                sum##r##1 = add_quads(sum##r##1, s, b1);           \
+        for (int64_t i = 0; i < QUADS; i += 4) {
+            fetch_line(ahead);
+            ahead += 64;
+#define MULTIPLY_ROW(r)                                                   \
+            if (r < R) {                                                  \
+                const vi s = quad_set(cell_a + r * ROW + (i + quad) * 4); \
+                sum##r##0 = add_quads(sum##r##0, s, b0);                  \
+                sum##r##1 = add_quads(sum##r##1, s, b1);                  \
             }
-            EACH_ROW(MULTIPLY_ROW)
+            V_UNROLL for (int quad = 0; quad < 4; quad++) {
+                const vi b0 = vi_load(cell_b + (i + quad) * LINE), b1 = vi_load(cell_b + (i + quad) * LINE + HALF);
+                EACH_ROW(MULTIPLY_ROW)
+            }
         }
 #define FINISH(r) if (r < R) finish_row(r, sum##r##0, sum##r##1, a, b, c, ldc, width, bias, addend);
     EACH_ROW(FINISH)
@@ -350,6 +353,7 @@ static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_
         const int64_t row = gemm_tile_row(&gemm_int8, rows, t), height = gemm_tile_row(&gemm_int8, rows, t + 1) - row;
         for (int64_t r = 0; r < height; r++) {
             const int64_t at = (row + r) * ld;
+            fetch_row(source, dtype, ld, at_most(row + r + 4, rows - 1), 0, depth);
             const hone_quant quant = hone_quant_of(top_of_steps(source, dtype, at, depth));
             ((float *)(void *)out)[r] = quant.scale;
             char *line = out + MR * HEAD + r * ROW;

@@ -404,7 +404,8 @@ void ISA(hone_cpu_linear_dw)(const hone_args *args, int threads)
     multiply_dw(gemm_core_of(args->attr.product), &p, args->workspace, threads);
 }
 
-// db += scale dy^T t: a part's product is summed in the workspace, then scaled.
+// db += scale dy^T t. Made as (t^T dy)^T: the few columns of t are the tiles and the many of dy the panels, which are copies of its
+// rows. A part's product is summed in the workspace, then scaled and turned.
 static int64_t part_rows_most(const hone_attr *attr)
 {
     int64_t most = 0;
@@ -415,7 +416,7 @@ size_t ISA(hone_cpu_lora_dw_workspace)(const hone_args *args, int threads)
 {
     (void)threads;
     const int64_t M = part_rows_most(&args->attr), J = args->out[0].dim[1];
-    return (size_t)spread_bytes(M, J) + dw_workspace(gemm_core_of(args->attr.product), M, J);
+    return (size_t)spread_bytes(M, J) + dw_workspace(gemm_core_of(args->attr.product), J, M);
 }
 void ISA(hone_cpu_lora_dw)(const hone_args *args, int threads)
 {
@@ -425,11 +426,12 @@ void ISA(hone_cpu_lora_dw)(const hone_args *args, int threads)
     char *rest = (char *)args->workspace + spread_bytes(part_rows_most(&args->attr), J);
     for (int64_t u = 0; u < args->attr.parts; u++) {
         const int64_t rows = args->attr.part_rows[u];
-        const dw_product p = { .N = hone_rows(&args->in[0]), .M = rows, .K = J, .ldy = M, .ldx = R, .dy = reals_at(dy, args->attr.part_col[u]),
-                               .x = reals_at(t, u * J), .dw = sum };
+        const dw_product p = { .N = hone_rows(&args->in[0]), .M = J, .K = rows, .ldy = R, .ldx = M, .dy = reals_at(t, u * J),
+                               .x = reals_at(dy, args->attr.part_col[u]), .dw = sum };
         memset(sum, 0, (size_t)(rows * J) * sizeof *sum);
         multiply_dw(gemm_core_of(args->attr.product), &p, rest, threads);
-        for (int64_t i = 0; i < rows * J; i++) db[i] += args->attr.scale * sum[i];
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < J; j++) db[i * J + j] += args->attr.scale * sum[j * rows + i];
         db += rows * J;
     }
 }
