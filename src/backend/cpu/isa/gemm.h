@@ -161,24 +161,35 @@ V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_
 
 // The walk of a core whose A is always in tiles, made on the way or before: depth block by depth block, panel by panel, tile by
 // tile. multiply: one tile over one depth block, `height` rows of it; c += it where addend is c. ahead: what it may fetch into the
-// second-level cache on the way, an eighth of a panel: of the next panel, or of what the next product reads.
-typedef void tile_multiply(int64_t height, int64_t depth, const void *a, const void *b, const char *ahead, float *c, int64_t ldc,
+// second-level cache on the way, of the next panel or of what the next product reads: an eighth of a panel, or three where few
+// tiles pass one (decoding).
+typedef struct fetch { const char *at; bool more; } fetch;
+typedef void tile_multiply(int64_t height, int64_t depth, const void *a, const void *b, fetch ahead, float *c, int64_t ldc,
                            int64_t width, const float *bias, const float *addend);
+// A line of it or three: at every fourth line of a panel.
+V_INLINE void fetch_next(fetch *ahead)
+{
+    fetch_line(ahead->at);
+    if (ahead->more) fetch_line(ahead->at + 64), fetch_line(ahead->at + 128);
+    ahead->at += ahead->more ? 192 : 64;
+}
 V_INLINE void walk_tiles(const gemm_core *core, tile_multiply *multiply, const gemm *g, span tiles, span panels)
 {
     int64_t soon = g->soon.from;
     for (int64_t k = 0; k < g->depth; k += KC) {
-        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(core, depth), eighth = gemm_panel_bytes(core, depth) / 8;
+        const int64_t depth = at_most(KC, g->depth - k), tile_bytes = gemm_tile_bytes(core, depth);
+        const bool few = tiles.to - tiles.from < 8;
+        const int64_t part = gemm_panel_bytes(core, depth) / 8 * (few ? 3 : 1);
         const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
         const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
         if (g->make) core->tiles_of_rows(g->make, (const char *)g->a + k * source_bytes(g->dtype), g->dtype, g->lda, g->rows, tiles, depth);
         for (int64_t j = panels.from; j < panels.to; j++) {
             const char *b = g->b + j * g->b_panel + gemm_panel_bytes(core, k);
             const char *next = j + 1 < panels.to ? b + g->b_panel : g->b + panels.from * g->b_panel + gemm_panel_bytes(core, k + KC);
-            for (int64_t i = tiles.from; i < tiles.to; i++, soon += eighth) {
+            for (int64_t i = tiles.from; i < tiles.to; i++, soon += part) {
                 const int64_t row = gemm_tile_row(core, g->rows, i), height = gemm_tile_row(core, g->rows, i + 1) - row;
                 const int64_t at = row * g->ldc + j * NR;
-                const char *ahead = soon < g->soon.to ? (const char *)soon : next + (i - tiles.from) % 8 * eighth;
+                const fetch ahead = { soon < g->soon.to ? (const char *)soon : next + (i - tiles.from) % 8 * part, few };
                 for (int64_t r = 0; r < height; r++) fetch_line(g->c + at + r * g->ldc), fetch_line(g->c + at + r * g->ldc + NR - 1);
                 multiply(height, depth, a + i * tile_bytes, b, ahead, g->c + at, g->ldc, g->cols - j * NR, bias ? bias + j * NR : NULL,
                          addend ? addend + at : NULL);

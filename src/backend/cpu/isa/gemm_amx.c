@@ -73,7 +73,7 @@ V_INLINE void multiply_cells(const int parts, const bool tall, const bool wide, 
     if (tall && wide) _tile_stored(3, sum + 16 * ld + 16, stride);
 }
 
-#define TILE_PARAMETERS int64_t height, int64_t depth, const void *a, const void *b, const char *ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
+#define TILE_PARAMETERS int64_t height, int64_t depth, const void *a, const void *b, fetch ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
 V_INLINE void tile(const int parts, TILE_PARAMETERS)
 {
     (void)ahead; // the rate of tiles is far from what would need it

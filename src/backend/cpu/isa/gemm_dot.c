@@ -15,13 +15,13 @@ enum { MR = 14, DEPTH = 32, PAIRS = 16 }; // 28 sums + 2 of B + 1 broadcast of 3
 // One tile of R rows (constant) over `pairs` pairs of steps. By hand for the reason that gemm_fma.c gives.
 #define ADD_DOT(sum, s, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(s), "v"(b))
 #define ADD_DOT_OF(sum, where, b) __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(where))
-V_INLINE void tile(const int R, int64_t pairs, const int32_t *a, const int32_t *b, const char *ahead, float *c, int64_t ldc, int64_t width,
+V_INLINE void tile(const int R, int64_t pairs, const int32_t *a, const int32_t *b, fetch ahead, float *c, int64_t ldc, int64_t width,
                    const float *bias, const float *addend)
 {
 #define BEGIN(r) vf sum##r##0 = v_zero(), sum##r##1 = v_zero();
     EACH_ROW(BEGIN)
     for (; pairs > 0; pairs--, a += MR, b += NR) {
-        if (pairs % 4 == 0) fetch_line(ahead), ahead += 64;
+        if (pairs % 4 == 0) fetch_next(&ahead);
         const __m512i b0 = _mm512_loadu_si512(b), b1 = _mm512_loadu_si512(b + VW);
 #define ROW(r)                                    \
         if (r < R && r % 3) {                     \
@@ -38,16 +38,16 @@ V_INLINE void tile(const int R, int64_t pairs, const int32_t *a, const int32_t *
     EACH_ROW(FINISH)
 }
 
-typedef void tile_fn(int64_t pairs, const int32_t *a, const int32_t *b, const char *ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend);
+typedef void tile_fn(int64_t pairs, const int32_t *a, const int32_t *b, fetch ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend);
 #define TILE(R)                                                                                                                \
-    static void tile_##R(int64_t pairs, const int32_t *a, const int32_t *b, const char *ahead, float *c, int64_t ldc, int64_t width, const float *bias, \
+    static void tile_##R(int64_t pairs, const int32_t *a, const int32_t *b, fetch ahead, float *c, int64_t ldc, int64_t width, const float *bias, \
                          const float *addend) { tile(R, pairs, a, b, ahead, c, ldc, width, bias, addend); }
 #define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 EACH_HEIGHT(TILE)
 #define ENTRY(R) tile_##R,
 static tile_fn *const tile_of[MR] = { EACH_HEIGHT(ENTRY) };
 
-static void multiply_tile(int64_t height, int64_t depth, const void *a, const void *b, const char *ahead, float *c, int64_t ldc, int64_t width,
+static void multiply_tile(int64_t height, int64_t depth, const void *a, const void *b, fetch ahead, float *c, int64_t ldc, int64_t width,
                           const float *bias, const float *addend) { tile_of[height - 1](divide_up(depth, DEPTH) * PAIRS, a, b, ahead, c, ldc, width, bias, addend); }
 static void block(const gemm *g, span tiles, span panels) { walk_tiles(&gemm_dot, multiply_tile, g, tiles, panels); }
 

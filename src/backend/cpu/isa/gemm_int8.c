@@ -108,7 +108,7 @@ V_INLINE float largest(vi top)
 
 // Products -------------------------------------------------------------------------------------------------------------------
 
-#define TILE_PARAMETERS int64_t depth, const void *a, const void *b, const char *ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
+#define TILE_PARAMETERS int64_t depth, const void *a, const void *b, fetch ahead, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend
 
 // Row r of the tile: sums of two vectors of columns become c.
 V_INLINE void finish_row(int64_t r, vi sum0, vi sum1, const float *a, const float *b, float *c, int64_t ldc, int64_t width, const float *bias, const float *addend)
@@ -185,8 +185,7 @@ V_INLINE void tile(const int R, TILE_PARAMETERS)
     EACH_ROW(BEGIN)
     for (; depth > 0; depth -= DEPTH, cell_a += CELL_A, cell_b += CELL_B)
         for (int64_t i = 0; i < QUADS; i += 4) {
-            fetch_line(ahead);
-            ahead += 64;
+            fetch_next(&ahead);
 #define MULTIPLY_ROW(r)                                                   \
             if (r < R) {                                                  \
                 const vi s = quad_set(cell_a + r * ROW + (i + quad) * 4); \
