@@ -17,8 +17,18 @@
 #include <unistd.h>
 #define XXH_STATIC_LINKING_ONLY // the state's size, to hold it in our own memory
 #include <xxhash.h>
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h> // the same functions by AVX2 or AVX-512 where the chip has it
+// They choose at the first call, which must not be made by two threads at once: it is made before main.
+__attribute__((constructor)) static void choose_hash(void)
+{
+    static const char text[512]; // short ones go without a choice
+    XXH3_64bits(text, sizeof text);
+}
+#endif
 
 enum { DIRECT_BYTES = 4096 };   // direct writes are multiples of this, from an address that is one
+enum { SLICE_BYTES = 32 << 10 };
 
 static const char *remedy(int error)
 {
@@ -352,21 +362,19 @@ hone_status hone_writer_open_direct(hone_writer *writer, const char *path, void 
     return HONE_OK;
 }
 
-// Hashes while the bytes are in the cache.
 static hone_status write_through(hone_writer *writer, const void *data, size_t size)
 {
     if (writer->direct && (atomic_load(writer->hurry) || size % DIRECT_BYTES)) writer->direct = !set_direct(writer->fd, false);
     int result = write_full(writer->fd, writer->temporary, data, size);
     if (result && writer->direct && errno == EINVAL) {   // it wants another alignment
         writer->direct = !set_direct(writer->fd, false);
-        if (lseek(writer->fd, (off_t)writer->hashed_bytes, SEEK_SET) >= 0) result = write_full(writer->fd, writer->temporary, data, size);
+        if (lseek(writer->fd, (off_t)writer->on_disk_bytes, SEEK_SET) >= 0) result = write_full(writer->fd, writer->temporary, data, size);
     }
     if (result) {
         writer->failed = true;
         return fail(writer->temporary, "write", errno);
     }
-    XXH3_64bits_update(hash_of(writer->hash_state), data, size);
-    writer->hashed_bytes += (int64_t)size;
+    writer->on_disk_bytes += (int64_t)size;
     return HONE_OK;
 }
 
@@ -378,6 +386,7 @@ hone_status hone_writer_flush(hone_writer *writer)
     return size ? write_through(writer, writer->buffer, size) : HONE_OK;
 }
 
+// Copied and hashed slice by slice, while a slice is in the nearest cache: a save takes its time from the training beside it.
 hone_status hone_writer_write(hone_writer *writer, const void *data, size_t size)
 {
     if (writer->failed) return HONE_FAILED; // the first message stands
@@ -385,13 +394,17 @@ hone_status hone_writer_write(hone_writer *writer, const void *data, size_t size
     writer->written_bytes += (int64_t)size;
     while (size > 0 && (writer->direct || writer->buffered)) {   // behind the last direct piece the buffer runs empty
         size_t room = writer->buffer_bytes - writer->buffered, n = size < room ? size : room;
+        if (n > SLICE_BYTES) n = SLICE_BYTES;
         memcpy(writer->buffer + writer->buffered, from, n);
+        XXH3_64bits_update(hash_of(writer->hash_state), writer->buffer + writer->buffered, n);
         writer->buffered += n;
         from += n;
         size -= n;
         if (writer->buffered == writer->buffer_bytes && hone_writer_flush(writer)) return HONE_FAILED;
     }
-    return size ? write_through(writer, from, size) : HONE_OK;
+    if (!size) return HONE_OK;
+    XXH3_64bits_update(hash_of(writer->hash_state), from, size);
+    return write_through(writer, from, size);
 }
 
 hone_status hone_writer_commit(hone_writer *writer)

@@ -36,7 +36,7 @@ hone_status hone_file_about(const char *path, bool *folder, int64_t *size_bytes,
 // cache instead: at memory's pace.
 typedef struct {
     int fd; char *path, *temporary; int64_t written_bytes; uint64_t hash; void *hash_state; bool failed;
-    int64_t hashed_bytes; uint8_t *buffer; size_t buffer_bytes, buffered; bool direct; const atomic_bool *hurry;
+    int64_t on_disk_bytes; uint8_t *buffer; size_t buffer_bytes, buffered; bool direct; const atomic_bool *hurry;
 } hone_writer;
 hone_status hone_writer_open(hone_writer *writer, const char *path);
 hone_status hone_writer_open_direct(hone_writer *writer, const char *path, void *buffer, size_t buffer_bytes, const atomic_bool *hurry);

