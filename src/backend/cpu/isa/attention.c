@@ -145,6 +145,25 @@ V_INLINE void run_tile(const bool narrow, const attention *a, scratch *t, int64_
 // (test_paged_keys_equal_the_definition compares them). The rows of the next tile, or of the next block's first one, are fetched while
 // this one is computed, whole and in order: they lie scattered, and decoding is bound by memory.
 
+// Cache lines of k and v to be asked for, row by row. A few at a time, between the arithmetic: a chip waits for a fixed number of
+// lines at once, and all that is asked for beyond that stops everything else.
+typedef struct line_list { char *const *row; int64_t rows, at, k, v, half, lines; } line_list; // lines: of a row; the first `half` from k on
+
+V_INLINE void fetch_lines(line_list *list, int n)
+{
+    for (int i = 0; i < n && list->rows > 0; i++) {
+        const int64_t at = list->at++;
+        __builtin_prefetch(*list->row + (at < list->half ? list->k + at * 64 : list->v + (at - list->half) * 64), 0, 2);
+        if (list->at == list->lines) list->at = 0, list->row++, list->rows--;
+    }
+}
+// Columns of heads g0 .. g1 - 1 of `count` rows.
+static line_list lines_of(const attention *a, char *const *row, int count, int64_t g0, int64_t g1)
+{
+    const int64_t bytes = reals_bytes(a->kv), half = divide_up((g1 - g0) * a->D * bytes, 64);
+    return (line_list){ row, count, 0, (a->k_col + g0 * a->D) * bytes, (a->v_col + g0 * a->D) * bytes, half, 2 * half };
+}
+
 // s[v] = sum_d q[d] kt[d][v], vectors v0 <= v < v0 + C of keys: chains side by side, each in order of d
 V_INLINE void dot_row(int C, vf *s, const float *kt, const float *q, int64_t D, int v0)
 {
@@ -157,21 +176,23 @@ V_INLINE void dot_row(int C, vf *s, const float *kt, const float *q, int64_t D, 
     V_UNROLL for (int c = 0; c < C; c++) s[v0 + c] = sum[c];
 }
 
-// o[d] += sum over keys from <= j < to of p[j] v[j][d], C vectors of d from d0; v[j]: from number `at` of row j on
-V_INLINE void mix_row(int C, bool half, float *o, char *const *row, int64_t at, const float *p, int64_t d0, int64_t D, int from, int to)
+// o[d] += sum over keys from <= j < to of p[j] v[j][d], C vectors of d from d0; v[j]: from number `at` of row j on. Asks for
+// `each` lines on the way, key by key.
+V_INLINE void mix_row(int C, bool half, float *o, char *const *row, int64_t at, const float *p, int64_t d0, int64_t D, int from, int to, line_list *ahead, int each)
 {
     vf sum[4];
     const int64_t tail = D - d0 - (C - 1) * VW;
     V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_load(o + d0 + c * VW);
     for (int j = from; j < to; j++) {
         const vf w = v_set(p[j]);
+        fetch_lines(ahead, each);
         V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_fma(reals_load((reals){ row[j], half }, at + d0 + c * VW, c == C - 1 ? tail : VW), w, sum[c]);
     }
     V_UNROLL for (int c = 0; c < C; c++) v_store(o + d0 + c * VW, sum[c]);
 }
 
 // Row i of q and o over one tile of head g; from, to: the keys that it sees.
-V_INLINE void run_row(const attention *a, const bool half, scratch *t, int i, int64_t g, int from, int to)
+V_INLINE void run_row(const attention *a, const bool half, scratch *t, int i, int64_t g, int from, int to, line_list *ahead, int each)
 {
     float *p = t->s, *o = t->o + i * round_up(a->D, VW);
     const float *q = t->q + i * round_up(a->D, VW);
@@ -207,26 +228,25 @@ V_INLINE void run_row(const attention *a, const bool half, scratch *t, int i, in
     for (int64_t d = 0; d < a->D;) {
         const int64_t C = at_most(4, divide_up(a->D - d, VW));
         switch (C) {
-        case 1: mix_row(1, half, o, t->row, at, p, d, a->D, from, to); break;
-        case 2: mix_row(2, half, o, t->row, at, p, d, a->D, from, to); break;
-        case 3: mix_row(3, half, o, t->row, at, p, d, a->D, from, to); break;
-        default: mix_row(4, half, o, t->row, at, p, d, d + 4 * VW < a->D ? d + 4 * VW : a->D, from, to);
+        case 1: mix_row(1, half, o, t->row, at, p, d, a->D, from, to, ahead, each); break;
+        case 2: mix_row(2, half, o, t->row, at, p, d, a->D, from, to, ahead, each); break;
+        case 3: mix_row(3, half, o, t->row, at, p, d, a->D, from, to, ahead, each); break;
+        default: mix_row(4, half, o, t->row, at, p, d, d + 4 * VW < a->D ? d + 4 * VW : a->D, from, to, ahead, each);
         }
         d += C * VW;
     }
 }
 
-V_INLINE void transpose_keys(const attention *a, const bool half, scratch *t, int64_t g, int from, int to)
+// kt of keys from <= j < to of head g. Rows outside, up to whole vectors, must be readable. Asks for `each` lines a block.
+V_INLINE void transpose_keys(const attention *a, const bool half, scratch *t, int64_t g, int from, int to, line_list *ahead, int each)
 {
     const int64_t at = a->k_col + g * a->D;
     for (int v = from / VW; v * VW < to; v++)
         for (int64_t d = 0; d < a->D; d += VW) {
             vf block[VW];
             const int64_t n = at_most(VW, a->D - d);
-            V_UNROLL for (int i = 0; i < VW; i++) {
-                const int j = (int)at_most(at_least(v * VW + i, from), to - 1); // keys outside repeat one inside, and are masked
-                block[i] = reals_load((reals){ t->row[j], half }, at + d, n);
-            }
+            fetch_lines(ahead, each);
+            V_UNROLL for (int i = 0; i < VW; i++) block[i] = reals_load((reals){ t->row[v * VW + i], half }, at + d, n);
             v_transpose(block);
             for (int64_t i = 0; i < n; i++) v_store(t->kt + (d + i) * KEYS + v * VW, block[i]);
         }
@@ -242,16 +262,6 @@ static int find_next(const attention *a, const lane_block *b, int64_t tile, int 
     const int from = (int)((first - origin) % KEYS), count = (int)at_least(0, at_most(last - first, KEYS - from));
     find_rows(a, n, first - from, from, from + count, row - from);
     return count;
-}
-
-// Asks for part `part` of `parts` of these rows, columns of heads g0 .. g1 - 1.
-static void fetch_rows(const attention *a, char *const *row, int count, int64_t g0, int64_t g1, int64_t part, int64_t parts)
-{
-    const int64_t bytes = (g1 - g0) * a->D * reals_bytes(a->kv), k = (a->k_col + g0 * a->D) * reals_bytes(a->kv), v = (a->v_col + g0 * a->D) * reals_bytes(a->kv);
-    for (int64_t j = count * part / parts; j < count * (part + 1) / parts; j++) {
-        for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row[j] + k + at, 0, 2);
-        for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(row[j] + v + at, 0, 2);
-    }
 }
 
 // A block of few lanes, kv heads g0 .. g1 - 1, tile by tile with all heads in turn: cache rows are read whole and in order.
@@ -271,13 +281,17 @@ V_INLINE void run_few(const attention *a, const bool half, const query_block *bl
         const int from = (int)at_least(b->first - tile, 0), to = (int)at_most(b->last - tile, KEYS);
         const int ahead = (int)at_least(0, at_most(b->last - tile - KEYS, KEYS));
         if (tile <= b->first) find_rows(a, b->row[0], tile, from, to, t->row);
-        const int behind = find_next(a, b, tile, ahead, then, t->next);
+        for (int j = from / VW * VW; j < from; j++) t->row[j] = t->row[from]; // keys outside repeat one inside, and are masked
+        for (int j = to; j % VW; j++) t->row[j] = t->row[to - 1];
+        line_list next = lines_of(a, t->next, find_next(a, b, tile, ahead, then, t->next), g0, g1);
+        // a half of them between the blocks of K, the rest between the rows of V
+        const int64_t share = divide_up(next.rows * next.lines, 2 * (g1 - g0)), blocks = divide_up(to - from, VW) * divide_up(a->D, VW);
+        const int each_block = (int)divide_up(share, blocks), each_key = (int)divide_up(share, b->lanes * (to - from) * divide_up(a->D, 4 * VW));
         for (int64_t g = g0; g < g1; g++) {
-            fetch_rows(a, t->next, behind, g0, g1, g - g0, g1 - g0);
-            transpose_keys(a, half, t, g, from, to);
+            transpose_keys(a, half, t, g, from, to, &next, each_block);
             for (int l = 0; l < b->lanes; l++) {
                 const int row_from = (int)at_least(b->lo[l] - tile, 0), row_to = (int)at_most(b->hi[l] - tile, KEYS);
-                if (row_from < row_to) run_row(a, half, t, (int)(g - g0) * b->lanes + l, g, row_from, row_to);
+                if (row_from < row_to) run_row(a, half, t, (int)(g - g0) * b->lanes + l, g, row_from, row_to, &next, each_key);
             }
         }
         memcpy(t->row, t->next, (size_t)ahead * sizeof *t->row);
