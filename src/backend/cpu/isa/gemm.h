@@ -19,7 +19,7 @@
 //              | | |
 //     A tile i ---- C tile (i, j)             a tile of A meets each panel
 //
-// A is read from tiles of one depth block, or in place (rows lda floats apart, steps adjacent) where a core can. Tiles are made
+// A is read from tiles of a depth block, or in place (rows lda floats apart, steps adjacent) where a core can. Tiles are made
 // where A's steps are not adjacent (dw = dy^T x) and where many columns share the cost of making them: they spare the
 // multiply-add core address arithmetic and cache conflicts, 6 % here. In place is for few rows (decoding) and few columns (the head).
 #pragma once
@@ -32,7 +32,7 @@ typedef struct gemm {
     const void *a;          // rows in place: element (r, k) at a[r * lda + k] of dtype; or tiles
     int64_t lda;
     hone_dtype dtype;       // of A in place: f32, or bf16 only with `make`
-    bool tiles;             // A is in tiles of one depth block: depth <= KC
+    bool tiles;             // A is in tiles: all of one depth block, then all of the next
     void *make;             // A is in place, but goes through tiles made here on the way: room for those of one block; or NULL
     const char *b;          // panel j at b + j * b_panel bytes; columns beyond `cols` are zeros
     int64_t b_panel;
@@ -181,7 +181,7 @@ V_INLINE void walk_tiles(const gemm_core *core, tile_multiply *multiply, const g
         const bool few = tiles.to - tiles.from < 8;
         const int64_t part = gemm_panel_bytes(core, depth) / 8 * (few ? 3 : 1);
         const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
-        const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : g->a;
+        const char *a = g->make ? (char *)g->make - tiles.from * tile_bytes : (const char *)g->a + gemm_tiles(core, g->rows) * gemm_tile_bytes(core, k);
         if (g->make) core->tiles_of_rows(g->make, (const char *)g->a + k * source_bytes(g->dtype), g->dtype, g->lda, g->rows, tiles, depth);
         for (int64_t j = panels.from; j < panels.to; j++) {
             const char *b = g->b + j * g->b_panel + gemm_panel_bytes(core, k);

@@ -136,7 +136,7 @@ V_INLINE void block(const bool narrow, const gemm *g, span tiles, span panels)
     for (int64_t k = 0; k < g->depth; k += KC) {
         const int64_t depth = at_most(KC, g->depth - k);
         const float *bias = k ? NULL : g->bias, *addend = k ? g->c : g->addend;
-        const float *a = (const float *)g->a + (g->tiles ? 0 : k), *first = g->make ? (float *)g->make - tiles.from * MR * depth : a;
+        const float *a = (const float *)g->a + (g->tiles ? gemm_tiles(&gemm_fma, g->rows) * MR * k : k), *first = g->make ? (float *)g->make - tiles.from * MR * depth : a;
         if (g->make) tiles_of_rows(narrow, g->make, (const char *)g->a + k * bytes, g->dtype, g->lda, g->rows, tiles, depth);
         for (int64_t j = panels.from; j < panels.to; j++) {
             const char *b = g->b + j * g->b_panel + k * NR * 4;

@@ -174,13 +174,14 @@ void ISA(hone_cpu_pack)(const hone_args *args, int threads)
 // y = x w^T and dx = dy w ------------------------------------------------------------------------------------------------
 
 // How a product runs: on which core, whether panels are made first (of a plain weight; of a streamed one for a better core),
-// how many at a time, and whether A goes through tiles. Rows are the bound where space is planned, the live ones in a run.
+// how many at a time, and whether A goes through tiles: those of few rows are made once, which all tasks read; of many rows each
+// task makes its own. Rows are the bound where space is planned, the live ones in a run.
 typedef struct product_plan {
     const gemm_core *core;
     bool panels;            // are made in the workspace
     int64_t at_once;        // how many
-    bool tiles;
-    int64_t panel_bytes, panel_room, tile_room; // of one panel; of all made at a time; of a thread's tiles
+    bool tiles, once;
+    int64_t panel_bytes, panel_room, once_room, tile_room; // of one panel; of all made at a time; of tiles made once; of a thread's
     int64_t half_room;      // of a thread's part of a result in bf16
 } product_plan;
 
@@ -198,15 +199,33 @@ static product_plan plan_product(const hone_args *args, int64_t rows, int64_t co
     p.panel_bytes = gemm_panel_bytes(p.core, depth);
     p.at_once = p.panels ? at_least(1, at_most(gemm_panels(cols), PANEL_BLOCK_BYTES / p.panel_bytes)) : gemm_panels(cols);
     p.panel_room = p.panels ? round_up(p.at_once * p.panel_bytes, 64) : 0;
-    p.tile_room = p.tiles ? task_tiles(p.core) * gemm_tile_bytes(p.core, KC) : 0;
+    p.once = p.tiles && rows < MANY_ROWS && args->op != HONE_OP_lora_linear; // that one has two A
+    p.once_room = p.once ? round_up(gemm_tiles(p.core, rows) * gemm_tile_bytes(p.core, depth), 64) : 0;
+    p.tile_room = p.tiles && !p.once ? task_tiles(p.core) * gemm_tile_bytes(p.core, KC) : 0;
     p.half_room = args->out[0].dtype == HONE_bf16 ? round_up(at_most(rows, task_tiles(p.core) * p.core->rows) * cols * (int64_t)sizeof(float), 64) : 0;
     return p;
 }
 static size_t multiply_workspace(const hone_args *args, int64_t cols, int64_t depth, int threads)
 {
-    const product_plan most = plan_product(args, args->in[0].dim[0], cols, depth, threads), least = plan_product(args, 1, cols, depth, threads);
-    const int64_t m = most.panel_room + threads * most.tile_room, l = least.panel_room + threads * least.tile_room;
-    return (size_t)(at_least(m, l) + threads * most.half_room);
+    const int64_t bound = args->in[0].dim[0], rows[] = { 1, at_most(bound, MANY_ROWS - 1), bound };
+    int64_t most = 0;
+    for (int i = 0; i < 3; i++) {
+        const product_plan p = plan_product(args, rows[i], cols, depth, threads);
+        most = at_least(most, p.panel_room + p.once_room + threads * (p.tile_room + p.half_room));
+    }
+    return (size_t)most;
+}
+
+// Tiles of all rows, every depth block.
+static void make_tiles(const gemm_core *core, const gemm *g, char *to)
+{
+    const int64_t tiles = gemm_tiles(core, g->rows), blocks = divide_up(g->depth, KC);
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < blocks * tiles; i++) {
+        const int64_t k = i / tiles * KC, tile = i % tiles, depth = at_most(KC, g->depth - k);
+        core->tiles_of_rows(to + tiles * gemm_tile_bytes(core, k) + tile * gemm_tile_bytes(core, depth), (const char *)g->a + k * source_bytes(g->dtype),
+                            g->dtype, g->lda, g->rows, (span){ tile, tile + 1 }, depth);
+    }
 }
 
 // low: lora_linear's second product, whose panels `factors` are made from first, in `low->b`; NULL: none.
@@ -216,7 +235,7 @@ static void multiply(gemm g, const gemm *low, const hone_operand *factors, const
     const product_plan p = plan_product(args, g.rows, g.cols, g.depth, threads);
     const int64_t panels = gemm_panels(g.cols);
     const reals c = reals_of(&args->out[0]);
-    char *made = args->workspace, *room = made + p.panel_room, *half_room = room + threads * p.tile_room;
+    char *made = args->workspace, *once = made + p.panel_room, *room = once + p.once_room, *half_room = room + threads * p.tile_room;
     if (!g.rows) return;
     threads = product_threads(threads, (double)g.rows * (double)g.cols * (double)g.depth);
     g.b_panel = p.panel_bytes;
@@ -224,10 +243,14 @@ static void multiply(gemm g, const gemm *low, const hone_operand *factors, const
 #pragma omp parallel num_threads(threads) firstprivate(g)
     for (int64_t first = 0; first < panels; first += p.at_once) {
         const int64_t many = at_most(p.at_once, panels - first);
-        const cut t = cut_tasks(p.core, g.rows, many, p.tiles, threads);
+        const cut t = cut_tasks(p.core, g.rows, many, p.tiles && !p.once, threads);
         g.b = w->data;
-        g.make = p.tiles ? room + omp_get_thread_num() * p.tile_room : NULL;
+        g.make = p.tiles && !p.once ? room + omp_get_thread_num() * p.tile_room : NULL;
         g.c = (float *)(c.half ? half_room + omp_get_thread_num() * p.half_room : c.data);
+        if (p.once && first == 0) {
+            make_tiles(p.core, &g, once);
+            g.a = once, g.tiles = true;
+        }
         if (p.panels) {
             g.b = made - first * g.b_panel;
 #pragma omp for schedule(dynamic)
