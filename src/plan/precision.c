@@ -18,15 +18,12 @@ int hone_precision_pick(const double seconds[HONE_PRECISIONS])
 
 hone_recipe hone_precision_trial(const hone_recipe *recipe, hone_choice precision)
 {
-    static char none[1];
     hone_recipe trial = *recipe;
     int64_t few = (FEW_TOKENS + recipe->cutoff_len - 1) / recipe->cutoff_len, half = recipe->per_device_train_batch_size / 2;
     trial.precision = (int)precision;
     trial.per_device_train_batch_size = half < 1 ? 1 : few < half ? few : half;
     trial.gradient_accumulation_steps = 1;
     trial.sample_steps = 0;
-    trial.memory = 0;
-    trial.offload = none;
     return trial;
 }
 
@@ -67,7 +64,12 @@ hone_status hone_precision_choose(hone_recipe *recipe, const char *on, hone_spee
     for (int i = 0; i < HONE_PRECISIONS; i++) {
         hone_recipe trial = hone_precision_trial(recipe, hone_precision_of[i]);
         hone_job job;
+        seconds[i] = INFINITY;
         hone_status status = hone_job_open(&job, &trial);
+        if (status && recipe->memory > 0) { // as a rule it does not fit; whatever it is, the run's own opening says so
+            hone_error_clear();
+            continue;
+        }
         if (status) return status;
         double rows = (double)(recipe->per_device_train_batch_size * recipe->gradient_accumulation_steps);
         double scale = rows / (double)trial.per_device_train_batch_size;
@@ -93,7 +95,8 @@ hone_status hone_precision_print(const hone_precision_choice *choice, hone_buffe
     hone_status status = hone_buffer_print(out, "auto: %s", hone_units_grouped((int64_t)choice->tokens_per_s[taken]).s);
     for (int i = 0; i < HONE_PRECISIONS && !status; i++) {
         if (i == taken) continue;
-        status = hone_buffer_print(out, "%s%s %s", separator, hone_choice_name(hone_precision_of[i]), hone_units_grouped((int64_t)choice->tokens_per_s[i]).s);
+        const hone_units speed = hone_units_grouped((int64_t)choice->tokens_per_s[i]);
+        status = hone_buffer_print(out, "%s%s %s", separator, hone_choice_name(hone_precision_of[i]), choice->tokens_per_s[i] > 0 ? speed.s : "does not fit");
         separator = ", ";
     }
     if (status || choice->measured_s <= 0) return status;

@@ -5,7 +5,8 @@
 //                             seconds of a step = micro-batches x rows / few x (read + micro) + update
 //     taken: the widest one that takes at most HONE_PRECISION_MARGIN longer than the fastest
 //
-// All ops are linear in token rows, and few rows keep what is measured within the memory that the run will take. Once chosen it
+// All ops are linear in token rows, and few rows keep what is measured within the memory that the run will take; the recipe's keys
+// memory and offload hold there, too. A precision that does not fit even so is not taken. Once chosen it
 // stands in the recipe as if it had been written there: log, checkpoints and `hone replay` know nothing of `auto`.
 #pragma once
 #include "plan/speed.h"
@@ -17,7 +18,7 @@ static const double HONE_PRECISION_MARGIN = 0.05;   // narrower numbers must gai
 typedef struct hone_precision_choice {
     bool chosen;                                    // the recipe said auto
     hone_choice precision;                          // HONE_precision_f32 ...
-    double tokens_per_s[HONE_PRECISIONS];           // 0: not measured
+    double tokens_per_s[HONE_PRECISIONS];           // 0: not measured, or it does not fit
     double measured_s;                              // how long measuring took, 0: all was in the cache
     char kept[160];                                 // not measured but kept: what an earlier part of the run took, and where that stands
 } hone_precision_choice;

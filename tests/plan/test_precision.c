@@ -1,5 +1,6 @@
 // test_precision.c: `precision: auto` takes what its timings say is fastest, says so, and keeps to it when a run goes on.
 #include "base/file.h"
+#include "plan/memory.h"
 #include "plan/precision.h"
 #include "support/check.h"
 #include "support/cmocka_all.h"
@@ -83,6 +84,41 @@ static void test_few_rows_are_timed(void **state)
     hone_recipe_release(&recipe);
 }
 
+// A limit of memory holds while auto times, too; what has no room is not timed, and said so.
+static void test_a_limit_holds_for_what_is_timed(void **state)
+{
+    (void)state;
+    hone_recipe recipe;
+    hone_precision_choice choice;
+    hone_plan plan;
+    hone_job job;
+    run_rig_recipe(&recipe, folder, "precision: auto\nper_device_train_batch_size: 64\n");
+    hone_recipe trial = hone_precision_trial(&recipe, HONE_precision_f32);
+    must(hone_job_open(&job, &trial));
+    must(hone_plan_make(&job, &plan));
+    const int64_t whole = plan.process_bytes;
+    hone_plan_release(&plan);
+    hone_job_close(&job);
+    recipe.memory = (double)whole - 100e3;
+    trial = hone_precision_trial(&recipe, HONE_precision_f32);
+    must(hone_job_open(&job, &trial));
+    must(hone_plan_make(&job, &plan));
+    assert_true(plan.process_bytes <= (int64_t)recipe.memory);
+    hone_plan_release(&plan);
+    hone_job_close(&job);
+    recipe.memory = 1 << 20;
+    must(hone_precision_choose(&recipe, NULL, HONE_SPEED_FULL, &choice));
+    for (int i = 0; i < HONE_PRECISIONS; i++) assert_true(choice.tokens_per_s[i] == 0);
+    hone_buffer line = { 0 };
+    must(hone_precision_print(&choice, &line));
+    assert_non_null(strstr(line.data, "int8 does not fit"));
+    hone_buffer_release(&line);
+    assert_int_equal(hone_job_open(&job, &recipe), HONE_FAILED);
+    assert_non_null(strstr(hone_error(), "memory"));
+    hone_error_clear();
+    hone_recipe_release(&recipe);
+}
+
 static char *log_of(const char *out)
 {
     char *path = hone_path_join(out, "log.jsonl"), *text;
@@ -141,7 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_narrower_numbers_must_gain_more_than_the_margin),
-        cmocka_unit_test(test_few_rows_are_timed),
+        cmocka_unit_test(test_few_rows_are_timed), cmocka_unit_test(test_a_limit_holds_for_what_is_timed),
         cmocka_unit_test(test_the_choice_follows_the_timings),
         cmocka_unit_test(test_a_run_says_what_it_takes_and_goes_on_with_it),
         cmocka_unit_test(test_fp16_is_refused_by_name_where_there_is_none),
