@@ -129,6 +129,16 @@ static const char *scalar(const yaml_node_t *node)
                ? (const char *)node->data.scalar.value : NULL;
 }
 
+// Names in maps, in bytes. YAML reads no key of more than 1,024 characters, and in the JSON that checkpoints keep of a recipe a
+// byte may take six.
+enum { LONGEST_NAME = 100 };
+static bool fits_as_name(const char *name)
+{
+    const size_t length = strlen(name);
+    if (length > LONGEST_NAME) hone_fail("a name of %zu bytes in a map; the longest may have %d", length, LONGEST_NAME);
+    return length <= LONGEST_NAME;
+}
+
 // A node as JSON; NULL with hone_error() set. Depth is bounded by libyaml, aliased repetition by the budget.
 static json_t *to_json(reader *r, int index)
 {
@@ -156,7 +166,7 @@ static json_t *to_json(reader *r, int index)
             json_decref(out);
             return NULL;
         }
-        json_t *value = to_json(r, pair->value);
+        json_t *value = fits_as_name(name) ? to_json(r, pair->value) : NULL;
         if (!value || json_object_set_new(out, name, value) != 0) { json_decref(out); return NULL; }
     }
     return out;
@@ -177,7 +187,7 @@ static hone_status set_map(reader *r, const hone_key *key, json_t *map, int item
         json_t *json = NULL;
         if (!member) hone_fail("a key of %s is not a text", key->name);
         else if (json_object_get(map, member) && !r->command_line) hone_fail("%s is given twice", member);
-        else json = to_json(r, pair->value);
+        else if (fits_as_name(member)) json = to_json(r, pair->value);
         if (!json) {
             status = fail_at(r->recipe, &at);
             hone_free(line);
@@ -325,7 +335,7 @@ static hone_status override_yaml(hone_recipe *recipe, const hone_key *key, const
     if (!root) {
         hone_fail("%s has no value", member ? member : key->name);
     } else if (member) {
-        json_t *json = to_json(&r, 1);
+        json_t *json = fits_as_name(member) ? to_json(&r, 1) : NULL;
         if (json && json_object_set_new(*(json_t **)hone_value_at(recipe, key), member, json) == 0) status = HONE_OK;
     } else if (key->type == HONE_TYPE_map && root->type == YAML_MAPPING_NODE) {
         status = set_map(&r, key, *(json_t **)hone_value_at(recipe, key), -1, root);

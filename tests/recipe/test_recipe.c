@@ -212,6 +212,39 @@ static void test_characters_that_yaml_refuses_come_back(void **state)
     hone_free(text);
 }
 
+// override is taken, and comes back from the JSON that checkpoints keep; or its name is too long. Frees it.
+static void expect_name(char *override, bool taken)
+{
+    hone_recipe r, again;
+    char *text;
+    assert_int_equal(hone_recipe_load(&r, NULL, 1, &override), taken ? HONE_OK : HONE_FAILED);
+    if (!taken) assert_non_null(strstr(hone_error(), "a name of 101 bytes in a map; the longest may have 100"));
+    if (taken) {
+        assert_int_equal(hone_recipe_to_text(&r, &text), HONE_OK);
+        assert_int_equal(hone_recipe_parse(&again, "again", text, 0, NULL), HONE_OK);
+        hone_recipe_release(&again);
+        hone_recipe_release(&r);
+        hone_free(text);
+    }
+    hone_free(override);
+}
+
+// YAML reads no key of more than 1,024 characters back, and a control character takes six in JSON.
+static void test_a_name_in_a_map_has_a_length(void **state)
+{
+    (void)state;
+    char name[102] = { 0 };
+    memset(name, 'a', 101);
+    for (int from = 0; from < 2; from++) {
+        expect_name(hone_format("model.%s=3", name + from), from == 1);
+        expect_name(hone_format("model={%s: 3}", name + from), from == 1);
+        expect_name(hone_format("model.rope_scaling={%s: 3}", name + from), from == 1);
+    }
+    memset(name, 0x10, 101);
+    expect_name(hone_format("model.%s=3", name), false);
+    expect_name(hone_format("model.%s=3", name + 1), true);
+}
+
 // Whatever bytes stand in the file, loading ends in a value or in a message.
 static void test_mutated_recipes_never_crash(void **state)
 {
@@ -247,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_table_is_printed_whole),
         cmocka_unit_test(test_an_override_that_is_no_utf8_is_refused),
         cmocka_unit_test(test_characters_that_yaml_refuses_come_back),
+        cmocka_unit_test(test_a_name_in_a_map_has_a_length),
         cmocka_unit_test(test_mutated_recipes_never_crash),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
