@@ -577,26 +577,16 @@ def conversations(base):
 
 
 @functools.cache
-def lora_loss():
+def f32_loss(finetuning_type):
     folder, _ = smollm2()
-    return tuned_loss(conversations(folder), folder, finetuning_type="lora")
+    return tuned_loss(conversations(folder), folder, finetuning_type=finetuning_type)
 
 
-def qlora_loss(own_blocks=False, **keys):
-    """How far QLoRA's held-out loss is above LoRA's in f32 on MedQuAD; the run is a function of its recipe, so one pair is all."""
+def loss_above(reference, own_blocks=False, **keys):
+    """How far a recipe's held-out loss on MedQuAD is above that of `reference` (lora, full) in f32; a run is a function of its recipe, so one pair is all."""
     def row(pairs):
         base = gguf_model() if own_blocks else smollm2()[0]
-        full, few = lora_loss(), tuned_loss(conversations(base), base, finetuning_type="qlora", **keys)
-        return few / full - 1, few, full
-    return row
-
-
-def loss_above(reference, **keys):
-    """How far the held-out loss of a recipe is above that of the same one in f32."""
-    def row(pairs):
-        folder, _ = smollm2()
-        data = conversations(folder)
-        full, few = tuned_loss(data, folder, **reference), tuned_loss(data, folder, **keys)
+        full, few = f32_loss(reference), tuned_loss(conversations(base), base, **keys)
         return few / full - 1, few, full
     return row
 
@@ -624,13 +614,13 @@ ROWS = [  # name, what, bar, at least (+1) or at most (-1) the bar, measure
     ("auto-over-f32-gpt2-124m", "the same, GPT-2 124M", 2.0, +1, over_own_f32("gpt2-124m", "auto", **TIGHT)),
     ("lora-speed", "LoRA r 16 on all matrices of SmolLM2-135M, 4 x 512, products in int8, frozen matrices Q8_0, tokens/s, against PEFT's best", 2.5, +1, tune_row("lora", "tokens_per_second", **LORA)),
     ("lora-memory", "peak resident MiB of the same", 0.35, -1, tune_row("lora", "peak_mib", **LORA)),
-    ("lora-loss", "held-out loss of that recipe above LoRA's in f32, 24 steps of 4 x 256 MedQuAD conversations, as a share", 0.01, -1, loss_above(dict(finetuning_type="lora"), **LORA)),
+    ("lora-loss", "held-out loss of that recipe above LoRA's in f32, 24 steps of 4 x 256 MedQuAD conversations, as a share", 0.01, -1, loss_above("lora", **LORA)),
     ("tune-speed", "full tuning of the same, products and moments in int8, memory: 1880MiB, tokens/s, against the peer's best", 1.8, +1, tune_row("full", "tokens_per_second", **FULL)),
     ("tune-memory", "peak resident MiB of the same", 0.5, -1, tune_row("full", "peak_mib", **FULL)),
-    ("tune-loss", "held-out loss of that recipe above full tuning's in f32, as above", 0.01, -1, loss_above(dict(finetuning_type="full"), finetuning_type="full", **FULL)),
-    ("qlora-loss", "held-out loss of QLoRA on the blocks of the model's own file (Q4_1) above LoRA's in f32, SmolLM2-135M, 24 steps of 4 x 256 MedQuAD conversations, as a share", 0.01, -1, qlora_loss(own_blocks=True)),
-    ("qlora-loss-q8_0", "the same, the weights made Q8_0", 0.01, -1, qlora_loss(quantization_bit=8)),
-    ("qlora-loss-nf4", "the same, the weights made NF4", 0.01, -1, qlora_loss(quantization_type="nf4")),
+    ("tune-loss", "held-out loss of that recipe above full tuning's in f32, as above", 0.01, -1, loss_above("full", finetuning_type="full", **FULL)),
+    ("qlora-loss", "held-out loss of QLoRA on the blocks of the model's own file (Q4_1) above LoRA's in f32, SmolLM2-135M, 24 steps of 4 x 256 MedQuAD conversations, as a share", 0.01, -1, loss_above("lora", own_blocks=True, finetuning_type="qlora")),
+    ("qlora-loss-q8_0", "the same, the weights made Q8_0", 0.01, -1, loss_above("lora", finetuning_type="qlora", quantization_bit=8)),
+    ("qlora-loss-nf4", "the same, the weights made NF4", 0.01, -1, loss_above("lora", finetuning_type="qlora", quantization_type="nf4")),
     ("save-stall-gpt2-124m", "what a save under way adds to a step, 4 x 512, as a share; seconds with and without", 0.05, -1, save_stall("gpt2-124m")),
     ("plan-speed-small", "planned tokens/s against the run's, how far off: 4 x 192, 8 x 256", 0.15, -1, planned_speed("llama-15m", **SMALL)),
     ("plan-speed-small-1", "the same on one thread", 0.15, -1, planned_speed("llama-15m", threads=1, **SMALL)),

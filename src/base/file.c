@@ -27,8 +27,8 @@ __attribute__((constructor)) static void choose_hash(void)
 }
 #endif
 
-enum { DIRECT_BYTES = 4096 };   // direct writes are multiples of this, from an address that is one
-enum { SLICE_BYTES = 32 << 10 };
+// Direct writes are multiples of DIRECT_BYTES, from an address that is one; what is hashed while it is copied is a SLICE.
+enum { DIRECT_BYTES = 4096, SLICE_BYTES = 32 << 10 };
 
 static const char *remedy(int error)
 {

@@ -163,7 +163,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_narrower_numbers_must_gain_more_than_the_margin),
-        cmocka_unit_test(test_few_rows_are_timed), cmocka_unit_test(test_a_limit_holds_for_what_is_timed),
+        cmocka_unit_test(test_few_rows_are_timed),
+        cmocka_unit_test(test_a_limit_holds_for_what_is_timed),
         cmocka_unit_test(test_the_choice_follows_the_timings),
         cmocka_unit_test(test_a_run_says_what_it_takes_and_goes_on_with_it),
         cmocka_unit_test(test_fp16_is_refused_by_name_where_there_is_none),

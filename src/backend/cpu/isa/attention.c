@@ -153,7 +153,7 @@ V_INLINE void fetch_lines(line_list *list, int n)
 {
     for (int i = 0; i < n && list->rows > 0; i++) {
         const int64_t at = list->at++;
-        __builtin_prefetch(*list->row + (at < list->half ? list->k + at * 64 : list->v + (at - list->half) * 64), 0, 2);
+        fetch_line(*list->row + (at < list->half ? list->k + at * 64 : list->v + (at - list->half) * 64));
         if (list->at == list->lines) list->at = 0, list->row++, list->rows--;
     }
 }

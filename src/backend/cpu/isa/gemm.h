@@ -126,10 +126,6 @@ V_INLINE int64_t gemm_panel_bytes(const gemm_core *core, int64_t depth) { return
 
 // Shared by the cores' sources ----------------------------------------------------------------------------------------
 
-// Asks for the line of an address, for the second-level cache: lines of C that lie whole pages apart are of one set of the first,
-// which would drop them before they are used.
-V_INLINE void fetch_line(const void *p) { __builtin_prefetch(p, 0, 2); }
-
 V_INLINE void tile_store(float *c, vf v, int64_t n)
 {
     if (n >= VW) v_store(c, v);
@@ -152,6 +148,13 @@ V_INLINE void fetch_row(const void *source, hone_dtype dtype, int64_t ld, int64_
 {
     const char *from = (const char *)source + (row * ld + k) * source_bytes(dtype);
     for (int64_t at = 0; at < depth * source_bytes(dtype); at += 64) fetch_line(from + at);
+}
+// Asks for the first and the last of n elements from element `at` on: of a short piece, all of it.
+V_INLINE void fetch_piece(const void *source, hone_dtype dtype, int64_t at, int64_t n)
+{
+    const char *from = (const char *)source + at * source_bytes(dtype);
+    fetch_line(from);
+    fetch_line(from + n * source_bytes(dtype) - 1);
 }
 // n (<= VW) elements from element `at` of a source, zeros behind them.
 V_INLINE vf source_load(const void *source, hone_dtype dtype, int64_t at, int64_t n)

@@ -83,11 +83,9 @@ static void panel_of_columns(void *to, const void *source, hone_dtype dtype, int
     int32_t *line = to;
     for (int64_t k = 0; k < depth; k += DEPTH)
         for (int64_t i = k; i < k + PAIRS; i++, line += NR) {
-            for (int64_t soon = i + DEPTH; soon <= i + DEPTH + PAIRS && soon < depth; soon += PAIRS) { // pieces far apart, which the hardware does not foresee
-                const char *far = (const char *)source + (rows ? rows[soon] : soon) * ld * source_bytes(dtype);
-                fetch_line(far);
-                fetch_line(far + n * source_bytes(dtype) - 1);
-            }
+            const int64_t soon = at_most(i + DEPTH, depth - 1), later = at_most(i + DEPTH + PAIRS, depth - 1); // the hardware does not foresee them
+            fetch_piece(source, dtype, (rows ? rows[soon] : soon) * ld, n);
+            fetch_piece(source, dtype, (rows ? rows[later] : later) * ld, n);
             for (int64_t part = 0; part < NR; part += 16) {
                 const vf x = i < depth ? source_load(source, dtype, (rows ? rows[i] : i) * ld + part, n - part) : v_zero();
                 const vf y = i + 16 < depth ? source_load(source, dtype, (rows ? rows[i + 16] : i + 16) * ld + part, n - part) : v_zero();

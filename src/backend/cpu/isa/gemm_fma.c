@@ -178,12 +178,9 @@ enum { AHEAD = 32 };
 V_INLINE void panel_of_columns(const bool narrow, void *to, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
     float *panel = to;
-    const int64_t bytes = source_bytes(dtype);
     for (int64_t k = 0; k < depth; k++) {
         const int64_t soon = at_most(k + AHEAD, depth - 1), at = (rows ? rows[k] : k) * ld;
-        const char *far = (const char *)source + (rows ? rows[soon] : soon) * ld * bytes;
-        fetch_line(far);
-        fetch_line(far + NR * bytes - 1);
+        fetch_piece(source, dtype, (rows ? rows[soon] : soon) * ld, NR);
         for (int64_t part = 0; part < NR; part += VW) v_store(panel + k * NR + part, rounded(narrow, source_load(source, dtype, at + part, n - part)));
     }
 }

@@ -10,6 +10,10 @@ V_INLINE const int32_t *i32_in(const hone_args *args, int k)
     return args->in[k].present ? (const int32_t *)args->in[k].data : NULL;
 }
 
+// Asks for the line of an address, for the second-level cache: lines that lie whole pages apart are of one set of the first, which
+// would drop them before they are used.
+V_INLINE void fetch_line(const void *p) { __builtin_prefetch(p, 0, 2); }
+
 // Numbers that may be stored in bf16 (`~` in ops.def). Kernels compute in f32 and round once, at the store. Which of the two it
 // is does not change within a call, so that asking at each vector costs nothing beside the memory that it reads.
 typedef struct reals { char *data; bool half; } reals; // data NULL: absent

@@ -180,7 +180,7 @@ typedef struct product_plan {
     const gemm_core *core;
     bool panels;            // are made in the workspace
     int64_t at_once;        // how many
-    bool tiles, once;
+    bool once, tiles;       // A's tiles are made once; by each task
     int64_t panel_bytes, panel_room, once_room, tile_room; // of one panel; of all made at a time; of tiles made once; of a thread's
     int64_t half_room;      // of a thread's part of a result in bf16
 } product_plan;
@@ -195,13 +195,14 @@ static product_plan plan_product(const hone_args *args, int64_t rows, int64_t co
     const bool streamed = w->form == HONE_FORM_STREAMED;
     product_plan p = { .core = streamed && rows < MANY_ROWS ? gemm_stream_core_of(product) : gemm_core_of(product) };
     p.panels = w->form == HONE_FORM_PLAIN || (streamed && p.core != gemm_stream_core_of(product));
-    p.tiles = !p.core->in_place || any_half_rows(args) || (rows >= 4 * p.core->rows * threads && cols >= TILES_PAY_COLS);
+    const bool through_tiles = !p.core->in_place || any_half_rows(args) || (rows >= 4 * p.core->rows * threads && cols >= TILES_PAY_COLS);
+    p.once = through_tiles && rows < MANY_ROWS && args->op != HONE_OP_lora_linear; // that one has two A
+    p.tiles = through_tiles && !p.once;
     p.panel_bytes = gemm_panel_bytes(p.core, depth);
     p.at_once = p.panels ? at_least(1, at_most(gemm_panels(cols), PANEL_BLOCK_BYTES / p.panel_bytes)) : gemm_panels(cols);
     p.panel_room = p.panels ? round_up(p.at_once * p.panel_bytes, 64) : 0;
-    p.once = p.tiles && rows < MANY_ROWS && args->op != HONE_OP_lora_linear; // that one has two A
     p.once_room = p.once ? round_up(gemm_tiles(p.core, rows) * gemm_tile_bytes(p.core, depth), 64) : 0;
-    p.tile_room = p.tiles && !p.once ? task_tiles(p.core) * gemm_tile_bytes(p.core, KC) : 0;
+    p.tile_room = p.tiles ? task_tiles(p.core) * gemm_tile_bytes(p.core, KC) : 0;
     p.half_room = args->out[0].dtype == HONE_bf16 ? round_up(at_most(rows, task_tiles(p.core) * p.core->rows) * cols * (int64_t)sizeof(float), 64) : 0;
     return p;
 }
@@ -243,9 +244,9 @@ static void multiply(gemm g, const gemm *low, const hone_operand *factors, const
 #pragma omp parallel num_threads(threads) firstprivate(g)
     for (int64_t first = 0; first < panels; first += p.at_once) {
         const int64_t many = at_most(p.at_once, panels - first);
-        const cut t = cut_tasks(p.core, g.rows, many, p.tiles && !p.once, threads);
+        const cut t = cut_tasks(p.core, g.rows, many, p.tiles, threads);
         g.b = w->data;
-        g.make = p.tiles && !p.once ? room + omp_get_thread_num() * p.tile_room : NULL;
+        g.make = p.tiles ? room + omp_get_thread_num() * p.tile_room : NULL;
         g.c = (float *)(c.half ? half_room + omp_get_thread_num() * p.half_room : c.data);
         if (p.once && first == 0) {
             make_tiles(p.core, &g, once);
