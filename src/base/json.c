@@ -86,15 +86,32 @@ hone_status hone_json_load(const char *path, json_t **out)
     return status;
 }
 
-static int append(const char *text, size_t size, void *buffer) { return hone_buffer_append(buffer, text, size) ? -1 : 0; }
+// jansson (2.14) goes on behind a failed write of an object's key, so that the text lacks a piece: what failed once stays failed.
+typedef struct dumped { hone_buffer text; bool failed; } dumped;
+static int append(const char *text, size_t size, void *to)
+{
+    dumped *d = to;
+    d->failed |= hone_buffer_append(&d->text, text, size) != HONE_OK;
+    return d->failed ? -1 : 0;
+}
+
+char *hone_json_dumps(const json_t *value, size_t flags)
+{
+    dumped d = { 0 };
+    if (!json_dump_callback(value, append, &d, flags) && !d.failed) return d.text.data;
+    hone_buffer_release(&d.text);
+    if (!*hone_error()) hone_fail("this JSON value cannot be written (out of memory)");
+    return NULL;
+}
 
 // Dumps with the fewest digits (15 to 17) that read back as the same numbers: 1e-05, not 1.0000000000000001e-05.
-static hone_status dump(const json_t *value, hone_buffer *text)
+static hone_status dump(const json_t *value, dumped *to)
 {
+    hone_buffer *text = &to->text;
     for (size_t digits = 15; digits <= 17; digits++) {
         json_error_t error;
         text->size = 0;
-        if (json_dump_callback(value, append, text, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits)) || *hone_error())
+        if (json_dump_callback(value, append, to, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits)) || to->failed)
             return *hone_error() ? HONE_FAILED : hone_fail("this JSON value cannot be written (text that is not UTF-8)");
         if (digits == 17) break;
         json_t *again = hone_json_scan(text->data, text->size, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
@@ -108,12 +125,12 @@ static hone_status dump(const json_t *value, hone_buffer *text)
 
 hone_status hone_json_save(const char *path, const json_t *value)
 {
-    hone_buffer text = { 0 };
+    dumped d = { 0 };
     hone_error_clear();
-    hone_status status = dump(value, &text);
+    hone_status status = dump(value, &d);
     if (status) hone_fail_context("%s", path);
-    else status = hone_file_write(path, text.data, text.size);
-    hone_buffer_release(&text);
+    else status = hone_file_write(path, d.text.data, d.text.size);
+    hone_buffer_release(&d.text);
     return status;
 }
 

@@ -72,7 +72,7 @@ static void show_progress(void *context, int64_t done, int64_t all)
 static hone_status keep_sample(void *context, const json_t *row)
 {
     job *j = context;
-    char *text = json_dumps(row, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    char *text = hone_json_dumps(row, JSON_COMPACT | JSON_REAL_PRECISION(9));
     hone_status status = text ? hone_buffer_print(&j->rows, "%s\n", text) : hone_fail("out of memory");
     hone_free(text);
     return status;

@@ -61,7 +61,7 @@ static hone_status decode_line(const options *o, const json_t *json, hone_buffer
     if (!status) status = (o->raw ? hone_tokenizer_decode : hone_tokenizer_decode_text)(o->tokenizer, ids.data, ids.count, !o->special, o->raw ? out : &text);
     if (!status && !o->raw) {
         json_t *line = json_pack("{s:o}", "text", json_stringn(text.data ? text.data : "", text.size));
-        char *dump = line ? json_dumps(line, 0) : NULL;
+        char *dump = line ? hone_json_dumps(line, 0) : NULL;
         status = dump ? hone_buffer_print(out, "%s\n", dump) : hone_fail("no memory");
         hone_free(dump);
         json_decref(line);

@@ -165,7 +165,7 @@ static hone_status add_json(hone_inspector *in, int64_t number, const shown *row
     }
     json_t *json = json_pack("{s:I, s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "row", (json_int_t)number, "step", (json_int_t)(number / m->step_rows), "source", m->source[row->source].name,
                              "source_row", (json_int_t)row->row, "position", (json_int_t)hone_loader_position(row->loader, row->row, 0), "documents", documents, "ids", ids, "trained", trained);
-    char *text = json && !bad ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *text = json && !bad ? hone_json_dumps(json, JSON_COMPACT) : NULL;
     hone_status status = text ? hone_buffer_print(out, "%s\n", text) : hone_fail("out of memory while a row was written");
     hone_free(text);
     json_decref(json);

@@ -36,7 +36,7 @@ static hone_status append_value(const json_t *value, const char *name, bool sing
 {
     if (json_is_string(value)) return hone_buffer_append(out, json_string_value(value), json_string_length(value));
     if (single || json_is_object(value) || json_is_array(value) || json_is_null(value)) return hone_fail("%s: the field \"%s\" is no string", where, name);
-    char *text = json_dumps(value, JSON_ENCODE_ANY);
+    char *text = hone_json_dumps(value, JSON_ENCODE_ANY);
     hone_status status = text ? hone_buffer_append(out, text, strlen(text)) : hone_fail("out of memory");
     hone_free(text);
     return status;

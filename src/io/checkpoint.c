@@ -47,7 +47,7 @@ uint64_t hone_checkpoint_hash_programs(const hone_graph *graph)
 static hone_status self_hash(const json_t *json, uint64_t *hash)
 {
     hone_error_clear();
-    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *text = hone_json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
     bool whole = text && !*hone_error();   // jansson 2.14 may lose a key, unsaid, where memory runs out
     if (whole) *hash = hone_hash64(text, strlen(text));
     hone_free(text);

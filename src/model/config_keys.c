@@ -83,7 +83,7 @@ static hone_status read_fixed(const hone_config *config, const hone_key_row *row
     for (size_t i = 0; i < json_array_size(accepted); i++) found = found || json_equal(json_array_get(accepted, i), value);
     json_decref(accepted);
     if (found) return HONE_OK;
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = hone_json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     status = hone_fail("%s: %s is %.80s; for %s hone has %s", where, row->key, text ? text : "?", config->family->model_type, row->text);
     hone_free(text);
     return status;

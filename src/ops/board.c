@@ -73,7 +73,7 @@ static enum MHD_Result say(struct MHD_Connection *connection, const hone_board *
 static enum MHD_Result answer_json(struct MHD_Connection *connection, const hone_board *board, hone_status status, json_t *value)
 {
     if (status) return say(connection, board, MHD_HTTP_INTERNAL_SERVER_ERROR, hone_error());
-    char *text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    char *text = hone_json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(value);
     if (!text) return say(connection, board, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
     enum MHD_Result done = answer(connection, board, MHD_HTTP_OK, "application/json", text, strlen(text), false);

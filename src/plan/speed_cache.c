@@ -42,7 +42,7 @@ static void find_file(const hone_job *job, json_t **machine, char **path)
     char *folder = cache_folder(), *text = NULL;
     *path = NULL;
     *machine = folder ? describe_machine(job) : NULL;
-    if (*machine && (text = json_dumps(*machine, JSON_COMPACT)))
+    if (*machine && (text = hone_json_dumps(*machine, JSON_COMPACT)))
         *path = hone_format("%s/speed-%016" PRIx64 ".json", folder, hone_hash64(text, strlen(text)));
     hone_free(text);
     hone_free(folder);

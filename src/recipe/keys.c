@@ -180,7 +180,7 @@ hone_status hone_recipe_to_text(const hone_recipe *recipe, char **out)
 {
     json_t *json;
     if (hone_recipe_to_json(recipe, &json) != HONE_OK) return HONE_FAILED;
-    char *plain = json_dumps(json, JSON_COMPACT);
+    char *plain = hone_json_dumps(json, JSON_COMPACT);
     json_decref(json);
     hone_buffer text = { 0 };
     hone_status status = plain ? HONE_OK : hone_fail("out of memory while writing a recipe as JSON");

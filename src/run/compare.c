@@ -30,7 +30,7 @@ static hone_status text_of(const json_t *value, hone_buffer *out)
     if (json_is_string(value)) return hone_buffer_print(out, "%s", json_string_value(value));
     if (json_is_integer(value)) return hone_buffer_print(out, "%lld", (long long)json_integer_value(value));
     if (json_is_real(value)) return hone_buffer_print(out, "%.6g", json_real_value(value));
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    char *text = hone_json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
     hone_status status = text ? hone_buffer_print(out, "%s", text) : HONE_FAILED;
     hone_free(text);
     return status;

@@ -44,7 +44,7 @@ hone_status hone_log_add(hone_log *log, const char *event, json_t *row)
     gmtime_r(&now, &utc);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
     json_t *line = json_pack("{s:s, s:s}", "event", event, "time", when);
-    char *text = line && row && json_object_update(line, row) == 0 ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = line && row && json_object_update(line, row) == 0 ? hone_json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     if (text) hone_tensorboard_add(&log->tensorboard, event, row);
     if (text) hone_wandb_add(&log->wandb, event, row);
     json_decref(line);

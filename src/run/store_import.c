@@ -62,7 +62,7 @@ static hone_status run_again(import *in, sqlite3_stmt *statement)
 static hone_status dump(const json_t *row, const char *key, char **text)
 {
     const json_t *value = json_object_get(row, key);
-    *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    *text = value ? hone_json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     return value && !*text ? hone_fail("out of memory for %s of a run", key) : HONE_OK;
 }
 
@@ -127,7 +127,7 @@ static hone_status add_step(import *in, const json_t *row, int64_t step)
 
 static hone_status add_event(import *in, const json_t *row, const char *event, int64_t step)
 {
-    char *text = json_dumps(row, JSON_COMPACT);
+    char *text = hone_json_dumps(row, JSON_COMPACT);
     if (!text) return hone_fail("out of memory for an event of a run");
     int bad = sqlite3_bind_int64(in->add_event, 1, in->run);
     bad |= sqlite3_bind_text(in->add_event, 2, event, -1, SQLITE_STATIC);
@@ -141,9 +141,9 @@ static hone_status add_event(import *in, const json_t *row, const char *event, i
 
 static hone_status note_result(import *in, const json_t *row)
 {
-    char *text = json_dumps(row, JSON_COMPACT);
+    char *text = hone_json_dumps(row, JSON_COMPACT);
     sqlite3_stmt *statement;
-    hone_status status = text ? hone_store_prepare(in->store, &statement, "UPDATE runs SET result = ? WHERE id = ?", "ti", text, in->run) : HONE_FAILED;
+    hone_status status = text ? hone_store_prepare(in->store, &statement, "UPDATE runs SET result = ? WHERE id = ?", "ti", text, in->run) : hone_fail("out of memory for the result of a run");
     if (!status) status = hone_store_step_once(in->store, statement);
     hone_free(text);
     return status;

@@ -14,10 +14,13 @@ enum { SILENT_S = 900 };   // without a word for so long, a run on another machi
 static json_t *parse_column(sqlite3_stmt *row, int column)
 {
     const char *text = (const char *)sqlite3_column_text(row, column);
-    json_t *value = NULL;
-    if (text) hone_json_parse("run store", text, strlen(text), &value);
-    return value ? value : json_null();
+    json_error_t error;
+    hone_error_clear();
+    json_t *value = text ? hone_json_scan(text, strlen(text), JSON_ALLOW_NUL | JSON_DECODE_ANY, &error) : NULL;
+    return value ? value : *hone_error() ? NULL : json_null();
 }
+
+static hone_status out_of_memory(const hone_store *store) { return hone_fail("out of memory while reading %s", store->path); }
 
 static json_t *text_column(sqlite3_stmt *row, int column)
 {
@@ -75,7 +78,7 @@ static hone_status add_last(hone_store *store, json_t *run, int64_t id)
     }
     sqlite3_finalize(row);
     bad |= json_object_set_new(run, "last", last);
-    return status ? status : bad ? HONE_FAILED : HONE_OK;
+    return status ? status : bad ? out_of_memory(store) : HONE_OK;
 }
 
 static hone_status add_held_out(hone_store *store, json_t *run, int64_t id)
@@ -88,8 +91,9 @@ static hone_status add_held_out(hone_store *store, json_t *run, int64_t id)
         hone_status status = hone_store_prepare(store, &row, sql[i], "i", id);
         if (status) return status;
         int code = sqlite3_step(row);
-        if (code == SQLITE_ROW) json_object_set_new(run, names[i], parse_column(row, 0));
+        const int bad = code == SQLITE_ROW ? json_object_set_new(run, names[i], parse_column(row, 0)) : 0;
         sqlite3_finalize(row);
+        if (bad) return out_of_memory(store);
         if (code != SQLITE_ROW && code != SQLITE_DONE) return hone_store_fail(store, "read");
     }
     return HONE_OK;
@@ -120,7 +124,7 @@ static hone_status describe(hone_store *store, sqlite3_stmt *row, json_t *run)
     bad |= json_object_set_new(run, "program_hash", text_column(row, 12));
     bad |= json_object_set_new(run, "result", parse_column(row, 13));
     bad |= json_object_set_new(run, "peak_flops_per_second", json_real(sqlite3_column_double(row, 14)));
-    if (bad) return hone_fail("out of memory while reading %s", store->path);
+    if (bad) return out_of_memory(store);
     hone_status status = add_last(store, run, id);
     return status ? status : add_held_out(store, run, id);
 }
@@ -137,7 +141,7 @@ hone_status hone_store_runs(hone_store *store, json_t **out)
     while (!status && (code = sqlite3_step(row)) == SQLITE_ROW) {
         json_t *run = json_object();
         status = describe(store, row, run);
-        if (json_array_append_new(runs, run) && !status) status = HONE_FAILED;
+        if (json_array_append_new(runs, run) && !status) status = out_of_memory(store);
     }
     if (!status && code != SQLITE_DONE) status = hone_store_fail(store, "read");
     sqlite3_finalize(row);
@@ -176,9 +180,10 @@ hone_status hone_store_events(hone_store *store, int64_t run, const char *kind, 
                                             " ORDER BY id DESC LIMIT ?) ORDER BY id", "itti", run, kind, kind, limit > 0 ? limit : INT64_C(-1));
     if (status) return status;
     json_t *rows = json_array();
-    int code;
-    while ((code = sqlite3_step(row)) == SQLITE_ROW) json_array_append_new(rows, parse_column(row, 0));
-    if (code != SQLITE_DONE) status = hone_store_fail(store, "read");
+    int code = SQLITE_DONE;
+    while (!status && (code = sqlite3_step(row)) == SQLITE_ROW)
+        if (json_array_append_new(rows, parse_column(row, 0))) status = out_of_memory(store);
+    if (!status && code != SQLITE_DONE) status = hone_store_fail(store, "read");
     sqlite3_finalize(row);
     if (status) json_decref(rows);
     else *out = rows;

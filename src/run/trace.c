@@ -207,7 +207,7 @@ static hone_status write_event(hone_writer *file, const hone_trace *trace, const
         hone_node_print(trace->session->graph, node, text, sizeof text);
         json_t *args = json_pack("{s:s, s:i, s:f, s:f}", "node", text, "layer", node->layer, "gflops_per_second",
                                  hone_node_flops(trace->session->graph, node) / e->seconds * 1e-9, "gb_per_second", (double)hone_layout_node_bytes(&trace->session->layout, node) / e->seconds * 1e-9);
-        char *dump = args ? json_dumps(args, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+        char *dump = args ? hone_json_dumps(args, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
         status = dump ? hone_buffer_print(&line, "\"tid\":3,\"name\":\"%s\",\"cat\":\"%s\",\"args\":%s}", hone_op_get(node->op)->name, phase_name[node->phase], dump) : HONE_FAILED;
         hone_free(dump);
         json_decref(args);

@@ -77,7 +77,7 @@ static hone_status put_items(hone_buffer *out, const json_t *values, int key)
     json_t *value;
     hone_status status = HONE_OK;
     json_object_foreach((json_t *)(uintptr_t)values, name, value) {
-        char *text = status ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+        char *text = status ? NULL : hone_json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
         hone_buffer item = { 0 };
         if (!status && !text) status = hone_fail("out of memory for %s", name);
         if (!status) status = put_text(&item, key, name);

@@ -198,7 +198,7 @@ static hone_status make_config(const vocabulary *v, char **config)
     }
     if (!status && template && json_object_set_new(out, "chat_template", json_string(template)))
         status = hone_fail("%s: tokenizer.chat_template is not valid UTF-8", v->path);
-    if (!status) text = failed ? NULL : json_dumps(out, JSON_INDENT(1));
+    if (!status) text = failed ? NULL : hone_json_dumps(out, JSON_INDENT(1));
     if (!status && (!text || !(*config = hone_strdup(text)))) status = hone_fail("%s: no memory for the vocabulary", v->path);
     hone_free(text);
     hone_free(template);

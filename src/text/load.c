@@ -191,7 +191,7 @@ static hone_status load_json(hone_tokenizer *tokenizer, const char *path, char *
         if (!status) status = parse_source(*where, tokenizer->source, tokenizer->source_size, json, &converted);
     }
     if (status || !converted) return status;
-    char *text = json_dumps(*json, JSON_INDENT(1)); // what a save writes
+    char *text = hone_json_dumps(*json, JSON_INDENT(1)); // what a save writes
     if (!text) return hone_fail("%s: out of memory", path);
     hone_free(tokenizer->source);
     tokenizer->source_size = strlen(text);

@@ -32,7 +32,7 @@ static hone_status check_resumed(const hone_run *run, const hone_checkpoint_stat
         const char *name = hone_key_table[fixed[i]].name;
         json_t *old = json_object_get(then, name);
         if (!old || json_equal(old, json_object_get(now, name))) continue;
-        char *text = json_dumps(old, JSON_ENCODE_ANY);
+        char *text = hone_json_dumps(old, JSON_ENCODE_ANY);
         status = hone_recipe_fail(r, fixed[i], NULL, "%s was %s in %s; go on with that, or start anew in another output_dir", name, text ? text : "", path);
         hone_free(text);
     }

@@ -104,6 +104,35 @@ static void test_each_failed_allocation_of_load_and_save_is_reported(void **stat
     hone_free(path);
 }
 
+// Names and values of many lengths, so that a buffer is full in the midst of each kind of piece: the whole text or none.
+static void test_no_allocation_that_fails_while_dumping_leaves_a_part(void **state)
+{
+    (void)state;
+    int64_t failed = 0;
+    for (int extra = 0; extra < 200; extra++) {
+        char name[320];
+        json_t *value = json_object(), *again;
+        for (int i = 0; i < 12; i++) {
+            snprintf(name, sizeof name, "%0*d", 1 + (17 * i + extra) % 300, i);
+            json_object_set_new(value, name, json_integer(i));
+        }
+        for (int64_t n = 1, calls = 1; calls; n++) { // until no call is left to fail
+            hone_test_fail(HONE_CALL_ALLOC, n);
+            char *text = hone_json_dumps(value, JSON_COMPACT);
+            if (hone_test_fail_end() < n) calls = 0;
+            failed += text == NULL;
+            if (text) {
+                assert_int_equal(hone_json_parse("the text", text, strlen(text), &again), HONE_OK);
+                assert_true(json_equal(value, again));
+                json_decref(again);
+            }
+            hone_free(text);
+        }
+        json_decref(value);
+    }
+    assert_true(failed > 1000);
+}
+
 // Strings whose closing quote is the byte that a full buffer has no room for, of every length around a buffer's sizes; deep
 // lists; long lists and tables that grow: once refused, always refused. AddressSanitizer would see a byte past a room.
 static void test_no_allocation_that_fails_while_scanning_harms(void **state)
@@ -155,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_syntax_error_names_line_and_column),
         cmocka_unit_test(test_no_allocation_that_fails_while_scanning_harms),
+        cmocka_unit_test(test_no_allocation_that_fails_while_dumping_leaves_a_part),
         cmocka_unit_test(test_typed_reading_takes_defaults_and_refuses_wrong_types),
         cmocka_unit_test(test_saved_file_reads_back_equal_and_short),
         cmocka_unit_test(test_each_failed_allocation_of_load_and_save_is_reported),
