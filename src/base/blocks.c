@@ -274,9 +274,15 @@ static const hone_blocks_format about[] = {
 #undef BLOCKS
 };
 
-// Rows of blocks, with the loop inside so that a block's code is inlined in it.
+// Rows of blocks, with the loop inside so that a block's code is inlined in it. Decoding is part of each product of a frozen weight:
+// it is compiled for AVX2 as well, chosen at load time.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#define CLONES __attribute__((target_clones("avx2", "default")))
+#else
+#define CLONES
+#endif
 #define BLOCKS(name, gguf, elements, bytes, title)                                                                             \
-    static void name##_decode_all(const uint8_t *b, int64_t blocks, float *y)                                                  \
+    CLONES static void name##_decode_all(const uint8_t *b, int64_t blocks, float *y)                                           \
     {                                                                                                                          \
         for (int64_t i = 0; i < blocks; i++) name##_decode(b + i * (bytes), y + i * (elements));                               \
     }                                                                                                                          \

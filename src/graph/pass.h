@@ -27,8 +27,8 @@ bool hone_drop_cheap(const hone_graph *graph, const hone_program *program, const
 bool hone_drop_blocks(const hone_graph *graph, const hone_program *program, const hone_node *node); // and all of a block but its output
 
 // Matrix products of the program in `product` (f32, bf16, f16, int8, e4m3): operands are rounded, sums are f32. (Micikevicius et al. 2018;
-// bf16 needs no loss scaling: Kalamkar et al. 2019; f16 does: loss_scale.h.) int8: quantised as quantize.h says; the head, whose
-// probabilities need more, in bf16. e4m3: as fp8.h says where hone_fp8_judge() takes them, the others in bf16. After storage.
+// bf16 needs no loss scaling: Kalamkar et al. 2019; f16 does: loss_scale.h.) int8: quantised as quantize.h says; of the head
+// the gradients alone, its logits in bf16. e4m3: as fp8.h says where hone_fp8_judge() takes them, the others in bf16. After storage.
 void hone_pass_precision(const hone_graph *graph, hone_program *program, hone_dtype product, double fp8_flops_per_byte);
 
 // Whether fp8 is for a node, before its forms are made, and if not, why (fp8.c).

@@ -183,6 +183,7 @@ static void judge_on_all(const op_trial *made, void *context)
         if (!run_copy(&trial, made, &targets[i])) continue;
         accepted[i][made->variant.op] = true;
         op_attention_in_pairs = targets[i].pairs;
+        op_shares_are_half = targets[i].backend == &hone_backend_cpu;
         report(&targets[i], op_trial_judge(&trial, &reference));
         op_trial_free(&trial);
     }

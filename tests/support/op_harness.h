@@ -54,6 +54,7 @@ bool op_trial_place(op_trial *trial);
 const char *op_trial_judge(const op_trial *trial, const op_trial *reference);
 extern bool op_fp8_sums_are_short;   // on a GPU
 extern bool op_attention_in_pairs;   // on a CPU with dot products of bf16
+extern bool op_shares_are_half;      // on any CPU
 // NULL if the outputs of both are the same bits in the first `rows` rows (-1: everywhere), else which is not.
 const char *op_trial_same(const op_trial *trial, const op_trial *other, int64_t rows);
 

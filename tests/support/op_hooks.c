@@ -163,8 +163,8 @@ static bool fill_dora(op_trial *t)
 // Logits of order 1, so that no probability is all or nothing; and, in the smaller cases, with a cap. Every third row's weight is 0.
 static bool fill_head(op_trial *t)
 {
-    const bool capped = t->variant.kind == 2;
-    if (capped ? t->variant.number > 1 : !multiply_in(t, t->variant.kind)) return false;
+    const bool capped = t->variant.kind == 2, integers = t->variant.kind == PRODUCTS;
+    if (capped ? t->variant.number > 1 : !multiply_in(t, integers ? 2 : t->variant.kind)) return false;
     t->args.attr.cap = capped ? 1.5f : 0; // from nearly linear to nearly flat
     scale_by(op_named(t, "w"), 1 / sqrt((double)op_symbol(t, "C")));
     for (int64_t n = 0; t->variant.op == HONE_OP_linear_xent && n < op_symbol(t, "N"); n++)
@@ -348,7 +348,7 @@ const struct op_hook op_hook[HONE_OP_COUNT] = {
     [HONE_OP_dora_norm] = { 2, fill_dora_norm },
     [HONE_OP_dora] = { 1, fill_dora },
     [HONE_OP_dora_back] = { 1, fill_dora },
-    [HONE_OP_linear_xent] = { PRODUCTS, fill_head },
+    [HONE_OP_linear_xent] = { PRODUCTS + 1, fill_head },
     [HONE_OP_linear_logprob] = { PRODUCTS, fill_head },
     [HONE_OP_pair_loss] = { 2, fill_pair_loss },
     [HONE_OP_softcap] = { 1, fill_softcap },

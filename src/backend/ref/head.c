@@ -6,12 +6,16 @@
 //     dz/d(x W^T) = 1 - (z / c)^2
 //
 // Both ops get z and lse of a row from logits() below, so their log-probabilities agree bit for bit.
+//
+// Product int8 is of the gradients, whose integers are drawn at random (graph/quantize.h): here they are what those are on average.
+// Logits are of bf16 then.
 #include "backend/ref/ref.h"
 
 static double logit(const hone_args *a, int64_t n, int64_t v, int64_t C)
 {
+    const hone_dtype product = a->attr.product == HONE_int8 ? HONE_bf16 : a->attr.product;
     double sum = 0;
-    for (int64_t c = 0; c < C; c++) sum += factor(a, get(&a->in[0], n * C + c)) * factor(a, get(&a->in[1], v * C + c));
+    for (int64_t c = 0; c < C; c++) sum += factor_in(product, get(&a->in[0], n * C + c)) * factor_in(product, get(&a->in[1], v * C + c));
     double cap = (double)a->attr.cap;
     return cap > 0 ? cap * tanh(sum / cap) : sum;
 }

@@ -74,7 +74,8 @@ typedef struct gemm_core {
 #define gemm_amx ISA(hone_cpu_gemm_amx)
 #define gemm_amx_bf16 ISA(hone_cpu_gemm_amx_bf16)
 #define gemm_int8 ISA(hone_cpu_gemm_int8)
-extern const gemm_core gemm_fma, gemm_fma_bf16, gemm_dot, gemm_amx, gemm_amx_bf16, gemm_int8;
+#define gemm_int8_drawn ISA(hone_cpu_gemm_int8_drawn)
+extern const gemm_core gemm_fma, gemm_fma_bf16, gemm_dot, gemm_amx, gemm_amx_bf16, gemm_int8, gemm_int8_drawn;
 V_INLINE const gemm_core *gemm_core_of(hone_dtype product)
 {
     if (product == HONE_int8) return &gemm_int8;

@@ -12,6 +12,9 @@
 //             -128 sum q_b
 //
 // Instruction sets differ in speed alone: integer sums are exact and the rest is the same few f32 operations.
+//
+// gemm_int8_drawn is the same but for A, whose numbers are rounded up or down at random (graph/quantize.h): for gradients whose
+// many small parts, all rounded to 0, would be missed.
 #include "backend/cpu/isa/gemm.h"
 #include "graph/quantize.h"
 #ifdef __AMX_INT8__
@@ -82,7 +85,13 @@ V_INLINE vi quads(vi q0, vi q1, vi q2, vi q3)
 #endif
 }
 
-V_INLINE vi quantized(vf v, vf inverse) { return v_to_int(v * inverse); }
+// drawn: rounded at random, else to the nearest.
+V_INLINE vi quantized(const bool drawn, vf v, vf inverse)
+{
+    if (!drawn) return v_to_int(v * inverse);
+    const vu mixed = (vu)v * HONE_QUANT_MIX, bits = (mixed ^ mixed >> 15) * HONE_QUANT_MIX2;
+    return v_to_int(v_fma(v, inverse, vi_to_float((vi)(bits >> 16)) * v_set(0x1p-16f) - v_set(0.5f)));
+}
 
 // Largest |x| by lane, as bits: whole numbers order non-negative floats, infinity above all of them and NaN above that.
 V_INLINE vi larger(vi top, vf x)
@@ -211,10 +220,10 @@ static void multiply_tile(int64_t height, TILE_PARAMETERS) { tile_of[height - 1]
 #define END_TILES (void)0
 #endif
 
-static void block(const gemm *g, span tiles, span panels)
+static void block(const bool drawn, const gemm *g, span tiles, span panels)
 {
     BEGIN_TILES;
-    walk_tiles(&gemm_int8, multiply_tile, g, tiles, panels);
+    walk_tiles(drawn ? &gemm_int8_drawn : &gemm_int8, multiply_tile, g, tiles, panels);
     END_TILES;
 }
 
@@ -231,10 +240,10 @@ V_INLINE float top_of_steps(const void *source, hone_dtype dtype, int64_t at, in
     return largest(top);
 }
 // Quads k, k + 1 .. of VW steps each time, from element `at` on; steps from `depth` on are zeros.
-V_INLINE vi quads_of_steps(const void *source, hone_dtype dtype, int64_t at, int64_t k, int64_t depth, float inverse)
+V_INLINE vi quads_of_steps(const bool drawn, const void *source, hone_dtype dtype, int64_t at, int64_t k, int64_t depth, float inverse)
 {
     vi q[4];
-    V_UNROLL for (int byte = 0; byte < 4; byte++, k += QUADS) q[byte] = quantized(source_load(source, dtype, at + k, depth - k), v_set(inverse));
+    V_UNROLL for (int byte = 0; byte < 4; byte++, k += QUADS) q[byte] = quantized(drawn, source_load(source, dtype, at + k, depth - k), v_set(inverse));
     return quads(q[0], q[1], q[2], q[3]);
 }
 
@@ -272,11 +281,11 @@ static void scales_of_columns(const columns *c, int64_t column, int64_t n, float
     }
 }
 // Quad k of n (<= VW) columns from `column` on; steps from the depth on are zeros.
-V_INLINE vi quads_of_columns(const columns *c, int64_t column, int64_t n, int64_t k, vf inverse)
+V_INLINE vi quads_of_columns(const bool drawn, const columns *c, int64_t column, int64_t n, int64_t k, vf inverse)
 {
     vi q[4];
     V_UNROLL for (int byte = 0; byte < 4; byte++, k += QUADS)
-        q[byte] = k < c->depth ? quantized(source_load(c->source, c->dtype, row_of(c, k) + column, n), inverse) : (vi){ 0 };
+        q[byte] = k < c->depth ? quantized(drawn, source_load(c->source, c->dtype, row_of(c, k) + column, n), inverse) : (vi){ 0 };
     return quads(q[0], q[1], q[2], q[3]);
 }
 
@@ -303,7 +312,7 @@ V_INLINE void block_of_rows(char *panel, const void *source, hone_dtype dtype, i
         for (int64_t k = 0; k < depth; k += DEPTH, line += CELL_B - HALF)
             for (int64_t quad = 0; quad < QUADS; quad += VW) {
                 vf square[VW];
-                for (int64_t i = 0; i < VW; i++) square[i] = at[i] < 0 ? v_zero() : (vf)quads_of_steps(source, dtype, at[i], k + quad, depth, inverse[i]);
+                for (int64_t i = 0; i < VW; i++) square[i] = at[i] < 0 ? v_zero() : (vf)quads_of_steps(false, source, dtype, at[i], k + quad, depth, inverse[i]);
                 v_transpose(square);
                 for (int64_t i = 0; i < VW; i++, line += LINE) {
                     vi_store(line, (vi)square[i]);
@@ -313,14 +322,16 @@ V_INLINE void block_of_rows(char *panel, const void *source, hone_dtype dtype, i
         store_less(panel, part, sum);
     }
 }
-static void panel_of_rows(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+static void panel_of_rows(const bool drawn, void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
+    (void)drawn;
     for (int64_t k = 0; k < depth; k += KC)
         block_of_rows((char *)panel + gemm_panel_bytes(&gemm_int8, k), source, dtype, ld, rows, n, k, at_most(KC, depth - k));
 }
 
-static void panel_of_columns(void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
+static void panel_of_columns(const bool drawn, void *panel, const void *source, hone_dtype dtype, int64_t ld, const int32_t *rows, int64_t n, int64_t depth)
 {
+    (void)drawn;
     const int64_t bytes = source_bytes(dtype);
     for (int64_t from = 0; from < depth; from += KC) {
         char *block = (char *)panel + gemm_panel_bytes(&gemm_int8, from);
@@ -334,7 +345,7 @@ static void panel_of_columns(void *panel, const void *source, hone_dtype dtype, 
             char *line = block + NR * HEAD + part * HALF;
             for (int64_t k = 0; k < c.depth; k += DEPTH, line += CELL_B - HALF)
                 for (int64_t quad = 0; quad < QUADS; quad++, line += LINE) {
-                    const vi q = quads_of_columns(&c, part * VW, n - part * VW, k + quad, by);
+                    const vi q = quads_of_columns(false, &c, part * VW, n - part * VW, k + quad, by);
                     vi_store(line, q);
                     sum = add_bytes(sum, q);
                 }
@@ -345,7 +356,7 @@ static void panel_of_columns(void *panel, const void *source, hone_dtype dtype, 
 
 V_INLINE vi unsigned_bytes(vi quads) { return quads ^ v_set_i((int32_t)0x80808080); } // + 128
 
-static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
+static void tiles_of_rows(const bool drawn, void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth)
 {
     char *out = to;
     for (int64_t t = tile.from; t < tile.to; t++, out += gemm_tile_bytes(&gemm_int8, depth)) {
@@ -358,13 +369,13 @@ static void tiles_of_rows(void *to, const void *source, hone_dtype dtype, int64_
             char *line = out + MR * HEAD + r * ROW;
             for (int64_t k = 0; k < depth; k += DEPTH, line += CELL_A)
                 for (int64_t quad = 0; quad < QUADS; quad += VW)
-                    vi_store(line + quad * 4, unsigned_bytes(quads_of_steps(source, dtype, at, k + quad, depth, quant.inverse)));
+                    vi_store(line + quad * 4, unsigned_bytes(quads_of_steps(drawn, source, dtype, at, k + quad, depth, quant.inverse)));
         }
     }
 }
 
 // One tile from columns row .. row + height - 1.
-V_INLINE void tile_of_columns(char *tile, const columns *c, int64_t row, int64_t height, const float *scale, const float *inverse)
+V_INLINE void tile_of_columns(const bool drawn, char *tile, const columns *c, int64_t row, int64_t height, const float *scale, const float *inverse)
 {
     memcpy(tile, scale, (size_t)height * sizeof *scale);
     for (int64_t part = 0; part < height; part += VW) {
@@ -374,13 +385,13 @@ V_INLINE void tile_of_columns(char *tile, const columns *c, int64_t row, int64_t
         for (int64_t k = 0; k < c->depth; k += DEPTH, cell += CELL_A)
             for (int64_t quad = 0; quad < QUADS; quad += VW) {
                 vf square[VW];
-                for (int64_t i = 0; i < VW; i++) square[i] = (vf)unsigned_bytes(quads_of_columns(c, row + part, n, k + quad + i, by));
+                for (int64_t i = 0; i < VW; i++) square[i] = (vf)unsigned_bytes(quads_of_columns(drawn, c, row + part, n, k + quad + i, by));
                 v_transpose(square);
                 for (int64_t r = 0; r < n; r++) vi_store(cell + r * ROW + quad * 4, (vi)square[r]);
             }
     }
 }
-static void tiles_of_columns(void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
+static void tiles_of_columns(const bool drawn, void *to, const void *source, hone_dtype dtype, int64_t ld, int64_t rows, span tile, int64_t depth, float *sum)
 {
     enum { TOGETHER = 8 }; // tiles
     const columns c = { source, dtype, ld, NULL, depth };
@@ -391,12 +402,10 @@ static void tiles_of_columns(void *to, const void *source, hone_dtype dtype, int
         scales_of_columns(&c, from, gemm_tile_row(&gemm_int8, rows, last) - from, scale, inverse, sum ? sum + from : NULL);
         for (int64_t t = first; t < last; t++) {
             const int64_t row = gemm_tile_row(&gemm_int8, rows, t), height = gemm_tile_row(&gemm_int8, rows, t + 1) - row;
-            tile_of_columns((char *)to + t * bytes, &c, row, height, scale + row - from, inverse + row - from);
+            tile_of_columns(drawn, (char *)to + t * bytes, &c, row, height, scale + row - from, inverse + row - from);
         }
     }
 }
 
-const gemm_core gemm_int8 = {
-    .rows = MR, .even = MR < 32, .grain = DEPTH, .bytes = 1, .head = HEAD, .block = block, .panel_of_rows = panel_of_rows,
-    .panel_of_columns = panel_of_columns, .tiles_of_rows = tiles_of_rows, .tiles_of_columns = tiles_of_columns,
-};
+GEMM_CORE(gemm_int8, false, .rows = MR, .even = MR < 32, .grain = DEPTH, .bytes = 1, .head = HEAD)
+GEMM_CORE(gemm_int8_drawn, true, .rows = MR, .even = MR < 32, .grain = DEPTH, .bytes = 1, .head = HEAD)
