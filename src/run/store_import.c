@@ -142,8 +142,9 @@ static hone_status add_event(import *in, const json_t *row, const char *event, i
 static hone_status note_result(import *in, const json_t *row)
 {
     char *text = hone_json_dumps(row, JSON_COMPACT);
+    if (!text) return HONE_FAILED;
     sqlite3_stmt *statement;
-    hone_status status = text ? hone_store_prepare(in->store, &statement, "UPDATE runs SET result = ? WHERE id = ?", "ti", text, in->run) : hone_fail("out of memory for the result of a run");
+    hone_status status = hone_store_prepare(in->store, &statement, "UPDATE runs SET result = ? WHERE id = ?", "ti", text, in->run);
     if (!status) status = hone_store_step_once(in->store, statement);
     hone_free(text);
     return status;
