@@ -5,6 +5,7 @@
 #include "base/blocks.h"
 #include "base/block_bits.h"
 #include "base/blocks_fit.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include <inttypes.h>
 #include <math.h>
@@ -275,14 +276,9 @@ static const hone_blocks_format about[] = {
 };
 
 // Rows of blocks, with the loop inside so that a block's code is inlined in it. Decoding is part of each product of a frozen weight:
-// it is compiled for AVX2 as well, chosen at load time.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define CLONES
-#endif
+// it is compiled for AVX2, too.
 #define BLOCKS(name, gguf, elements, bytes, title)                                                                             \
-    CLONES static void name##_decode_all(const uint8_t *b, int64_t blocks, float *y)                                           \
+    HONE_AVX2_TOO static void name##_decode_all(const uint8_t *b, int64_t blocks, float *y)                                    \
     {                                                                                                                          \
         for (int64_t i = 0; i < blocks; i++) name##_decode(b + i * (bytes), y + i * (elements));                               \
     }                                                                                                                          \

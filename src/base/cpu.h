@@ -21,6 +21,13 @@ typedef struct {
     hone_isa best;                 // the highest of them
 } hone_cpu_info;
 
+// A function, static too, that is compiled for AVX2 as well, chosen at load time. (AddressSanitizer is not ready that early.)
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#define HONE_AVX2_TOO __attribute__((target_clones("avx2", "default")))
+#else
+#define HONE_AVX2_TOO
+#endif
+
 const hone_cpu_info *hone_cpu(void);
 hone_isa hone_isa_next(hone_isa isa); // the next higher set that this machine has, HONE_ISA_COUNT behind the last
 // The set to use: HONE_ISA if set (an error if this machine lacks it or it is unknown), else the best.

@@ -91,7 +91,7 @@ typedef struct dumped { hone_buffer text; bool failed; } dumped;
 static int append(const char *text, size_t size, void *to)
 {
     dumped *d = to;
-    d->failed |= hone_buffer_append(&d->text, text, size) != HONE_OK;
+    d->failed = d->failed || hone_buffer_append(&d->text, text, size);
     return d->failed ? -1 : 0;
 }
 

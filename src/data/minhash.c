@@ -2,6 +2,7 @@
 // what counts, and those depend on all bits of x. The inner loop runs over functions, so that it is one of vectors; it is
 // compiled for AVX2 as well, chosen at load time (3.4 times baseline x86-64, which has no 32-bit vector product).
 #include "data/minhash.h"
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/rng.h"
 
@@ -9,13 +10,7 @@
 
 enum { MOST_FUNCTIONS = 4096, MINHASH_SEED = 20 };
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define CLONES
-#endif
-
-CLONES static void take_least(uint32_t *restrict least, const uint32_t *restrict a, const uint32_t *restrict b, int64_t n, uint32_t x)
+HONE_AVX2_TOO static void take_least(uint32_t *restrict least, const uint32_t *restrict a, const uint32_t *restrict b, int64_t n, uint32_t x)
 {
     for (int64_t k = 0; k < n; k++) {
         uint32_t value = a[k] * x + b[k];

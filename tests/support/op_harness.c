@@ -379,8 +379,8 @@ bool op_trial_place(op_trial *t)
 // 8 of them are allowed. Where linear_xent multiplies in bf16, dz is a result of f32 sums that is rounded on the way: with an
 // error of d it falls on the other side of a tie with a chance of d / 2^-8 and is off by 2^-8 then, together 2^-8 sqrt(d / 2^-8).
 // A CPU keeps the shares that dz is made of in bf16 then, half an ulp each: 2^-9. In 8-bit integers both factors are off by a part of a
-// step, 1/127 of the largest of 384 numbers (3.5 times a normal's size) drawn at random (1/2 of it) and to the nearest (1/sqrt 12): 2^-6
-// of the product, which is less than half of the gradient, the target's part being exact.
+// step, 1/127 of the largest of 384 numbers (3.5 times a normal's size) drawn at random (1/2 of it) and to the nearest (1/sqrt 12): 2^-6.
+// Either is a share of the product, which is less than half of the gradient: the target's part is made without them.
 // Results stored in bf16 differ where the two f32 values round apart: one bf16 ulp at most; codes of 8 bits
 // differ then by one in 256. An f16 has three bits more: 2^-11 in place of 2^-8.
 // Operands in fp8 are the same codes on every backend. Their sums on matrix cores keep some 14 bits (DeepSeek-V3, arXiv:2412.19437, 3.3.2):
@@ -407,7 +407,7 @@ static double bound_of(const op_trial *t, const hone_operand *o)
     if (op_fp8_sums_are_short && t->args.attr.product == HONE_e4m3) return 0x1p-13 * ceil(K / 32);
     const double ulp = t->args.attr.product == HONE_bf16 ? 0x1p-8 : t->args.attr.product == HONE_f16 ? 0x1p-11 : 0;
     const bool rounds_dz = t->args.op == HONE_OP_linear_xent && o != &t->args.out[0];
-    const double share = !rounds_dz ? 0 : t->args.attr.product == HONE_int8 ? 0x1p-7 : op_shares_are_half && ulp > 0 ? ulp / 2 : 0;
+    const double share = !rounds_dz ? 0 : t->args.attr.product == HONE_int8 ? 0x1p-7 : op_shares_are_half ? ulp / 4 : 0;
     return 8 * u * sqrt(K) + (rounds_dz ? sqrt(ulp * 8 * u * sqrt(K)) : 0) + share;
 }
 

@@ -109,19 +109,23 @@ static void write_talks(const char *path)
     hone_buffer_release(&talks);
 }
 
-// alike: in one precision, of one number of rows, which are otherwise chosen by timings.
-static double planned(const char *recipe, bool alike)
+static double planned(const char *const command[])
 {
     char *output;
     json_t *plan;
-    if (verb(&output, (const char *[]){ "plan", "--json", recipe, alike ? "precision=f32" : NULL, "per_device_train_batch_size=2", NULL })) fail_msg("%s", output);
+    if (verb(&output, command)) fail_msg("%s", output);
     assert_int_equal(hone_json_parse("plan", output, strlen(output), &plan), HONE_OK);
     const double bytes = json_number_value(json_object_get(plan, "process_bytes"));
     json_decref(plan);
     hone_free(output);
     return bytes;
 }
-static double planned_bytes(const char *recipe) { return planned(recipe, false); }
+static double planned_bytes(const char *recipe) { return planned((const char *[]){ "plan", "--json", recipe, NULL }); }
+// In one precision, of one number of rows, which timings choose otherwise.
+static double planned_alike(const char *recipe)
+{
+    return planned((const char *[]){ "plan", "--json", recipe, "precision=f32", "per_device_train_batch_size=2", NULL });
+}
 
 static void must_hold(const char *path, const char *words)
 {
@@ -179,7 +183,7 @@ static void test_init_takes_adapters_where_full_tuning_does_not_fit(void **state
     verb_must("lora", (const char *[]){ "init", "--model", model, "--tokenizer", tok, "--method", "lora", "--data", data, "--output", recipe, NULL });
     // a little more than adapters need
     char *enough = hone_format("%.0fMB", planned_bytes(recipe) * 1.05 / 1e6);
-    const double lora = planned(recipe, true);
+    const double lora = planned_alike(recipe);
     verb_must("lora", (const char *[]){ "init", "--force", "--model", model, "--tokenizer", tok, "--data", data, "--memory", enough, "--output", recipe, NULL });
     must_hold(recipe, "finetuning_type: lora\n");
     must_hold(recipe, "# full with blocks recomputed takes");
@@ -188,7 +192,7 @@ static void test_init_takes_adapters_where_full_tuning_does_not_fit(void **state
     // and a little more than they need beside matrices in few bits
     verb_must("qlora", (const char *[]){ "init", "--force", "--model", model, "--tokenizer", tok, "--method", "qlora", "--data", data, "--output", recipe, NULL });
     char *less = hone_format("%.0fMB", planned_bytes(recipe) * 1.05 / 1e6);
-    assert_true(planned(recipe, true) < 0.8 * lora);
+    assert_true(planned_alike(recipe) < 0.8 * lora);
     verb_must("qlora", (const char *[]){ "init", "--force", "--model", model, "--tokenizer", tok, "--data", data, "--memory", less, "--output", recipe, NULL });
     must_hold(recipe, "finetuning_type: qlora\nlora_rank: 16\n");
     must_hold(recipe, "# lora with blocks recomputed takes");

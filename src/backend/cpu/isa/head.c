@@ -26,7 +26,6 @@ enum { CHUNK_ROWS = 512, CHUNK_BYTES = 50 << 20, STAT = 224 };
 
 typedef struct head {
     const gemm_core *core, *back; // of the logits; of the gradients
-    bool apart;                 // the target's part of the gradients is not in the product
     const hone_operand *x, *w;  // (N, C) (V, C)
     int64_t C, V, blocks;       // blocks of STAT words
     int64_t lanes;              // columns of z: rows of a chunk, up to a whole panel
@@ -62,7 +61,7 @@ static head head_make(const hone_args *args, int64_t chunk_bytes, int threads, c
 {
     const bool integers = args->attr.product == HONE_int8, half = keeps_half(args);
     const gemm_core *core = gemm_core_of(integers ? HONE_bf16 : args->attr.product), *back = integers ? &gemm_int8_drawn : core;
-    head h = { .core = core, .back = back, .apart = integers, .x = &args->in[0], .w = &args->in[1], .C = args->in[1].dim[1], .V = args->in[1].dim[0] };
+    head h = { .core = core, .back = back, .x = &args->in[0], .w = &args->in[1], .C = args->in[1].dim[1], .V = args->in[1].dim[0] };
     h.blocks = divide_up(h.V, STAT);
     h.lanes = chunk_lanes(h.x->dim[0], h.V, half ? 2 : 4, chunk_bytes);
     h.cap = args->attr.cap;
@@ -75,11 +74,14 @@ static head head_make(const hone_args *args, int64_t chunk_bytes, int threads, c
     h.dot = h.want_entropy ? cut_off(space, h.blocks * h.lanes) : NULL;
     h.lse = cut_off(space, h.lanes);
     h.spread = cut_off(space, h.lanes);
-    const bool in_place = core->in_place && h.w->dtype == HONE_f32 && !half;
+    const bool in_place = core->in_place && h.w->dtype == HONE_f32;
     h.tile_room = in_place ? 0 : at_least(gemm_tiles(core, STAT) * gemm_tile_bytes(core, KC), gemm_tiles(back, STAT) * gemm_tile_bytes(back, KC));
     h.tiles = in_place ? NULL : cut_bytes(space, threads * h.tile_room);
     return h;
 }
+
+// The target's part of the gradients is not in their product.
+static bool is_apart(const head *h) { return h->back != h->core; }
 
 // Everything below runs inside a parallel region: "#pragma omp for" shares the loop out and waits for all at its end.
 
@@ -170,6 +172,13 @@ static void head_join(const head *h, int64_t n)
     }
 }
 
+// A word's logit in a lane of the block's z; NULL: it is in another block.
+static const float *logit_of(const head *h, int64_t block, const float *z, int64_t word, int64_t lane)
+{
+    const int64_t v = word - block * STAT;
+    return v >= 0 && v < STAT ? z + v * h->lanes + lane : NULL;
+}
+
 // Panels of z that one task computes: all of them, unless there are so few blocks of words that threads would wait.
 static int64_t panel_parts(const head *h, int threads)
 {
@@ -201,12 +210,12 @@ size_t ISA(hone_cpu_linear_logprob_workspace)(const hone_args *args, int threads
 // logprob[n, j] = z[ids[n, j]] for the ids of this block; lse is taken off when all blocks are done.
 static void pick(const head *h, const hone_args *args, span rows, int64_t block, span panel, const float *z)
 {
-    const int64_t J = args->in[2].dim[1], from = block * STAT, to = at_most(h->V, from + STAT);
+    const int64_t J = args->in[2].dim[1];
     const int64_t last = at_most(rows.to, rows.from + panel.to * NR);
     for (int64_t n = rows.from + panel.from * NR; n < last; n++)
         for (int64_t i = n * J; i < n * J + J; i++) {
-            const int64_t id = i32_in(args, 2)[i];
-            if (id >= from && id < to) f32_out(args, 0)[i] = z[(id - from) * h->lanes + n - rows.from];
+            const float *logit = logit_of(h, block, z, i32_in(args, 2)[i], n - rows.from);
+            if (logit) f32_out(args, 0)[i] = *logit;
         }
 }
 
@@ -252,9 +261,10 @@ typedef struct xent {
     char *dz_tiles;             // dz^T of KC words
     char *w_panels;             // KC words of W, columns side by side
     char *x_panels;             // x of the chunk, columns side by side; only for dw
+    float *lane_weight;         // (lanes,) of each row of the chunk, 0 behind the last
     float *lane_logit;          // (lanes,) the target's
     float *lane_pull;           // (lanes,) its dz
-    float *factor;              // (blocks, lanes) weight exp(m - lse); lanes behind the last row 0
+    float *factor;              // (blocks, lanes) weight exp(m - lse)
     float *dx;                  // (lanes, C): of the chunk's rows, which may lie apart in the real dx
     int32_t *rows;              // (N,) rows whose weight is not 0
     const hone_args *args;
@@ -266,11 +276,13 @@ static xent xent_make(const hone_args *args, int threads, cutter *space)
     const gemm_core *core = t.h.back;
     const int64_t lanes = t.h.lanes, C_panels = gemm_panels(t.h.C);
     t.target = i32_in(args, 2), t.weight = f32_in(args, 3);
-    t.shares = (reals){ cut_bytes(space, t.h.V * lanes * (keeps_half(args) ? 2 : 4)), keeps_half(args) };
+    t.shares.half = keeps_half(args);
+    t.shares.data = cut_bytes(space, t.h.V * lanes * reals_bytes(t.shares));
     t.dz = cut_off(space, KC * lanes);
     t.dz_tiles = cut_bytes(space, gemm_tiles(core, lanes) * gemm_tile_bytes(core, KC));
     t.w_panels = cut_bytes(space, C_panels * gemm_panel_bytes(core, KC));
     t.x_panels = args->out[2].present ? cut_bytes(space, C_panels * gemm_panel_bytes(core, lanes)) : NULL;
+    t.lane_weight = cut_off(space, lanes);
     t.lane_logit = cut_off(space, lanes);
     t.lane_pull = cut_off(space, lanes);
     t.factor = cut_off(space, t.h.blocks * lanes);
@@ -289,10 +301,9 @@ size_t ISA(hone_cpu_linear_xent_workspace)(const hone_args *args, int threads)
 // The logits of targets among the words of a block.
 static void xent_pick(const xent *t, span rows_of, const int32_t *rows, int64_t block, const float *z)
 {
-    const int64_t from = block * STAT, to = at_most(t->h.V, from + STAT);
     for (int64_t i = rows_of.from; i < rows_of.to; i++) {
-        const int64_t v = t->target[rows[i]];
-        if (v >= from && v < to) t->lane_logit[i] = z[(v - from) * t->h.lanes + i];
+        const float *logit = logit_of(&t->h, block, z, t->target[rows[i]], i);
+        if (logit) t->lane_logit[i] = *logit;
     }
 }
 
@@ -303,17 +314,16 @@ static void xent_join(const xent *t, const int32_t *rows, int64_t n)
     float *logprob = f32_out(t->args, 0);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < h->lanes; i++) {
-        const float weight = i < n ? t->weight[rows[i]] : 0, logit = i < n ? t->lane_logit[i] : 0;
-        t->lane_pull[i] = i < n ? weight * head_slope(h, v_set(logit))[0] * (expf(logit - h->lse[i]) - 1) : 0;
-        if (i < n) logprob[rows[i]] = logit - h->lse[i];
+        t->lane_weight[i] = i < n ? t->weight[rows[i]] : 0;
+        if (i >= n) continue;
+        const float logit = t->lane_logit[i];
+        logprob[rows[i]] = logit - h->lse[i];
+        t->lane_pull[i] = t->lane_weight[i] * head_slope(h, v_set(logit))[0] * (expf(logit - h->lse[i]) - 1);
     }
 #pragma omp for schedule(static)
     for (int64_t b = 0; b < h->blocks; b++)
-        for (int64_t i = 0; i < h->lanes; i += VW) {
-            vf weight = v_zero();
-            for (int64_t l = 0; l < VW && i + l < n; l++) weight[l] = t->weight[rows[i + l]];
-            v_store(t->factor + b * h->lanes + i, weight * v_exp(v_load(h->max + b * h->lanes + i) - v_load(h->lse + i)));
-        }
+        for (int64_t i = 0; i < n; i += VW)
+            v_store(t->factor + b * h->lanes + i, v_load(t->lane_weight + i) * v_exp(v_load(h->max + b * h->lanes + i) - v_load(h->lse + i)));
 }
 
 // y += a x, n of each
@@ -340,8 +350,8 @@ static void xent_words(const xent *t, const int32_t *rows, int64_t n, int64_t fi
     for (int64_t i = 0; i < n; i++) {
         const int64_t word = t->target[rows[i]];
         if (word < v.from || word >= v.to) continue;
-        dz[(word - v.from) * lanes + i] = t->h.apart ? 0 : t->lane_pull[i];
-        if (t->h.apart && dw) add_row(dw + word * C, t->lane_pull[i], reals_at(x, rows[i] * C), C);
+        dz[(word - v.from) * lanes + i] = is_apart(&t->h) ? 0 : t->lane_pull[i];
+        if (is_apart(&t->h) && dw) add_row(dw + word * C, t->lane_pull[i], reals_at(x, rows[i] * C), C);
     }
 }
 
@@ -414,7 +424,7 @@ static void xent_chunk(const xent *t, const int32_t *rows, int64_t n, int64_t pa
     for (int64_t from = 0; from < h->V; from += KC) xent_block(t, rows, n, from);
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < n; i++) {
-        if (h->apart) add_row(t->dx + i * C, t->lane_pull[i], reals_at(w, t->target[rows[i]] * C), C);
+        if (is_apart(h)) add_row(t->dx + i * C, t->lane_pull[i], reals_at(w, t->target[rows[i]] * C), C);
         reals_copy(reals_at(dx, rows[i] * C), reals_at(made, i * C), C);
     }
 }
