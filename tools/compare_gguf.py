@@ -124,13 +124,13 @@ learning_rate: 3.0e-3
 
 
 def train(hone, work, tokenizer, width, layers, steps):
-    texts = sorted((ROOT / "docs").glob("*.md"))
+    text = ROOT / "LICENSE"   # which never changes, nor does the tokenizer then
     if not tokenizer:
         tokenizer = work / "tokenizer"
-        run(hone, "tokenizer", "train", "--vocab", "600", "--output", tokenizer, *texts)
+        run(hone, "tokenizer", "train", "--vocab", "600", "--output", tokenizer, text)
     with tempfile.TemporaryDirectory(dir=work) as made:
         made = pathlib.Path(made)
-        run(hone, "prepare", "--tokenizer", tokenizer, "--output", made / "data", *texts)
+        run(hone, "prepare", "--tokenizer", tokenizer, "--output", made / "data", text)
         recipe = RECIPE
         for name, value in dict(DATA=made / "data", RUN=made / "run", WIDTH=width, LAYERS=layers, STEPS=steps).items():
             recipe = recipe.replace(name, str(value))
@@ -163,8 +163,8 @@ def lines(hone, verb, model, rows, work, *more):
 
 
 def by_llamacpp(hone, folder, model, work, name):
-    """llama.cpp keeps keys and values in f16 (3e-3 to 5e-3 here), multiplies bf16 matrices by bf16 activations and quantised ones by 8 bits
-    (3e-2 to 7e-2); rows out of order or another rotation show at 0.5 and in the greedy ids."""
+    """llama.cpp keeps keys and values in f16 (2e-3 of root mean square at most here), multiplies bf16 matrices by bf16 activations (1e-2)
+    and quantised ones by 8 bits (6e-2); a window of 9 where 8 is meant is 0.5, and rows out of order show in the greedy ids, too."""
     count = 16
     for kind in TYPES:
         file = work / f"whole.{kind}.gguf"
@@ -173,16 +173,17 @@ def by_llamacpp(hone, folder, model, work, name):
         theirs = [json.loads(line) for line in out.splitlines()]
         scores = lines(hone, "score", file, [{"text": t} for t in TEXTS], work)
         greedy = lines(hone, "generate", file, [{"ids": t["ids"]} for t in theirs], work, "--max-new-tokens", count, "--ignore-eos", "--json")
-        worst = 0.0
+        apart = []
         for text, they, score, ours in zip(TEXTS, theirs, scores, greedy):
             check(they["ids"] == score["ids"], f"{name} {kind}: tokens of {text!r}: llama.cpp {they['ids']}, hone {score['ids']}")
             if they["ids"] == score["ids"]:
-                worst = max([worst] + [abs(a - b) for a, b in zip(they["logprobs"], score["logprobs"][1:])])
+                apart += [a - b for a, b in zip(they["logprobs"], score["logprobs"][1:])]
             if kind in ("f32", "f16"):
                 check(they["greedy"] == ours["ids"], f"{name} {kind}: after {text!r}: llama.cpp {they['greedy']}, hone {ours['ids']}")
-        bound = {"f32": 0.015, "f16": 0.015, "bf16": 0.1}.get(kind, 0.2)
-        check(worst < bound, f"{name} {kind}: log-probabilities {worst} apart")
-        print(f"llama.cpp     {name} {kind:7} the same tokens{', the same greedy ids' if kind in ('f32', 'f16') else ''}, log-probabilities within {worst:.1e}", flush=True)
+        bound = {"f32": 0.004, "f16": 0.004, "bf16": 0.02}.get(kind, 0.1)
+        off = np.sqrt(np.mean(np.square(apart)))
+        check(off < bound, f"{name} {kind}: log-probabilities {off} apart")
+        print(f"llama.cpp     {name} {kind:7} the same tokens{', the same greedy ids' if kind in ('f32', 'f16') else ''}, log-probabilities {off:.1e} apart", flush=True)
 
 
 def tokens_by_llamacpp(hone, folder, tokenizer, work):
