@@ -43,6 +43,7 @@ typedef struct hone_backend {
     uint32_t abi;                       // HONE_BACKEND_ABI
     uint64_t (*op_table_hash)(void);    // hone_op_table_hash() of what it was built with
     const char *name;
+    bool folds;                         // op pack takes b and a
     hone_status (*open)(const hone_backend_options *options, void **self);
     void (*close)(void *self);
     // Memory. copy is ordered within its stream; on a CPU it is memcpy.

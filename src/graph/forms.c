@@ -16,7 +16,16 @@ static hone_form wanted_form(const hone_node *node, hone_forms policy)
 static bool has_form(const hone_graph *graph, const hone_node *node, hone_forms policy)
 {
     const hone_tensor *w = node->n_in > 1 && node->in[1] != HONE_NONE ? hone_at(graph, node->in[1]) : NULL;
-    return wanted_form(node, policy) != HONE_FORM_PLAIN && w && w->cls == HONE_CLASS_param && w->form == HONE_FORM_PLAIN;
+    return wanted_form(node, policy) != HONE_FORM_PLAIN && w && (w->cls == HONE_CLASS_param || w->cls == HONE_CLASS_form) && w->form == HONE_FORM_PLAIN;
+}
+
+// A weight with its low-rank change is a plain pack so far, all of whose readers get forms of their own.
+static bool is_change(const hone_node *node) { return node->op == HONE_OP_pack && node->in[1] != HONE_NONE; }
+static hone_node pack_of(const hone_program *program, hone_tid w)
+{
+    for (int64_t n = 0; n < program->count; n++)
+        if (is_change(&program->node[n]) && program->node[n].out[0] == w) return program->node[n];
+    return (hone_node){ .in = { w, HONE_NONE, HONE_NONE } };
 }
 
 static hone_forms policy_of(const hone_graph *graph, const hone_node *node, hone_forms policy)
@@ -36,9 +45,11 @@ static void let_live(hone_graph *graph, hone_node *node)
 }
 
 // Of the numbers that the product is made in.
-static hone_tid make_form(hone_graph *graph, hone_tid w, hone_form form, hone_dtype product)
+static hone_tid make_form(hone_graph *graph, hone_node pack, hone_form form, hone_dtype product)
 {
-    return hone_pack(graph, w, form, product != HONE_f32 ? product : hone_at(graph, w)->dtype == HONE_f64 ? HONE_f64 : HONE_f32);
+    pack.attr.form = form;
+    pack.attr.dtype = product != HONE_f32 ? product : hone_at(graph, pack.in[0])->dtype == HONE_f64 ? HONE_f64 : HONE_f32;
+    return hone_graph_add(graph, HONE_OP_pack, &pack.attr, pack.in, NULL)->out[0];
 }
 
 // A living form is a cache: one per weight and kind, found by name, made anew by program "refresh".
@@ -48,7 +59,7 @@ static hone_tid living_form(hone_graph *graph, hone_tid w, hone_form form, hone_
     snprintf(name, sizeof name, "form%d%s.%.66s", (int)form, product == HONE_f32 ? "" : hone_dtype_name(product), hone_at(graph, w)->name);
     hone_tid found = hone_graph_find(graph, name);
     if (found != HONE_NONE) return found;
-    hone_tid made = make_form(graph, w, form, product);
+    hone_tid made = make_form(graph, (hone_node){ .in = { w, HONE_NONE, HONE_NONE } }, form, product);
     hone_tensor *tensor = hone_at(graph, made);
     tensor->cls = HONE_CLASS_cache;
     memcpy(tensor->name, name, sizeof name);
@@ -74,8 +85,9 @@ hone_status hone_pass_forms(hone_graph *graph, hone_program *program, hone_forms
         graph->phase = node.phase;
         graph->layer = node.layer;
         if (has_form(graph, &node, its))
-            node.in[1] = its == HONE_FORMS_AT_USE ? make_form(graph, node.in[1], wanted_form(&node, its), node.attr.product)
+            node.in[1] = its == HONE_FORMS_AT_USE ? make_form(graph, pack_of(&before, node.in[1]), wanted_form(&node, its), node.attr.product)
                                                   : living_form(graph, node.in[1], wanted_form(&node, its), node.attr.product);
+        if (is_change(&node)) continue;
         const bool living = lives(&node, policy);
         if (living) let_live(graph, &node);
         hone_program *into = living ? refresh : program;

@@ -218,11 +218,12 @@ static hone_tid inherit_live(const hone_graph *graph, const hone_node *node, con
     return HONE_NONE;
 }
 
+// What is made of a table in bf16 is not; which activations are, a pass says later.
 static hone_dtype float_dtype(const hone_graph *graph, const hone_node *node, const hone_op_info *info)
 {
     if (node->op == HONE_OP_pack) return node->attr.dtype;
     for (int i = 0; i < info->n_in; i++)
-        if (node->in[i] != HONE_NONE && info->in[i].any_float) return hone_at(graph, node->in[i])->dtype;
+        if (node->in[i] != HONE_NONE && info->in[i].any_float) return hone_at(graph, node->in[i])->dtype == HONE_f64 ? HONE_f64 : HONE_f32;
     return HONE_f32;
 }
 
@@ -294,7 +295,7 @@ hone_tid hone_add(hone_graph *graph, hone_tid a, hone_tid b)
 
 hone_tid hone_pack(hone_graph *graph, hone_tid w, hone_form form, hone_dtype dtype)
 {
-    return hone_graph_add(graph, HONE_OP_pack, &(hone_attr){ .form = form, .dtype = dtype }, (hone_tid[]){ w }, NULL)->out[0];
+    return hone_graph_add(graph, HONE_OP_pack, &(hone_attr){ .form = form, .dtype = dtype }, (hone_tid[]){ w, HONE_NONE, HONE_NONE }, NULL)->out[0];
 }
 
 bool hone_is_transient(const hone_tensor *tensor)

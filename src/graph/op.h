@@ -22,10 +22,11 @@ typedef struct hone_attr {
     int32_t inverse;                    // rope
     hone_form form; hone_dtype dtype;   // pack: what to make
     hone_dtype product;                 // HONE_PRODUCT ops: bf16, f16 = operands are rounded to it before they are multiplied; int8 = quantised (quantize.h); e4m3 = in fp8 (fp8.h); else as they are
-    int32_t parts;                      // lora_*, dora*: matrices of the weight that have factors
+    int32_t parts;                      // lora_*, dora*, pack: matrices of the weight that have factors
     int32_t part_col[HONE_MAX_PARTS], part_rows[HONE_MAX_PARTS];    // where each begins among the weight's rows, and how many it has
+    int32_t fold;                       // lora_linear: its gradient multiplies by the changed matrix, of which pack makes one form
     float cap;                          // linear_xent, linear_logprob, softcap: logits z become cap tanh(z / cap), attention: scores; 0 = as they are
-    float scale;                        // attention: of scores; lora_*, dora_norm: of the change; scale; noise: most of it; muon: of the step; pair_loss: beta
+    float scale;                        // attention: of scores; lora_*, dora_norm, pack: of the change; scale; noise: most of it; muon: of the step; pair_loss: beta
     float eps;                          // norms, adamw
     float base;                         // rmsnorm, layernorm, qk_norm: added to g (1 in families that keep g - 1)
     float beta1, beta2, decay;          // adamw; beta1: momentum; decay: muon

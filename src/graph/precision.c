@@ -6,7 +6,7 @@ bool hone_may_be_half(hone_op op, bool output, int k)
 {
     const hone_op_info *info = hone_op_get(op);
     if (output ? info->out[k].half : info->in[k].half) return true;
-    if (op == HONE_OP_pack) return true;
+    if (op == HONE_OP_pack) return output || k == 0;
     if (output) return k >= 2 && (op == HONE_OP_adamw || op == HONE_OP_momentum);
     return k == 1 && (op == HONE_OP_linear || op == HONE_OP_lora_linear || op == HONE_OP_linear_dx || op == HONE_OP_linear_xent || op == HONE_OP_linear_logprob);
 }

@@ -335,7 +335,7 @@ static int64_t file_row(int64_t turned, int64_t r)
     return turned ? r / turned * turned + r % turned % (turned / 2) * 2 + r % turned / (turned / 2) : r;
 }
 
-// A matrix that is kept in blocks, a piece at a time; in those of the file bit for bit where they are the same.
+// A matrix that is kept in blocks or in bf16, a piece at a time; in those of the file bit for bit where they are the same.
 static hone_status read_blocked(const hone_model *model, const hone_gguf *file, const hone_gguf_tensor *t, const hone_gguf_entry *entry, void *place, size_t *touched)
 {
     const int64_t K = entry->columns, fit = PIECE_BYTES / (K * (int64_t)sizeof(float)), rows = fit > 1 ? fit : 1;
@@ -393,7 +393,7 @@ hone_status hone_gguf_load(const hone_model *model, const char *path, hone_place
     if ((status = check_fit(&file, &map, found))) goto out;
     for (int64_t i = 0; i < map.count && !status; i++) {
         void *place = data(context, map.entry[i].param);
-        if (!hone_dtype_is_blocked(hone_at(model->graph, map.entry[i].param)->dtype)) read_tensor(&file, found[i], &map.entry[i], place, &touched);
+        if (!hone_is_kept_narrow(hone_at(model->graph, map.entry[i].param))) read_tensor(&file, found[i], &map.entry[i], place, &touched);
         else status = read_blocked(model, &file, found[i], &map.entry[i], place, &touched);
     }
 out:

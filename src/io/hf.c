@@ -221,7 +221,7 @@ static void read_rows(const hone_safetensors *set, const hone_safetensor *t, con
     }
 }
 
-// A matrix that is kept in blocks, a piece at a time.
+// A matrix that is kept in blocks or in bf16, a piece at a time.
 static hone_status read_blocked(const hone_model *model, const hone_safetensors *set, const hone_safetensor *t, const hone_hf_entry *entry, hone_place_fn data, void *context)
 {
     const int64_t in = entry->dim[entry->transposed ? 0 : 1], fit = SCRATCH_BYTES / (in * (int64_t)sizeof(float)), rows = fit > 1 ? fit : 1;
@@ -243,13 +243,14 @@ static hone_status read_blocked(const hone_model *model, const hone_safetensors 
 }
 
 // A head that a tied model carries must be the embedding; silence would lose a trained matrix.
-static hone_status check_tied_head(const hone_safetensors *set, const hone_safetensor *tied, const char *folder, const float *embedding, float *scratch)
+static hone_status check_tied_head(const hone_safetensors *set, const hone_safetensor *tied, const hone_safetensor *embedding, const char *folder, float *scratch)
 {
-    const int64_t piece = SCRATCH_BYTES / (int64_t)sizeof(float);
+    const int64_t piece = SCRATCH_BYTES / 2 / (int64_t)sizeof(float);
     for (int64_t at = 0; at < tied->count; at += piece) {
         int64_t n = tied->count - at < piece ? tied->count - at : piece;
         hone_safetensor_read(set, tied, at, n, HONE_f32, scratch);
-        if (memcmp(scratch, embedding + at, (size_t)n * sizeof(float)) != 0)
+        hone_safetensor_read(set, embedding, at, n, HONE_f32, scratch + piece);
+        if (memcmp(scratch, scratch + piece, (size_t)n * sizeof(float)) != 0)
             return hone_fail("%s: config.json says tie_word_embeddings, but %s differs from the embedding; set tie_word_embeddings to false", folder, tied->name);
     }
     return HONE_OK;
@@ -271,7 +272,7 @@ hone_status hone_hf_load(const hone_model *model, const char *folder, hone_place
     if ((status = check_fit(&set, model, &map, folder, found))) goto out;
     for (int64_t i = 0; i < map.count && !status; i++) {
         float *part[HONE_HF_PARTS] = { 0 };
-        if (hone_dtype_is_blocked(hone_at(model->graph, map.entry[i].param[0])->dtype)) {
+        if (hone_is_kept_narrow(hone_at(model->graph, map.entry[i].param[0]))) {
             status = read_blocked(model, &set, found[i], &map.entry[i], data, context);
             continue;
         }
@@ -280,7 +281,7 @@ hone_status hone_hf_load(const hone_model *model, const char *folder, hone_place
     }
     const hone_hf_entry *tied_to = NULL;
     const hone_safetensor *tied = find_tied_head(&set, model, &map, &tied_to);
-    if (tied && !status) status = check_tied_head(&set, tied, folder, data(context, model->embed), scratch);
+    if (tied && tied_to && !status) status = check_tied_head(&set, tied, found[tied_to - map.entry], folder, scratch);
 out:
     hone_free(found);
     hone_free(scratch);

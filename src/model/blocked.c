@@ -24,11 +24,18 @@ static hone_dtype choose(const hone_model *model, hone_tid storage, hone_dtype d
     return kept == HONE_DTYPE_COUNT ? dtype : kept;
 }
 
-hone_status hone_model_keep_blocked(hone_model *model, hone_dtype dtype, const hone_dtype *own)
+// bf16 is a block of one.
+static hone_blocks blocks_of(hone_dtype dtype) { return dtype == HONE_bf16 ? HONE_BLOCKS_bf16 : hone_dtype_blocks(dtype); }
+
+hone_status hone_model_keep_blocked(hone_model *model, hone_dtype dtype, const hone_dtype *own, hone_dtype tables)
 {
     for (hone_tid id = 0; id < model->graph->n_tensor; id++) {
         const hone_tensor *t = hone_at(model->graph, id);
-        if (t->cls != HONE_CLASS_param || !t->hidden || t->base != HONE_NONE || t->trained) continue;
+        if (t->cls != HONE_CLASS_param || t->rank != 2 || t->base != HONE_NONE || t->trained) continue;
+        if (!t->hidden) {
+            hone_graph_store(model->graph, id, tables);
+            continue;
+        }
         const hone_dtype kept = choose(model, id, dtype, own);
         const hone_blocks_format *about = hone_blocks_about(hone_dtype_blocks(kept));
         if (t->dim[1] % about->elements)
@@ -62,7 +69,7 @@ hone_status hone_blocked_open(hone_blocked_writer *writer, const hone_model *mod
 
 void hone_blocked_write(hone_blocked_writer *writer, const float *x, int64_t rows, const void *as)
 {
-    const hone_blocks blocks = hone_dtype_blocks(writer->dtype);
+    const hone_blocks blocks = blocks_of(writer->dtype);
     const size_t row_bytes = hone_blocks_bytes(blocks, writer->columns);
     hone_hash_add(writer->hash, x, (size_t)(rows * writer->columns) * sizeof *x);
     if (as) memcpy(writer->to, as, (size_t)rows * row_bytes);

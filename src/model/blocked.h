@@ -13,10 +13,12 @@
 
 struct hone_model;
 
-// The matrices of blocks from features to features, all of them frozen, from here on in blocks of `dtype`. own: (n_param,) the
+// The matrices of blocks from features to features, all of them frozen, from here on in blocks of `dtype`, the other frozen ones (embedding,
+// head) in `tables`: f32, or bf16, to which a head in narrow numbers rounds them anyway. own: (n_param,) the
 // blocks that a file has each parameter in, HONE_DTYPE_COUNT none: a storage whose parameters agree is kept as the file has it,
 // one of several kinds in Q8_0. NULL: no file. Fails where a matrix' rows are no whole blocks, and names it.
-hone_status hone_model_keep_blocked(struct hone_model *model, hone_dtype dtype, const hone_dtype *own);
+hone_status hone_model_keep_blocked(struct hone_model *model, hone_dtype dtype, const hone_dtype *own, hone_dtype tables);
+static inline bool hone_is_kept_narrow(const hone_tensor *param) { return hone_dtype_is_blocked(param->dtype) || param->dtype == HONE_bf16; }
 bool hone_model_is_blocked(const struct hone_model *model);
 const char *hone_model_blocked_title(const struct hone_model *model);   // "NF4", or "several kinds of blocks"
 

@@ -55,7 +55,7 @@ void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data,
         const hone_tensor *t = hone_at(model->graph, model->param[i]);
         float *w = data(context, model->param[i]);
         int64_t count = hone_tensor_count(t);
-        if (hone_dtype_is_blocked(t->dtype)) continue;   // a frozen matrix comes from a file; until then it is zeros
+        if (hone_is_kept_narrow(t)) continue;   // a frozen matrix comes from a file; until then it is zeros
         HONE_ASSERT(t->dtype == HONE_f32, "%s is %s", t->name, hone_dtype_name(t->dtype));
         if (t->rank == 2) {
             fill_normal(w, count, std_of(model, t->name), seed, t->name);
@@ -65,7 +65,7 @@ void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data,
         }
     }
     // transformers keeps the padding row at zero in the families whose embedding knows it (all but those with learned positions).
-    if (c->pad >= 0 && c->pad < c->vocab && model->positions == HONE_NONE)
+    if (c->pad >= 0 && c->pad < c->vocab && model->positions == HONE_NONE && !hone_is_kept_narrow(hone_at(model->graph, model->embed)))
         memset((float *)data(context, model->embed) + c->pad * c->width, 0, (size_t)c->width * sizeof(float));
     hone_model_fill_constants(model, data, context);
 }

@@ -145,8 +145,11 @@ static void factor_name(const hone_lora_module *m, char which, char name[80])
     snprintf(name, 80, "layers%.60s.lora_%c", tail, which);
 }
 
+// B A takes M K r multiplications, dt A takes rows x parts r K, in a product so thin that each takes over twice as long.
+static bool folds(int64_t rows, int64_t parts, int64_t M) { return 2 * rows * parts >= M && rows > 0; }
+
 // The site of modules [first, first + count), which share a weight.
-static void declare_site(hone_model *model, int64_t first, int64_t count)
+static void declare_site(hone_model *model, int64_t first, int64_t count, int64_t fold_rows)
 {
     hone_graph *graph = model->graph;
     hone_lora *lora = &model->lora;
@@ -161,6 +164,7 @@ static void declare_site(hone_model *model, int64_t first, int64_t count)
         site.attr.part_rows[i] = (int32_t)m[i].rows;
         rows += m[i].rows;
     }
+    site.attr.fold = folds(fold_rows, count, weight.dim[0]);
     graph->layer = m->layer;
     for (int f = 0; f < hone_lora_factors(lora); f++) {     // A, B, lengths
         const char which = "ABM"[f];
@@ -195,7 +199,7 @@ hone_status hone_lora_declare(hone_model *model, const hone_lora_options *option
         if (hone_at(graph, id)->cls == HONE_CLASS_param) hone_at(graph, id)->trained = false;
     for (int64_t i = 0, end; i < lora->n_module; i = end) {
         for (end = i + 1; end < lora->n_module && lora->module[end].weight == lora->module[i].weight; end++) {}
-        declare_site(model, i, end - i);
+        declare_site(model, i, end - i, options->fold_rows);
     }
     graph->layer = layer;
     return graph->failed ? hone_fail("out of memory while adapters were declared") : HONE_OK;

@@ -163,7 +163,7 @@ uint64_t hone_model_hash(const hone_model *model, hone_place_fn data, void *cont
     uint64_t pair[2] = { 0, 0 };   // hash so far, of the next parameter
     for (int64_t i = 0; i < model->n_param; i++) {
         const hone_tensor *t = hone_at(model->graph, model->param[i]);
-        pair[1] = hone_dtype_is_blocked(t->dtype) ? model->blocked_hash[i] : hone_hash64(data(context, model->param[i]), (size_t)hone_tensor_bytes(t));
+        pair[1] = hone_is_kept_narrow(t) ? model->blocked_hash[i] : hone_hash64(data(context, model->param[i]), (size_t)hone_tensor_bytes(t));
         pair[0] = hone_hash64(pair, sizeof pair);
     }
     return pair[0];

@@ -380,9 +380,11 @@ static hone_status build_decode(hone_job *job)
 static hone_status declare_factors(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
+    const hone_backend *backend;
+    if (hone_backend_find(r->backend, &backend)) return HONE_FAILED;
     const hone_lora_options options = { .rank = r->lora_rank, .alpha = r->lora_alpha > 0 ? r->lora_alpha : 2.0 * (double)r->lora_rank, .rslora = r->use_rslora,
                                         .dora = r->use_dora || r->finetuning_type == HONE_finetuning_type_dora,
-                                        .dropout = r->lora_dropout, .target = (const char *const *)r->lora_target.item, .n_target = r->lora_target.count };
+                                        .dropout = r->lora_dropout, .fold_rows = backend->folds ? job->rows * job->T : 0, .target = (const char *const *)r->lora_target.item, .n_target = r->lora_target.count };
     if (!r->model_name_or_path[0])
         return hone_recipe_fail(r, HONE_KEY_finetuning_type, NULL, "lora changes a model that exists; give model_name_or_path");
     if (r->optimizer == HONE_optimizer_muon)
@@ -413,6 +415,7 @@ static hone_status frozen_blocks(const hone_recipe *r, hone_dtype *dtype)
 static hone_status keep_frozen_blocked(hone_job *job)
 {
     const hone_recipe *r = job->recipe;
+    const hone_dtype product = job->model.product, tables = product == HONE_f32 || product == HONE_f16 ? HONE_f32 : HONE_bf16;
     hone_dtype dtype, *own = NULL;
     hone_status status = frozen_blocks(r, &dtype);
     if (status || dtype == HONE_DTYPE_COUNT) return status;
@@ -420,7 +423,7 @@ static hone_status keep_frozen_blocked(hone_job *job)
         if (!(own = hone_alloc((size_t)job->model.n_param + 1, sizeof *own))) return HONE_FAILED;
         status = hone_gguf_own_blocks(&job->model, r->model_name_or_path, own);
     }
-    if (!status && hone_model_keep_blocked(&job->model, dtype, own)) {
+    if (!status && hone_model_keep_blocked(&job->model, dtype, own, tables)) {
         char message[512];
         snprintf(message, sizeof message, "%s", hone_error());
         status = hone_recipe_fail(r, HONE_KEY_quantization_type, NULL, "%s; choose smaller blocks (q4_0, q8_0), or finetuning_type: lora", message);

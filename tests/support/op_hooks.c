@@ -232,6 +232,8 @@ static bool fill_dora_norm(op_trial *t)
 enum { PACK_FIRST_BLOCKS = 3 };     // kinds: a copy, to bf16, to f16, then of each kind of blocks
 static bool fill_pack(op_trial *t)
 {
+    if (op_named(t, "b")->present != op_named(t, "a")->present) return false;
+    set_parts(t);
     if (t->variant.kind == 0) return true;
     if (t->variant.kind >= PACK_FIRST_BLOCKS) return keep_in_blocks(t, "w", (hone_dtype)(HONE_q4_0 + t->variant.kind - PACK_FIRST_BLOCKS));
     t->args.attr.dtype = t->variant.kind == 1 ? HONE_bf16 : HONE_f16;

@@ -56,8 +56,8 @@ static const void *source(void *values, int64_t index, int64_t first, int64_t co
     return ((float **)values)[index] + first;
 }
 
-// The base with the matrices of its blocks as `blocks` say them.
-static char *write_rounded(const char *name, hone_blocks blocks)
+// The base with the matrices of its blocks as `blocks` say them, the others as `tables` do.
+static char *write_rounded(const char *name, hone_blocks blocks, hone_blocks tables)
 {
     char *to = hone_format("%s/%s", folder, name), *from = hone_path_join(base, "model.safetensors"), *weights = hone_path_join(to, "model.safetensors");
     char *config = hone_path_join(base, "config.json"), *copy = hone_path_join(to, "config.json"), *text;
@@ -74,10 +74,11 @@ static char *write_rounded(const char *name, hone_blocks blocks)
         values[i] = hone_alloc((size_t)t->count, sizeof **values);
         hone_safetensor_read(&set, t, 0, t->count, HONE_f32, values[i]);
         spec[i] = (hone_safetensor_spec){ .name = t->name, .dtype = HONE_f32, .rank = t->rank, .dim = { t->dim[0], t->rank > 1 ? t->dim[1] : 0 } };
-        if (t->rank < 2 || !strstr(t->name, "layers.")) continue;
-        void *data = hone_alloc(1, hone_blocks_bytes(blocks, t->count));
-        hone_blocks_encode(blocks, values[i], t->count, data);
-        hone_blocks_decode(blocks, data, t->count, values[i]);
+        if (t->rank < 2) continue;
+        const hone_blocks its = strstr(t->name, "layers.") ? blocks : tables;
+        void *data = hone_alloc(1, hone_blocks_bytes(its, t->count));
+        hone_blocks_encode(its, values[i], t->count, data);
+        hone_blocks_decode(its, data, t->count, values[i]);
         hone_free(data);
     }
     hone_writer writer;
@@ -106,7 +107,7 @@ static void test_qlora_is_lora_on_what_the_blocks_say(void **state)
     static const struct { const char *name; hone_blocks blocks; } kinds[] = { { "nf4", HONE_BLOCKS_nf4 }, { "q4_0", HONE_BLOCKS_q4_0 }, { "q8_0", HONE_BLOCKS_q8_0 } };
     uint64_t before = 0;
     for (int k = 0; k < 3; k++) {
-        char *rounded = write_rounded(kinds[k].name, kinds[k].blocks), *model = hone_format("model_name_or_path=%s", rounded);
+        char *rounded = write_rounded(kinds[k].name, kinds[k].blocks, HONE_BLOCKS_f32), *model = hone_format("model_name_or_path=%s", rounded);
         char *type = hone_format("quantization_type=%s", kinds[k].name), *q = hone_format("q_%s", kinds[k].name), *l = hone_format("l_%s", kinds[k].name);
         const uint64_t in_blocks = tune(q, type, NULL, NULL), in_numbers = tune(l, "finetuning_type=lora", model, NULL);
         assert_true(in_blocks == in_numbers && in_blocks != before);
@@ -119,7 +120,7 @@ static void test_qlora_is_lora_on_what_the_blocks_say(void **state)
 static void test_products_of_bf16_and_recomputation_see_the_same_numbers(void **state)
 {
     (void)state;
-    char *rounded = write_rounded("nf4", HONE_BLOCKS_nf4), *model = hone_format("model_name_or_path=%s", rounded);
+    char *rounded = write_rounded("nf4_bf16", HONE_BLOCKS_nf4, HONE_BLOCKS_bf16), *model = hone_format("model_name_or_path=%s", rounded);
     char *out = hone_format("output_dir=%s/bf16", folder);
     verb_must("adapter", (const char *[]){ "tune", recipe, out, "finetuning_type=lora", model, "precision=bf16", NULL });
     const uint64_t numbers = test_hash("%s/adapter/adapter_model.safetensors", out + strlen("output_dir="));
@@ -180,7 +181,7 @@ static double number_of(const char *text, const char *key)
     return strtod(last + strlen(key) + 1, NULL);
 }
 
-// Ten million parameters: as numbers they would take 38 MiB more than planned, if only while they are read.
+// Twenty million parameters: as numbers they would take 76 MiB more than planned, if only while they are read.
 static void test_memory_is_what_is_planned(void **state)
 {
     (void)state;
@@ -190,14 +191,14 @@ static void test_memory_is_what_is_planned(void **state)
 #endif
     char *wide = hone_format("%s/wide", folder), *model = hone_format("model_name_or_path=%s/model", wide), *text, *log = hone_format("%s/narrow/log.jsonl", folder);
     size_t size;
-    pretrain(wide, "model.hidden_size=384", "model.intermediate_size=1024", "model.num_hidden_layers=6");
+    pretrain(wide, "model.hidden_size=384", "model.intermediate_size=1024", "model.num_hidden_layers=12");
     write_recipe();
     tune("narrow", model, "lora_dropout=0", "lora_rank=2");
     must(hone_file_read(log, &text, &size));
     const double planned = number_of(text, "\"planned_bytes\""), peak = number_of(text, "\"peak_resident_bytes\"");
     printf("  planned %.1f MiB  measured %.1f MiB  %+.2f%%\n", planned / 0x1p20, peak / 0x1p20, 100 * (peak / planned - 1));
     assert_true(fabs(peak / planned - 1) < 0.05);
-    assert_true(planned < 40 * 0x1p20);
+    assert_true(planned < 60 * 0x1p20);
     hone_free(text), hone_free(wide), hone_free(model), hone_free(log);
 }
 

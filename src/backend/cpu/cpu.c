@@ -161,6 +161,7 @@ const hone_backend hone_backend_cpu = {
     .abi = HONE_BACKEND_ABI,
     .op_table_hash = hone_op_table_hash,
     .name = "cpu",
+    .folds = true,
     .open = cpu_open,
     .close = cpu_close,
     .alloc = cpu_alloc,

@@ -92,7 +92,8 @@ static const char *refused(const void *self, const hone_args *args, const hone_o
     const hone_cuda_backend *cuda = self;
     const bool plain = o->form == HONE_FORM_PLAIN || args->op == HONE_OP_pack;
     const bool reads_forms = !output && k == 1 && (args->op == HONE_OP_linear || args->op == HONE_OP_linear_dx || args->op == HONE_OP_lora_linear);
-    if (!takes(args, o->dtype, k, output)) return "takes no %s as %s";
+    const bool change = args->op == HONE_OP_pack && !output && k > 0;
+    if (change || !takes(args, o->dtype, k, output)) return "takes no %s as %s";
     const bool fp8 = args->attr.product == HONE_e4m3, turned = fp8 && o->form != (args->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : HONE_FORM_PACKED);
     if (!plain && (!reads_forms || o->dtype != (fp8 ? HONE_e4m3 : hone_cuda_product(args)) || turned)) return "takes no form of %s as %s";
     const bool attention = args->op == HONE_OP_attention || args->op == HONE_OP_attention_back;

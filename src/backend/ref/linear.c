@@ -160,9 +160,16 @@ void hone_ref_lora_dw(const hone_args *a)
             }
 }
 
-// f = w in another dtype, w maybe in blocks (this backend has no other arrangement)
-void hone_ref_pack(const hone_args *a)
+// f = w (+ F a) in another dtype, w maybe in blocks (this backend has no other arrangement)
+//   f, w (M, K)   F (M, R): spread_factors   a (R, K)
+void hone_ref_pack(const hone_args *args)
 {
-    const hone_operand *w = &a->in[0], *f = &a->out[0];
-    for (int64_t i = 0; i < count(w); i++) put(f, i, get(w, i));
+    const hone_operand *w = &args->in[0], *b = &args->in[1], *a = &args->in[2], *f = &args->out[0];
+    const int64_t K = w->dim[1], R = b->present ? a->dim[0] : 0;
+    const hone_operand factors = b->present ? spread_factors(args, b, w->dim[0], args->workspace) : *w;
+    for (int64_t i = 0; i < count(w); i++) {
+        double sum = get(w, i);
+        for (int64_t r = 0; r < R; r++) sum += get(&factors, i / K * R + r) * get(a, r * K + i % K);
+        put(f, i, sum);
+    }
 }

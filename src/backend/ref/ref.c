@@ -103,6 +103,7 @@ static size_t ref_workspace_bytes(void *self, const hone_args *args)
     case HONE_OP_linear_xent: doubles = in[1].dim[0] + in[0].dim[0] + in[0].dim[1]; break; // logits, lse, a row
     case HONE_OP_lora_linear: doubles += in[1].dim[0] * in[2].dim[1]; break;              // factors, spread
     case HONE_OP_lora_dt: doubles = in[0].dim[1] * in[1].dim[1] * args->attr.parts; break; // likewise
+    case HONE_OP_pack: doubles = in[1].present ? in[0].dim[0] * in[1].dim[1] * args->attr.parts : 0; break;
     case HONE_OP_linear_logprob: doubles = in[1].dim[0]; break;                           // logits
     default: break;
     }
@@ -119,6 +120,7 @@ const hone_backend hone_backend_ref = {
     .abi = HONE_BACKEND_ABI,
     .op_table_hash = hone_op_table_hash,
     .name = "ref",
+    .folds = true,
     .open = ref_open,
     .close = ref_close,
     .alloc = ref_alloc,

@@ -102,34 +102,76 @@ static void weight_panel(const gemm_core *core, void *panel, const hone_operand 
 
 // A weight kept in blocks is decoded piece by piece, each thread in room of its own: a row, a panel's rows, or so many columns as
 // are whole blocks and whole panels (all are powers of two).
-static int64_t piece_columns(hone_dtype dtype) { return at_least(NR, hone_blocks_about(hone_dtype_blocks(dtype))->elements); }
+static int64_t piece_columns(hone_dtype dtype) { return hone_dtype_is_blocked(dtype) ? at_least(NR, hone_blocks_about(hone_dtype_blocks(dtype))->elements) : NR; }
+static bool in_pieces(const hone_args *args) { return hone_dtype_is_blocked(args->in[0].dtype) || args->in[1].present; }
 static int64_t piece_floats(const hone_args *args)
 {
     const hone_operand *w = &args->in[0];
     const hone_form form = args->out[0].form;
-    if (!hone_dtype_is_blocked(w->dtype)) return 0;
+    if (!in_pieces(args)) return 0;
     return round_up(form == HONE_FORM_PACKED_T ? w->dim[0] * piece_columns(w->dtype) : (form == HONE_FORM_PLAIN ? 1 : NR) * w->dim[1], 16);
 }
 size_t ISA(hone_cpu_pack_workspace)(const hone_args *args, int threads) { return (size_t)(threads * piece_floats(args)) * sizeof(float); }
 
-// Rows [row, row + n) and of those columns [column, column + width), which begin and end with a block, as a plain (n, width).
-static hone_operand decode(const hone_operand *w, int64_t row, int64_t n, int64_t column, int64_t width, float *room)
+// y (n, width) += scale b a, J of b's columns (n, J) and of a's rows, lda apart
+static void add_low(float *y, int64_t n, int64_t width, const float *b, const float *a, int64_t lda, int64_t J, float scale)
 {
+    enum { TOGETHER = VW < 16 ? 8 : 16 };
+    for (int64_t k = 0; k < width; k += VW) {
+        const int64_t few = at_most(VW, width - k);
+        for (int64_t from = 0; from < J; from += TOGETHER) {
+            const int64_t some = at_most(TOGETHER, J - from);
+            vf rows[TOGETHER];
+            V_UNROLL for (int64_t j = 0; j < TOGETHER; j++) rows[j] = j < some ? v_set(scale) * v_load_n(a + (from + j) * lda + k, few) : v_zero();
+            for (int64_t i = 0; i < n; i++) {
+                vf sum = v_load_n(y + i * width + k, few);
+                const float *factor = b + i * J + from;
+                if (some == TOGETHER)
+                    V_UNROLL for (int j = 0; j < TOGETHER; j++) sum = v_fma(v_set(factor[j]), rows[j], sum);
+                else
+                    for (int64_t j = 0; j < some; j++) sum = v_fma(v_set(factor[j]), rows[j], sum);
+                v_store_n(y + i * width + k, sum, few);
+            }
+        }
+    }
+}
+
+// Rows [row, row + n) and of those columns [column, column + width) of the weight's low-rank change, added to y (n, width).
+static void add_change(const hone_args *args, int64_t row, int64_t n, int64_t column, int64_t width, float *y)
+{
+    const hone_operand *b = &args->in[1], *a = &args->in[2];
+    const int64_t J = b->dim[1], K = a->dim[1];
+    for (int64_t u = 0, part = 0; u < args->attr.parts; part += args->attr.part_rows[u++]) {
+        const int64_t begin = args->attr.part_col[u], from = at_least(row, begin), to = at_most(row + n, begin + args->attr.part_rows[u]);
+        if (from < to)
+            add_low(y + (from - row) * width, to - from, width, (const float *)b->data + (part + from - begin) * J, (const float *)a->data + u * J * K + column, K, J,
+                    args->attr.scale);
+    }
+}
+
+// Rows [row, row + n) and of those columns [column, column + width), which begin and end with a block, as a plain (n, width).
+static hone_operand piece(const hone_args *args, int64_t row, int64_t n, int64_t column, int64_t width, float *room)
+{
+    const hone_operand *w = &args->in[0];
+    const bool blocked = hone_dtype_is_blocked(w->dtype);
     const hone_blocks blocks = hone_dtype_blocks(w->dtype);
-    const size_t row_bytes = hone_blocks_bytes(blocks, w->dim[1]), at = hone_blocks_bytes(blocks, column);
-    for (int64_t i = 0; i < n; i++) hone_blocks_decode(blocks, (const char *)w->data + (size_t)(row + i) * row_bytes + at, width, room + i * width);
+    const size_t row_bytes = blocked ? hone_blocks_bytes(blocks, w->dim[1]) : 0, at = blocked ? hone_blocks_bytes(blocks, column) : 0;
+    for (int64_t i = 0; i < n; i++)
+        if (blocked) hone_blocks_decode(blocks, (const char *)w->data + (size_t)(row + i) * row_bytes + at, width, room + i * width);
+        else reals_copy((reals){ (char *)(room + i * width), false }, reals_at(reals_of(w), (row + i) * w->dim[1] + column), width);
+    if (args->in[1].present) add_change(args, row, n, column, width, room);
     return (hone_operand){ .data = room, .dtype = HONE_f32, .rank = 2, .dim = { n, width }, .present = true };
 }
 
-static void pack_blocks(const hone_args *args, const gemm_core *core, int64_t panels, int64_t bytes, int threads)
+static void pack_pieces(const hone_args *args, const gemm_core *core, int64_t panels, int64_t bytes, int threads)
 {
     const hone_operand *w = &args->in[0], *f = &args->out[0];
     const int64_t M = w->dim[0], K = w->dim[1], columns = f->form == HONE_FORM_PACKED_T ? piece_columns(w->dtype) : NR, together = columns / NR;
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t first = 0; first < panels; first += together) {
         float *room = (float *)args->workspace + omp_get_thread_num() * piece_floats(args);
-        const hone_operand part = f->form == HONE_FORM_PACKED_T ? decode(w, 0, M, first * NR, at_most(columns, K - first * NR), room)
-                                                                : decode(w, first * NR, at_most(NR, M - first * NR), 0, K, room);
+        const hone_operand part = f->form == HONE_FORM_PACKED_T ? piece(args, 0, M, first * NR, at_most(columns, K - first * NR), room)
+                                                                : piece(args, first * NR, at_most(NR, M - first * NR), 0, K, room);
         for (int64_t j = 0; j < at_most(together, panels - first); j++) weight_panel(core, (char *)f->data + (first + j) * bytes, &part, f->form, j);
     }
 }
@@ -139,12 +181,12 @@ static void pack_plain(const hone_args *args, int threads)
 {
     const hone_operand *w = &args->in[0], *f = &args->out[0];
     const int64_t M = w->dim[0], K = w->dim[1];
-    const bool blocked = hone_dtype_is_blocked(w->dtype);
+    const bool apart = in_pieces(args);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t m = 0; m < M; m++) {
-        const hone_operand row = blocked ? decode(w, m, 1, 0, K, (float *)args->workspace + omp_get_thread_num() * piece_floats(args)) : *w;
+        const hone_operand row = apart ? piece(args, m, 1, 0, K, (float *)args->workspace + omp_get_thread_num() * piece_floats(args)) : *w;
         for (int64_t i = m * K; i < m * K + K; i++) {
-            const int64_t from = blocked ? i - m * K : i;
+            const int64_t from = apart ? i - m * K : i;
             const float v = row.dtype == HONE_bf16 ? hone_bf16_to_f32(((const uint16_t *)row.data)[from]) : ((const float *)row.data)[from];
             if (f->dtype == HONE_bf16) ((uint16_t *)f->data)[i] = hone_f32_to_bf16(v);
             else ((float *)f->data)[i] = v;
@@ -163,8 +205,8 @@ void ISA(hone_cpu_pack)(const hone_args *args, int threads)
     }
     const gemm_core *core = core_of_form(f->form, f->dtype);
     const int64_t panels = form_panels(f->form, M, K), bytes = gemm_panel_bytes(core, form_depth(f->form, M, K));
-    if (hone_dtype_is_blocked(w->dtype)) {
-        pack_blocks(args, core, panels, bytes, threads);
+    if (in_pieces(args)) {
+        pack_pieces(args, core, panels, bytes, threads);
         return;
     }
 #pragma omp parallel for num_threads(threads) schedule(dynamic)

@@ -8,6 +8,13 @@ static void copy_row(float *restrict to, const float *restrict from, int64_t C)
     v_store_n(to + c, v_load_n(from + c, C - c), C - c);
 }
 
+static void add_reals(float *to, reals a, const float *b, int64_t C)
+{
+    for (int64_t c = 0; c < C; c += VW) {
+        const int64_t n = at_most(VW, C - c);
+        v_store_n(to + c, reals_load(a, c, n) + v_load_n(b + c, n), n);
+    }
+}
 static void add_rows(float *to, const float *a, const float *b, int64_t C) // `to` may be a or b
 {
     int64_t c = 0;
@@ -18,14 +25,14 @@ static void add_rows(float *to, const float *a, const float *b, int64_t C) // `t
 void ISA(hone_cpu_embed)(const hone_args *args, int threads)
 {
     const int32_t *ids = i32_in(args, 0);
-    const float *table = f32_in(args, 1), *addend = f32_in(args, 2);
-    float *y = f32_out(args, 0);
+    const reals table = reals_of(&args->in[1]), y = reals_of(&args->out[0]);
+    const float *addend = f32_in(args, 2);
     const int64_t N = hone_rows(&args->out[0]), C = args->out[0].dim[1];
 #pragma omp parallel for schedule(static) num_threads(worth(threads, N * C * 8))
     for (int64_t n = 0; n < N; n++) {
-        const float *row = table + ids[n] * C;
-        if (addend) add_rows(y + n * C, row, addend + n * C, C);
-        else copy_row(y + n * C, row, C);
+        const reals row = reals_at(table, ids[n] * C), to = reals_at(y, n * C);
+        if (addend) add_reals((float *)to.data, row, addend + n * C, C);
+        else reals_copy(to, row, C);
     }
 }
 
