@@ -143,19 +143,25 @@ static void test_adapters_train_beside_fp8(void **state)
     (void)state;
     if (!kernels) skip();
     double loss[MOST_STEPS];
-    uint64_t hash[2];
+    uint64_t hash[2][2];
     train("base", EMULATED, 1, "precision=fp8", "seed=1", loss);
     char *more = hone_format("model_name_or_path: %s/base/model\n" SMALL "finetuning_type: lora\nlora_rank: 2\nmax_steps: 2\n", folder);
     char *tuned = run_rig_recipe_file(folder, more);
     const char *const backend[] = { EMULATED, "backend=cuda" };
-    for (int i = 0; i < 2; i++) {
-        char *out = hone_format("output_dir=%s/tuned%d", folder, i);
-        verb_must("step", (const char *[]){ "tune", tuned, "precision=fp8", "fp8_flops_per_byte=0", "cutoff_len=32", backend[i], out, NULL });
-        hash[i] = test_hash("%s/adapter/adapter_model.safetensors", out + strlen("output_dir="));
-        hone_free(out);
+    for (int blocks = 0; blocks < 2; blocks++) {
+        const char *key = blocks ? "fp8_scaling=block" : "fp8_scaling=tensor";
+        hopper(blocks);
+        for (int i = 0; i < 2; i++) {
+            char *out = hone_format("output_dir=%s/tuned%d%d", folder, blocks, i);
+            verb_must("step", (const char *[]){ "tune", tuned, "precision=fp8", key, "fp8_flops_per_byte=0", "cutoff_len=32", backend[i], out, NULL });
+            hash[blocks][i] = test_hash("%s/adapter/adapter_model.safetensors", out + strlen("output_dir="));
+            hone_free(out);
+        }
+        assert_true(hash[blocks][0] == hash[blocks][1]);
+        verb_must_fail("dpo compares the model with itself, and fp8 is for training alone", (const char *[]){ "tune", tuned, "stage=dpo", "precision=fp8", key, "cutoff_len=32", EMULATED, NULL });
     }
-    assert_true(hash[0] == hash[1]);
-    verb_must_fail("dpo compares the model with itself, and fp8 is for training alone", (const char *[]){ "tune", tuned, "stage=dpo", "precision=fp8", "cutoff_len=32", EMULATED, NULL });
+    hopper(false);
+    assert_true(hash[0][0] != hash[1][0]);
     hone_free(more), hone_free(tuned);
 }
 
