@@ -223,14 +223,18 @@ static void test_rows_depend_on_each_other_only_through_a_tensor_s_scale(void **
 // What a block is of each element of (rows, cols), as the format's definition has it, spelled out.
 typedef struct quantised { int64_t rows, cols; hone_cuda_fp8_role role; bool turned; } quantised;
 
-static float top_of_block(const quantised *q, const float *values, int64_t row, int64_t col)
+static float *tops_of_blocks(const quantised *q, const float *values)
 {
     const bool weight = q->role == HONE_CUDA_FP8_WEIGHT;
-    const int64_t r0 = weight || q->turned ? row / 128 * 128 : row, r1 = weight || q->turned ? r0 + 128 : row + 1;
-    const int64_t c0 = weight || !q->turned ? col / 128 * 128 : col, c1 = weight || !q->turned ? c0 + 128 : col + 1;
-    float top = 0;
-    for (int64_t r = r0; r < r1 && r < q->rows; r++)
-        for (int64_t c = c0; c < c1 && c < q->cols; c++) top = fmaxf(top, fabsf(values[r * q->cols + c]));
+    const int64_t high = weight || q->turned ? 128 : 1, wide = weight || !q->turned ? 128 : 1;
+    float *top = calloc((size_t)(q->rows * q->cols), sizeof *top);
+    for (int pass = 0; pass < 2; pass++)    // found where a block begins, then told to all of it
+        for (int64_t r = 0; r < q->rows; r++)
+            for (int64_t c = 0; c < q->cols; c++) {
+                float *first = &top[r / high * high * q->cols + c / wide * wide];
+                if (pass) top[r * q->cols + c] = *first;
+                else *first = fmaxf(*first, fabsf(values[r * q->cols + c]));
+            }
     return top;
 }
 
@@ -238,9 +242,10 @@ static void check_blocks(const quantised *q, const float *values, const uint8_t 
 {
     const int64_t rows = q->turned ? q->cols : q->rows, depth = q->turned ? q->rows : q->cols;
     const int64_t across = (depth + 127) / 128, stride = (across + 3) / 4 * 4;
+    float *tops = tops_of_blocks(q, values);
     for (int64_t r = 0; r < q->rows; r++)
         for (int64_t c = 0; c < q->cols; c++) {
-            const float top = top_of_block(q, values, r, c), scale = top / 448;
+            const float top = tops[r * q->cols + c], scale = top / 448;
             const int64_t row = q->turned ? c : r, k = q->turned ? r : c;
             const int64_t at = q->role == HONE_CUDA_FP8_WEIGHT ? row / 128 * stride + k / 128 : k / 128 * rows + row;
             const uint8_t code = codes[row * depth + k];
@@ -248,6 +253,7 @@ static void check_blocks(const quantised *q, const float *values, const uint8_t 
             if (code != hone_fp8_code(values[r * q->cols + c] * (448 / top), false))
                 fail_msg("%lld x %lld: code of (%lld, %lld), %g, is %02x", (long long)q->rows, (long long)q->cols, (long long)r, (long long)c, (double)values[r * q->cols + c], code);
         }
+    free(tops);
     if (q->role != HONE_CUDA_FP8_WEIGHT) return;
     for (int64_t p = 0; p < (rows + 127) / 128; p++)
         for (int64_t b = across; b < stride; b++) assert_true(scales[p * stride + b] == 0);
