@@ -8,7 +8,7 @@
 #pragma once
 #include "graph/graph.h"
 
-enum { HONE_BACKEND_ABI = 3 };
+enum { HONE_BACKEND_ABI = 4 };
 
 typedef struct hone_operand {
     void *data;               // NULL: absent (or, in supports/workspace_bytes, not placed yet: look at `present`)

@@ -6,7 +6,8 @@
 //
 // which by the rows of plan/hardware.def that have fp8 lies between 205 and 525 FLOPs a byte (test_forecast computes it). One number
 // stands for all of them (recipe key fp8_flops_per_byte): a recipe trains in the same numbers whichever chip runs it. With N token
-// rows much more than features, y = x W^T of M outputs makes 2 M / 5 FLOPs a byte: it pays from some 1,000 outputs on.
+// rows much more than features, y = x W^T of M outputs makes 2 M / 5 FLOPs a byte: it pays from some 1,000 outputs on. With a scale for
+// each block an operand is read but once: 2 M / 3.03, from some 600 on.
 #include "graph/pass.h"
 
 const char *const hone_fp8_reason[HONE_FP8_VERDICTS] = {
@@ -18,19 +19,34 @@ const char *const hone_fp8_reason[HONE_FP8_VERDICTS] = {
     [HONE_FP8_WORK] = "too few FLOPs a byte",
 };
 
-// Its largest is looked for, then it is read again and written as codes; a product in bf16 reads what lies in f32 once and writes it, too.
-static int64_t bytes_of(const hone_tensor *t)
+// Its largest is looked for, then it is read again (of blocks: it is still at hand) and written as codes, then the scales; a product in
+// bf16 reads what lies in f32 once and writes it, too. A form is quantised already.
+static int64_t bytes_of(const hone_tensor *t, int64_t scales)
 {
-    const int64_t count = hone_tensor_count(t), bytes = (int64_t)hone_dtype_bytes(t->dtype);
-    return count * (t->dtype == HONE_bf16 ? 2 * bytes + 1 : bytes - 1);
+    const int64_t count = hone_tensor_count(t), bytes = (int64_t)hone_dtype_bytes(t->dtype), reads = scales ? 1 : 2;
+    if (hone_dtype_is_fp8(t->dtype)) return 0;
+    return count * (t->dtype == HONE_bf16 ? reads * bytes + 1 : reads * bytes + 1 - (bytes + 2)) + scales * (int64_t)sizeof(float);
 }
 
-int64_t hone_fp8_bytes(const hone_graph *graph, const hone_node *node)
+// Of operand i, where blocks have them.
+static int64_t block_scales(const hone_tensor *t, const hone_node *node, int i)
 {
-    return bytes_of(hone_at(graph, node->in[0])) + bytes_of(hone_at(graph, node->in[1]));
+    if (node->op == HONE_OP_linear_dw) return hone_fp8_scale_count(HONE_FP8_RUNS, t->dim[1], t->dim[0]);
+    if (node->op == HONE_OP_linear_dx && i) return hone_fp8_scale_count(HONE_FP8_SQUARES, t->dim[1], t->dim[0]);
+    return hone_fp8_scale_count(i ? HONE_FP8_SQUARES : HONE_FP8_RUNS, t->dim[0], t->dim[1]);
 }
 
-hone_fp8_verdict hone_fp8_judge(const hone_graph *graph, const hone_node *node, double flops_per_byte)
+int64_t hone_fp8_bytes(const hone_graph *graph, const hone_node *node, hone_dtype product)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        const hone_tensor *t = hone_at(graph, node->in[i]);
+        bytes += bytes_of(t, product == HONE_e4m3_128 ? block_scales(t, node, i) : 0);
+    }
+    return bytes;
+}
+
+hone_fp8_verdict hone_fp8_judge(const hone_graph *graph, const hone_node *node, hone_dtype product, double flops_per_byte)
 {
     if (!(hone_op_get(node->op)->flags & HONE_FP8)) return HONE_FP8_NO_RULE;
     for (int i = 0; i < 2; i++) {
@@ -39,5 +55,5 @@ hone_fp8_verdict hone_fp8_judge(const hone_graph *graph, const hone_node *node, 
         if (t->live != HONE_NONE) return HONE_FP8_FEW_ROWS;
         if (t->rank != 2 || t->dim[0] % HONE_FP8_SIZES || t->dim[1] % HONE_FP8_SIZES) return HONE_FP8_SIZE;
     }
-    return hone_node_flops(graph, node) < flops_per_byte * (double)hone_fp8_bytes(graph, node) ? HONE_FP8_WORK : HONE_FP8_TAKEN;
+    return hone_node_flops(graph, node) < flops_per_byte * (double)hone_fp8_bytes(graph, node, product) ? HONE_FP8_WORK : HONE_FP8_TAKEN;
 }

@@ -21,7 +21,7 @@ typedef struct hone_attr {
     int32_t block;                      // attention: keys a block of the table holds
     int32_t inverse;                    // rope
     hone_form form; hone_dtype dtype;   // pack: what to make
-    hone_dtype product;                 // HONE_PRODUCT ops: bf16, f16 = operands are rounded to it before they are multiplied; int8 = quantised (quantize.h); e4m3 = in fp8 (fp8.h); else as they are
+    hone_dtype product;                 // HONE_PRODUCT ops: bf16, f16 = operands are rounded to it before they are multiplied; int8 = quantised (quantize.h); e4m3, e4m3_128 = in fp8 (fp8.h); else as they are
     int32_t parts;                      // lora_*, dora*, pack: matrices of the weight that have factors
     int32_t part_col[HONE_MAX_PARTS], part_rows[HONE_MAX_PARTS];    // where each begins among the weight's rows, and how many it has
     int32_t fold;                       // lora_linear: its gradient multiplies by the changed matrix, of which pack makes one form

@@ -26,16 +26,16 @@ hone_status hone_pass_recompute(hone_graph *graph, hone_program *program, hone_d
 bool hone_drop_cheap(const hone_graph *graph, const hone_program *program, const hone_node *node);  // HONE_CHEAP ops: always worth it
 bool hone_drop_blocks(const hone_graph *graph, const hone_program *program, const hone_node *node); // and all of a block but its output
 
-// Matrix products of the program in `product` (f32, bf16, f16, int8, e4m3): operands are rounded, sums are f32. (Micikevicius et al. 2018;
+// Matrix products of the program in `product` (f32, bf16, f16, int8, e4m3, e4m3_128): operands are rounded, sums are f32. (Micikevicius et al. 2018;
 // bf16 needs no loss scaling: Kalamkar et al. 2019; f16 does: loss_scale.h.) int8: quantised as quantize.h says; of the head
-// the gradients alone, its logits in bf16. e4m3: as fp8.h says where hone_fp8_judge() takes them, the others in bf16. After storage.
+// the gradients alone, its logits in bf16. e4m3, e4m3_128: as fp8.h says where hone_fp8_judge() takes them, the others in bf16. After storage.
 void hone_pass_precision(const hone_graph *graph, hone_program *program, hone_dtype product, double fp8_flops_per_byte);
 
 // Whether fp8 is for a node, before its forms are made, and if not, why (fp8.c).
 typedef enum { HONE_FP8_TAKEN, HONE_FP8_NO_RULE, HONE_FP8_BLOCKED, HONE_FP8_FEW_ROWS, HONE_FP8_SIZE, HONE_FP8_WORK, HONE_FP8_VERDICTS } hone_fp8_verdict;
 extern const char *const hone_fp8_reason[HONE_FP8_VERDICTS];
-hone_fp8_verdict hone_fp8_judge(const hone_graph *graph, const hone_node *node, double flops_per_byte);
-int64_t hone_fp8_bytes(const hone_graph *graph, const hone_node *node);    // what quantising its operands moves beyond what bf16 does
+hone_fp8_verdict hone_fp8_judge(const hone_graph *graph, const hone_node *node, hone_dtype product, double flops_per_byte);
+int64_t hone_fp8_bytes(const hone_graph *graph, const hone_node *node, hone_dtype product);    // what quantising its operands moves beyond what bf16 does
 
 // Stores in `half` (bf16 or f16), to nearest even, every activation and gradient of one that only operands marked `~` in ops.def read and
 // write: what lies between a norm and the sum that it is added to, and the head's input. f32 stay the residual stream and its gradient

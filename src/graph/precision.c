@@ -50,7 +50,7 @@ void hone_pass_precision(const hone_graph *graph, hone_program *program, hone_dt
         const int flags = hone_op_get(node->op)->flags;
         if (!(flags & HONE_PRODUCT)) continue;
         const bool other = (product == HONE_int8 && !(flags & HONE_INTEGERS))
-                        || (product == HONE_e4m3 && hone_fp8_judge(graph, node, fp8_flops_per_byte) != HONE_FP8_TAKEN);
+                        || (hone_dtype_is_fp8(product) && hone_fp8_judge(graph, node, product, fp8_flops_per_byte) != HONE_FP8_TAKEN);
         node->attr.product = other ? HONE_bf16 : product;
     }
 }

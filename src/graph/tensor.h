@@ -58,6 +58,7 @@ typedef struct hone_tensor {
 } hone_tensor;
 
 size_t hone_dtype_bytes(hone_dtype dtype);            // of an element; blocked dtypes have none
+static inline bool hone_dtype_is_fp8(hone_dtype dtype) { return dtype == HONE_e4m3 || dtype == HONE_e4m3_128; }   // of a product (fp8.h)
 hone_blocks hone_dtype_blocks(hone_dtype dtype);      // HONE_BLOCKS_COUNT: it is not blocked
 static inline bool hone_dtype_is_blocked(hone_dtype dtype) { return hone_dtype_blocks(dtype) != HONE_BLOCKS_COUNT; }
 hone_dtype hone_dtype_of_blocks(hone_blocks blocks);  // HONE_DTYPE_COUNT: matrices are not kept in these

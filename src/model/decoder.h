@@ -34,7 +34,7 @@ typedef struct hone_model {
     double noise_alpha;                        // NEFTune: programs of training add noise to the embeddings; 0: none
     hone_dtype cache;                          // f32 unless set, or bf16: what decode keeps of keys and values
     hone_dtype product;                        // f32 unless set: what the matrix products of programs built from then on multiply
-    double fp8_flops_per_byte;                 // where that is e4m3: see hone_fp8_judge (graph/pass.h)
+    double fp8_flops_per_byte;                 // where that is fp8: see hone_fp8_judge (graph/pass.h)
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order
     hone_tid embed, positions, head;           // head == embed where tied; positions HONE_NONE with RoPE
     hone_tid final_g, final_b;

@@ -139,7 +139,7 @@ static void fill_numbers(const hone_forecast *f, cell *c)
 {
     hone_buffer why = { 0 };
     if (f->plan.bf16_products) {
-        value(c, "fp8");
+        value(c, "%s", f->job->model.product == HONE_e4m3_128 ? "fp8, blocks" : "fp8");
         note(c, "%" PRId64 " of %" PRId64 " products; in bf16: %s", f->plan.fp8.made, f->plan.fp8.products, f->plan.bf16_products);
     }
     if (!f->precision.chosen) return;
@@ -210,7 +210,7 @@ static hone_status print_roofline(const hone_forecast *f, hone_buffer *out)
     if (!m) return HONE_OK;
     hone_status status = hone_buffer_print(out, "\n  %s: products at %.0f %% of %s (f32), %s (bf16) or %s (int8),\n  memory at %.0f %% of %.2f TB/s", m->title,
         100 * HONE_SHARE_OF_FLOPS, hone_units_flops(m->f32_flops).s, hone_units_flops(m->bf16_flops).s, hone_units_flops(m->int8_flops).s, 100 * HONE_SHARE_OF_BANDWIDTH, m->bandwidth * 1e-12);
-    if (!status && f->job->model.product == HONE_e4m3) status = hone_buffer_print(out, ", products in fp8 at %.0f %% of %s", 100 * HONE_SHARE_OF_FLOPS, hone_units_flops(m->fp8_flops).s);
+    if (!status && hone_dtype_is_fp8(f->job->model.product)) status = hone_buffer_print(out, ", products in fp8 at %.0f %% of %s", 100 * HONE_SHARE_OF_FLOPS, hone_units_flops(m->fp8_flops).s);
     if (!status && f->pace.chips > 1) status = hone_buffer_print(out, ", gradients summed over links of %.0f GB/s, nothing overlapped", m->link * 1e-9);
     if (status) return status;
     return hone_buffer_print(out, m->cores > 0 ? ".\n  An estimate: `hone plan` run there measures.\n" : ".\n  An estimate: hone has no kernels for it yet.\n");

@@ -55,7 +55,7 @@ hone_status hone_fp8_count(const hone_job *job, hone_fp8_share *share, hone_buff
         if (!(hone_op_get(node->op)->flags & HONE_PRODUCT) || node->phase == HONE_PHASE_RECOMPUTE) continue;
         const hone_node before = before_forms(micro, node);
         judged *its = &all[share->products++];
-        its->verdict = node->attr.product == HONE_e4m3 ? HONE_FP8_TAKEN : hone_fp8_judge(job->graph, &before, job->model.fp8_flops_per_byte);
+        its->verdict = hone_dtype_is_fp8(node->attr.product) ? HONE_FP8_TAKEN : hone_fp8_judge(job->graph, &before, job->model.product, job->model.fp8_flops_per_byte);
         label_of(job->graph, &before, its->label);
         share->made += its->verdict == HONE_FP8_TAKEN;
     }

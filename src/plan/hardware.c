@@ -10,8 +10,8 @@
 #include <string.h>
 
 const hone_hardware hone_hardware_table[] = {
-#define ACCELERATOR(name, title, f32, bf16, int8, fp8, bandwidth, memory, link, host, watts) { name, title, f32, bf16, int8, fp8, bandwidth, memory, link, host, watts, 0, NULL },
-#define PROCESSOR(name, title, f32, bf16, int8, bandwidth, watts, cores, cpu) { name, title, f32, bf16, int8, 0, bandwidth, 0, 0, 0, watts, cores, cpu },
+#define ACCELERATOR(name, title, f32, bf16, int8, fp8, bandwidth, memory, link, host, watts, capability) { name, title, f32, bf16, int8, fp8, bandwidth, memory, link, host, watts, capability, 0, NULL },
+#define PROCESSOR(name, title, f32, bf16, int8, bandwidth, watts, cores, cpu) { name, title, f32, bf16, int8, 0, bandwidth, 0, 0, 0, watts, 0, cores, cpu },
 #include "plan/hardware.def"
 #undef ACCELERATOR
 #undef PROCESSOR
@@ -49,7 +49,7 @@ hone_status hone_hardware_find(const char *text, const hone_hardware **row, int6
 
 static double peak_of(const hone_hardware *row, hone_dtype product)
 {
-    return product == HONE_int8 ? row->int8_flops : product == HONE_e4m3 ? row->fp8_flops : product == HONE_bf16 || product == HONE_f16 ? row->bf16_flops : row->f32_flops;
+    return product == HONE_int8 ? row->int8_flops : hone_dtype_is_fp8(product) ? row->fp8_flops : product == HONE_bf16 || product == HONE_f16 ? row->bf16_flops : row->f32_flops;
 }
 
 hone_status hone_hardware_plans(hone_recipe *recipe, const char *on)
@@ -59,6 +59,8 @@ hone_status hone_hardware_plans(hone_recipe *recipe, const char *on)
     if (!on || recipe->precision != HONE_precision_fp8) return HONE_OK;
     if (hone_hardware_find(on, &row, &chips)) return HONE_FAILED;
     if (row->fp8_flops == 0) return hone_recipe_fail(recipe, HONE_KEY_precision, NULL, "%s makes no products in fp8; use precision: bf16, or another machine", row->title);
+    if (recipe->fp8_scaling == HONE_fp8_scaling_block && !hone_fp8_blocks_on(row->capability))
+        return hone_recipe_fail(recipe, HONE_KEY_fp8_scaling, NULL, "%s makes no products in fp8 with a scale for each block, which are for Hopper (H100, H200); use fp8_scaling: tensor, or precision: bf16", row->title);
     if (strcmp(recipe->backend, "cpu")) return HONE_OK;
     char *planned = hone_strdup("cuda_planned");
     if (!planned) return HONE_FAILED;
@@ -67,11 +69,12 @@ hone_status hone_hardware_plans(hone_recipe *recipe, const char *on)
     return HONE_OK;
 }
 
-// What quantising moves beside a node's own operands, each of which is counted once.
+// What quantising moves beside a node's own operands, each of which is counted once. (Blocks of f32 move less than a cast to bf16 does, which
+// is counted for nobody.)
 static double quantising_bytes(const hone_graph *graph, const hone_node *node)
 {
     if (node->op == HONE_OP_pack && node->attr.dtype == HONE_e4m3) return (double)hone_tensor_bytes(hone_at(graph, node->in[0]));
-    return node->attr.product == HONE_e4m3 ? (double)hone_fp8_bytes(graph, node) : 0;
+    return hone_dtype_is_fp8(node->attr.product) ? fmax(0, (double)hone_fp8_bytes(graph, node, node->attr.product)) : 0;
 }
 
 typedef struct { double seconds, counted_flops, moves_s, waited_s; } roofline;     // counted: by ops, recomputation left out

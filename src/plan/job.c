@@ -358,7 +358,8 @@ hone_dtype hone_job_product(const hone_recipe *recipe)
     static const hone_dtype of[] = { [HONE_precision_f32] = HONE_f32, [HONE_precision_bf16] = HONE_bf16, [HONE_precision_fp16] = HONE_f16,
                                      [HONE_precision_int8] = HONE_int8, [HONE_precision_fp8] = HONE_e4m3 };
     HONE_ASSERT(recipe->precision != HONE_precision_auto, "precision: auto was not chosen yet (hone_precision_choose)");
-    return of[recipe->precision];
+    const bool blocks = recipe->precision == HONE_precision_fp8 && recipe->fp8_scaling == HONE_fp8_scaling_block;
+    return blocks ? HONE_e4m3_128 : of[recipe->precision];
 }
 
 static hone_moments moments_of(const hone_recipe *r)
@@ -439,6 +440,7 @@ static hone_status point_at_precision(const hone_recipe *r)
     if (!f16 && !fp8) return HONE_FAILED;
     char message[512];
     snprintf(message, sizeof message, "%s", hone_error());
+    if (fp8 && strstr(message, "each block")) return hone_recipe_fail(r, HONE_KEY_fp8_scaling, NULL, "%s; use fp8_scaling: tensor, or precision: bf16", message);
     return hone_recipe_fail(r, HONE_KEY_precision, NULL, "%s%s", message, fp8 ? "; use precision: bf16, or a GPU that has fp8 with backend: cuda" : "");
 }
 

@@ -106,7 +106,7 @@ hone_status hone_plan_make(const hone_job *job, hone_plan *plan)
     plan->process_bytes = plan->base_bytes + plan->arena_bytes - plan->device_bytes + plan->pinned_bytes + plan->late_bytes;
     hone_buffer others = { 0 };
     hone_status status = count_layers(job, plan);
-    if (!status && job->model.product == HONE_e4m3 && !(status = hone_fp8_count(job, &plan->fp8, &others)) && !(status = hone_buffer_print(&others, "%s", "")))
+    if (!status && hone_dtype_is_fp8(job->model.product) && !(status = hone_fp8_count(job, &plan->fp8, &others)) && !(status = hone_buffer_print(&others, "%s", "")))
         plan->bf16_products = others.data;
     else hone_buffer_release(&others);
     if (status) hone_plan_release(plan);

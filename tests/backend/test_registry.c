@@ -42,7 +42,7 @@ static void test_what_does_not_fit_is_refused_by_name(void **state)
 {
     (void)state;
     refused(HONE_BINARY_DIR "/plugin_wrong_hash.so", "another op table");
-    refused(HONE_BINARY_DIR "/plugin_wrong_abi.so", "backend ABI 4, this hone has 3");
+    refused(HONE_BINARY_DIR "/plugin_wrong_abi.so", "backend ABI 5, this hone has 4");
     refused(HONE_BINARY_DIR "/plugin_no_symbol.so", "exports no hone_backend_plugin");
     refused(HONE_BINARY_DIR "/no_such_file.so", "cannot be loaded");
     refused("gpu", "there are: cpu cuda cuda_planned ref");

@@ -130,6 +130,7 @@ static void test_rows_of_hardware_are_sane(void **state)
         // a chip does 1 to 200 TFLOP/s in f32, at least as many and at most 40 times that in bf16, 10 to 600 FLOP a byte
         if (!(m->f32_flops >= 1e12 && m->f32_flops <= 2e14 && m->bf16_flops >= m->f32_flops && m->bf16_flops <= 40 * m->f32_flops)) fail_msg("%s: FLOP/s", m->name);
         if (!(m->int8_flops >= 1.5 * m->bf16_flops && m->int8_flops <= 4.5 * m->bf16_flops)) fail_msg("%s: int8", m->name);
+        if ((m->capability > 0) != !strncmp(m->title, "NVIDIA", 6) || (m->capability > 0 && hone_fp8_on(m->capability) != (m->fp8_flops > 0))) fail_msg("%s: compute capability", m->name);
         if (m->fp8_flops > 0 && !(m->fp8_flops >= 1.95 * m->bf16_flops && m->fp8_flops <= 2.05 * m->bf16_flops)) fail_msg("%s: fp8", m->name);
         if (!(m->bf16_flops / m->bandwidth > 10 && m->bf16_flops / m->bandwidth < 800)) fail_msg("%s: bandwidth", m->name);
         if (!(m->watts >= 50 && m->watts <= 1500)) fail_msg("%s: watts", m->name);
@@ -283,6 +284,12 @@ static void test_plan_for_another_machine_says_that_it_is_an_estimate(void **sta
     must_say(0, (const char *[]){ "plan", "--on", "h100", a, "precision=fp8", "cutoff_len=32", "fp8_flops_per_byte=0", NULL },
              (const char *[]){ "fp8 products, ", "as planned for the cuda backend's", "  numbers             fp8  24 of 25 products; in bf16: embed.tokens (needs more digits)\n", ", products in fp8 at 50 % of 1.98 PFLOP/s", NULL });
     must_say(0, (const char *[]){ "plan", "--on", "h100", a, "precision=fp8", "cutoff_len=32", "--memory", NULL }, (const char *[]){ "(too few FLOPs a byte)", "  in fp8                            0  of 25 products; in bf16: ", NULL });
+    must_say(0, (const char *[]){ "plan", "--on", "h200", a, "precision=fp8", "fp8_scaling=block", "cutoff_len=32", "fp8_flops_per_byte=0", NULL },
+             (const char *[]){ "fp8 products, ", "  numbers     fp8, blocks  24 of 25 products; in bf16: embed.tokens (needs more digits)\n", ", products in fp8 at 50 % of 1.98 PFLOP/s", NULL });
+    const char *const others[][2] = { { "l40s", "NVIDIA L40S 48 GB" }, { "b200", "NVIDIA B200 SXM 180 GB" }, { "mi300x", "AMD Instinct MI300X 192 GB" } };
+    for (int i = 0; i < 3; i++)
+        must_say(1, (const char *[]){ "plan", "--on", others[i][0], a, "precision=fp8", "fp8_scaling=block", NULL },
+                 (const char *[]){ others[i][1], "makes no products in fp8 with a scale for each block, which are for Hopper (H100, H200); use fp8_scaling: tensor, or precision: bf16", NULL });
     must_say(1, (const char *[]){ "plan", "--on", "a100", a, "precision=fp8", NULL }, (const char *[]){ "NVIDIA A100 SXM 80 GB makes no products in fp8; use precision: bf16, or another machine", NULL });
     must_say(0, (const char *[]){ "plan", "--on", "epyc-9654", a, NULL }, (const char *[]){ "  on one AMD EPYC 9654\n", "An estimate: `hone plan` run there measures.\n", NULL });
     must_say(2, (const char *[]){ "plan", "--on", "h20", a, NULL }, (const char *[]){ "--on h20: h20 is not a machine that hone knows; did you mean h200?", NULL });

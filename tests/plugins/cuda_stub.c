@@ -7,7 +7,8 @@
 //   - copies begin early and end late: a wait that is missing gives wrong bits;
 //   - handles, sizes and parameters that make no sense are errors.
 // Environment: CUDA_STUB_LOG=FILE appends a line for each call; CUDA_STUB_FAIL=NAME:CODE:N lets the N-th call of NAME (and all
-// behind it) fail; CUDA_STUB_CAPTURE_MS lets a capture take so long; CUDA_STUB_VERSION, CUDA_STUB_MIB: what the driver says of its version and the device's memory.
+// behind it) fail; CUDA_STUB_CAPTURE_MS lets a capture take so long; CUDA_STUB_VERSION, CUDA_STUB_MIB: what the driver says of its version and the device's memory;
+// CUDA_STUB_MAJOR, CUDA_STUB_MINOR: its compute capability, 8.9 unless said.
 #include "backend/cuda/emulate/emulated.h"
 #include "backend/cuda/library.h"
 #include "plugins/cuda_streams.h"
@@ -101,7 +102,7 @@ int cuDeviceGetName(char *name, int size, int device) { CALL(device == 0); snpri
 int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
     CALL(device == 0);
-    *value = attribute == HONE_CU_ATTRIBUTE_SHARED_OPTIN ? 99 << 10 : attribute == HONE_CU_ATTRIBUTE_MAJOR ? 8 : number("CUDA_STUB_MINOR", 9);
+    *value = attribute == HONE_CU_ATTRIBUTE_SHARED_OPTIN ? 99 << 10 : attribute == HONE_CU_ATTRIBUTE_MAJOR ? number("CUDA_STUB_MAJOR", 8) : number("CUDA_STUB_MINOR", 9);
     return end(0);
 }
 static size_t total(void) { return (size_t)number("CUDA_STUB_MIB", 4096) << 20; }
@@ -222,7 +223,7 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
 
 // --- cuBLASLt ------------------------------------------------------------------------------------------------------------
 
-typedef struct description { int trans[2]; const float *scale[2]; int8_t fast; } description;   // fast: -1, not said
+typedef struct description { int trans[2], mode[2]; const float *scale[2]; int8_t fast; } description;   // fast: -1, not said
 typedef struct layout { int type; uint64_t rows, cols; int64_t stride; } layout;
 enum { CHOSEN = 0x5eed };
 
@@ -234,10 +235,12 @@ int cublasLtMatmulDescDestroy(void *made) { CALL_BACK(made, free); }
 int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value, size_t bytes)
 {
     const bool scale = attribute == HONE_LT_A_SCALE || attribute == HONE_LT_B_SCALE, fast = attribute == HONE_LT_FAST_ACCUM;
-    CALL(made && bytes == (scale ? sizeof(void *) : fast ? 1 : sizeof(int)) && (scale || fast || attribute == HONE_LT_TRANS_A || attribute == HONE_LT_TRANS_B));
+    const bool mode = attribute == HONE_LT_A_SCALE_MODE || attribute == HONE_LT_B_SCALE_MODE;
+    CALL(made && bytes == (scale ? sizeof(void *) : fast ? 1 : sizeof(int)) && (scale || fast || mode || attribute == HONE_LT_TRANS_A || attribute == HONE_LT_TRANS_B));
     description *of = made;
     if (scale) memcpy(&of->scale[attribute == HONE_LT_B_SCALE], value, sizeof(void *));
     else if (fast) of->fast = *(const int8_t *)value;
+    else if (mode) of->mode[attribute == HONE_LT_B_SCALE_MODE] = *(const int *)value;
     else of->trans[attribute == HONE_LT_TRANS_B] = *(const int *)value;
     return end(0);
 }
@@ -259,13 +262,23 @@ int cublasLtMatmulPreferenceSetAttribute(void *made, int attribute, const void *
 
 static bool is_fp8(const layout *l) { return l->type == HONE_LT_R_E4M3 || l->type == HONE_LT_R_E5M2; }
 
+// Of the modes with a scale for each block, on Hopper alone: runs with runs or with squares, sums whole, scales at 16 bytes, whole fours of
+// rows of both (the manual's "128-element 1D and 128x128 2D Block Scaling For FP8 Data Types").
+static bool takes_modes(const description *x, const layout *d)
+{
+    const bool known[2] = { x->mode[0] == HONE_LT_SCALE_VEC128 || x->mode[0] == HONE_LT_SCALE_BLK128, x->mode[1] == HONE_LT_SCALE_VEC128 || x->mode[1] == HONE_LT_SCALE_BLK128 };
+    if (x->mode[0] == HONE_LT_SCALE_SCALAR && x->mode[1] == HONE_LT_SCALE_SCALAR) return true;
+    const bool squares = x->mode[0] == HONE_LT_SCALE_BLK128 && x->mode[1] == HONE_LT_SCALE_BLK128, placed = ((uintptr_t)x->scale[0] | (uintptr_t)x->scale[1]) % 16 == 0;
+    return known[0] && known[1] && !squares && placed && !x->fast && d->rows % 4 == 0 && d->cols % 4 == 0 && number("CUDA_STUB_MAJOR", 8) == 9;
+}
+
 // As on Ada and Hopper: a transposed, b not, one of them e4m3, scales, leading dimensions of whole 16 bytes. Ours beside: gradients are
-// summed whole, the others fast.
+// summed whole, the others of tensors fast.
 static bool takes_fp8(const description *x, const layout *a, const layout *b, const layout *d)
 {
-    const bool gradient = a->type == HONE_LT_R_E5M2 || b->type == HONE_LT_R_E5M2;
+    const bool gradient = a->type == HONE_LT_R_E5M2 || b->type == HONE_LT_R_E5M2, scaled = x->mode[0] != HONE_LT_SCALE_SCALAR;
     return is_fp8(a) && is_fp8(b) && (a->type == HONE_LT_R_E4M3 || b->type == HONE_LT_R_E4M3) && x->trans[0] == HONE_LT_T && x->trans[1] == HONE_LT_N
-        && a->stride % 16 == 0 && b->stride % 16 == 0 && d->stride % 8 == 0 && x->scale[0] && x->scale[1] && x->fast == !gradient
+        && a->stride % 16 == 0 && b->stride % 16 == 0 && d->stride % 8 == 0 && x->scale[0] && x->scale[1] && x->fast == !(gradient || scaled) && takes_modes(x, d)
         && (d->type == HONE_LT_R_32F || d->type == HONE_LT_R_16BF);
 }
 
@@ -291,16 +304,19 @@ static hone_dtype dtype_of(const layout *l)
     return l->type == HONE_LT_R_16BF ? HONE_bf16 : l->type == HONE_LT_R_16F ? HONE_f16 : l->type == HONE_LT_R_E4M3 ? HONE_e4m3 : l->type == HONE_LT_R_E5M2 ? HONE_e5m2 : HONE_f32;
 }
 
+static hone_fp8_scaling scaling_of(int mode) { return mode == HONE_LT_SCALE_SCALAR ? HONE_FP8_TENSOR : mode == HONE_LT_SCALE_VEC128 ? HONE_FP8_RUNS : HONE_FP8_SQUARES; }
+
 int cublasLtMatmul(void *handle, void *x, const void *alpha, const void *a, void *a_layout, const void *b, void *b_layout, const void *beta, const void *c,
                    void *c_layout, void *d, void *d_layout, const hone_cublaslt_algorithm *algorithm, void *workspace, size_t workspace_bytes, void *stream)
 {
     const layout *la = a_layout, *lb = b_layout, *ld = d_layout;
     const description *how = x;
-    if (is_fp8(la)) begin(how->fast ? "fp8 fast" : "fp8 whole"), end(0);     // for the log
+    if (is_fp8(la)) begin(how->mode[0] == HONE_LT_SCALE_BLK128 ? "fp8 squares" : how->mode[0] ? "fp8 runs" : how->fast ? "fp8 fast" : "fp8 whole"), end(0);     // for the log
     CALL(handle && *(const float *)alpha == 1 && c == d && c_layout == d_layout && algorithm->data[0] == CHOSEN && workspace && workspace_bytes && stream
          && agree(x, a_layout, b_layout, d_layout));
     return take(stream, &(stub_command){ .kind = STUB_MULTIPLY, .gemm = { .n = (int64_t)ld->cols, .m = (int64_t)ld->rows, .k = (int64_t)(how->trans[0] == HONE_LT_T ? la->rows : la->cols),
                                                         .a = b, .a_t = how->trans[1] == HONE_LT_T, .b = a, .b_t = how->trans[0] == HONE_LT_T, .d = d,
                                                         .add = *(const float *)beta != 0, .of = dtype_of(lb), .of_b = dtype_of(la), .to = dtype_of(ld),
-                                                        .scale_a = how->scale[1], .scale_b = how->scale[0] } });
+                                                        .scale_a = how->scale[1], .scale_b = how->scale[0],
+                                                        .scaling_a = scaling_of(how->mode[1]), .scaling_b = scaling_of(how->mode[0]) } });
 }

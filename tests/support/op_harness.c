@@ -404,7 +404,7 @@ static double bound_of(const op_trial *t, const hone_operand *o)
     if (o->dtype == HONE_f16) return 0x1p-11;
     if (o->dtype == HONE_bf16 || o->dtype == HONE_u8) return 0x1p-8;
     if (in_pairs(t, o)) return 0x1p-8;
-    if (op_fp8_sums_are_short && t->args.attr.product == HONE_e4m3) return 0x1p-13 * ceil(K / 32);
+    if (op_fp8_sums_are_short && hone_dtype_is_fp8(t->args.attr.product)) return 0x1p-13 * ceil(K / 32);
     const double ulp = t->args.attr.product == HONE_bf16 ? 0x1p-8 : t->args.attr.product == HONE_f16 ? 0x1p-11 : 0;
     const bool rounds_dz = t->args.op == HONE_OP_linear_xent && o != &t->args.out[0];
     const double share = !rounds_dz ? 0 : t->args.attr.product == HONE_int8 ? 0x1p-7 : op_shares_are_half ? ulp / 4 : 0;

@@ -116,15 +116,15 @@ static bool fill_rope(op_trial *t)
     return true;
 }
 
-// Products as they are, of operands rounded to bf16, of 8-bit integers, of operands rounded to f16, and (FP8: linears alone) of 8-bit floats, whose
-// sizes are multiples of 16.
-enum { PRODUCTS = 4, FP8 = 1 };
+// Products as they are, of operands rounded to bf16, of 8-bit integers, of operands rounded to f16, and (FP8: linears alone) of 8-bit floats
+// with a scale for each tensor and for each block, whose sizes are multiples of 16.
+enum { PRODUCTS = 4, FP8 = 2 };
 static bool multiply_in(op_trial *t, int kind)
 {
     if (t->variant.real == HONE_f64 && kind) return false; // rounding has no derivative to compare with
     if (t->variant.live && kind) return false;             // live rows are no other with bf16: time is better spent
-    t->args.attr.product = (hone_dtype[PRODUCTS + FP8]){ HONE_f32, HONE_bf16, HONE_int8, HONE_f16, HONE_e4m3 }[kind];
-    for (int i = 0; i < 4 && t->args.attr.product == HONE_e4m3; i++)
+    t->args.attr.product = (hone_dtype[PRODUCTS + FP8]){ HONE_f32, HONE_bf16, HONE_int8, HONE_f16, HONE_e4m3, HONE_e4m3_128 }[kind];
+    for (int i = 0; i < 4 && hone_dtype_is_fp8(t->args.attr.product); i++)
         if (t->args.in[i / 2].dim[i % 2] % HONE_FP8_SIZES) return false;
     return true;
 }

@@ -17,6 +17,7 @@
 enum { MOST_STEPS = 10, LAYERS = 2 };
 static char *folder, *log_path, *recipe;
 static bool kernels;
+static const char *scaling = "fp8_scaling=tensor";
 
 static int set_up(void **state)
 {
@@ -36,11 +37,18 @@ static int tear_down(void **state)
     return 0;
 }
 
+// What the stub is for blocks, and 8.9 (Ada) unless said.
+static void hopper(bool is)
+{
+    if (is) setenv("CUDA_STUB_MAJOR", "9", 1), setenv("CUDA_STUB_MINOR", "0", 1);
+    else unsetenv("CUDA_STUB_MAJOR"), unsetenv("CUDA_STUB_MINOR");
+}
+
 // A run of `steps` steps of 64 token rows, all products in fp8 that have a rule for it; its losses, and a hash of its model.
 static uint64_t train(const char *name, const char *backend, int steps, const char *precision, const char *key, double loss[MOST_STEPS])
 {
     char *out = hone_format("output_dir=%s/%s", folder, name), *count = hone_format("max_steps=%d", steps), *rest = NULL;
-    verb_must("step", (const char *[]){ "pretrain", recipe, precision, "fp8_flops_per_byte=0", "cutoff_len=32", backend, count, out, key, NULL });
+    verb_must("step", (const char *[]){ "pretrain", recipe, precision, scaling, "fp8_flops_per_byte=0", "cutoff_len=32", backend, count, out, key, NULL });
     char *path = hone_path_join(out + strlen("output_dir="), "log.jsonl"), *log = test_read(path);
     int n = 0;
     for (char *line = strtok_r(log, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
@@ -78,23 +86,55 @@ static void test_the_stub_s_run_is_the_emulator_s(void **state)
     assert_true(train("again", EMULATED, 3, "precision=fp8", "gradient_checkpointing=true", emulated) == hash);   // a clone has the codes of what it stands for
 }
 
+// With a scale for each block: weights in squares forward and back, gradients of weights of runs alone; the stub declines what Hopper's library does.
+static void test_blocks_run_over_the_stub_as_in_the_emulator(void **state)
+{
+    (void)state;
+    if (!kernels) skip();
+    double emulated[MOST_STEPS], stub[MOST_STEPS], tensor[MOST_STEPS];
+    const uint64_t of_tensors = train("tensor", EMULATED, 3, "precision=fp8", "seed=1", tensor);
+    scaling = "fp8_scaling=block";
+    const uint64_t hash = train("blocks", EMULATED, 3, "precision=fp8", "seed=1", emulated);
+    assert_true(hash != of_tensors);
+    const int64_t squares = logged("fp8 squares"), runs = logged("fp8 runs"), others = logged("fp8 fast") + logged("fp8 whole");
+    setenv("CUDA_STUB_LOG", log_path, 1);
+    hopper(true);
+    assert_true(train("blocks_stub", "backend=cuda", 3, "precision=fp8", "seed=1", stub) == hash);
+    hopper(false);
+    unsetenv("CUDA_STUB_LOG");
+    for (int n = 0; n < 3; n++) assert_true(stub[n] == emulated[n]);
+    assert_true(logged("fp8 runs") - runs >= 2 * 4 * LAYERS);
+    assert_int_equal(logged("fp8 squares") - squares, 2 * (logged("fp8 runs") - runs));
+    assert_int_equal(logged("fp8 fast") + logged("fp8 whole"), others);
+    assert_true(train("blocks_again", EMULATED, 3, "precision=fp8", "gradient_checkpointing=true", emulated) == hash);
+    scaling = "fp8_scaling=tensor";
+}
+
 // A code is off by at most a sixteenth of its number, by a fortieth in the mean square, at random: what is summed of it in a row's hidden
 // state is off by some percent, and a loss by less of what this state can say about it, which is what the run has learned. The bar: a
 // twentieth of that, and 0.25 % of the loss, as in tools/gpu_check.sh.
-static void test_losses_stay_with_those_of_bf16(void **state)
+static void stay_with_bf16(const char *name)
 {
-    (void)state;
-    double fp8[MOST_STEPS], bf16[MOST_STEPS];
-    train("fp8", EMULATED, MOST_STEPS, "precision=fp8", "learning_rate=3e-3", fp8);
-    train("bf16", EMULATED, MOST_STEPS, "precision=bf16", "learning_rate=3e-3", bf16);
+    static double bf16[MOST_STEPS];
+    double fp8[MOST_STEPS];
+    train(name, EMULATED, MOST_STEPS, "precision=fp8", "learning_rate=3e-3", fp8);
+    if (bf16[0] == 0) train("bf16", EMULATED, MOST_STEPS, "precision=bf16", "learning_rate=3e-3", bf16);
     const double learned = bf16[0] - bf16[MOST_STEPS - 1];
     double worst = 0;
     for (int n = 0; n < MOST_STEPS; n++) worst = fmax(worst, fabs(fp8[n] / bf16[n] - 1));
-    print_message("           worst of %d losses: %.2g %% from bf16's, %.2f learned\n", MOST_STEPS, 100 * worst, learned);
+    print_message("           %s, worst of %d losses: %.2g %% from bf16's, %.2f learned\n", scaling, MOST_STEPS, 100 * worst, learned);
     assert_true(learned > 0.15);
     for (int n = 0; n < MOST_STEPS; n++)
         if (!(fabs(fp8[n] - bf16[n]) < fmin(learned / 20, 0.0025 * bf16[n]))) fail_msg("step %d: loss %.5f, in bf16 %.5f, learned %.5f", n + 1, fp8[n], bf16[n], learned);
     assert_true(fp8[MOST_STEPS - 1] != bf16[MOST_STEPS - 1]);
+}
+static void test_losses_stay_with_those_of_bf16(void **state) { (void)state, stay_with_bf16("fp8"); }
+static void test_losses_of_blocks_stay_with_those_of_bf16(void **state)
+{
+    (void)state;
+    scaling = "fp8_scaling=block";
+    stay_with_bf16("fp8_blocks");
+    scaling = "fp8_scaling=tensor";
 }
 
 // Adapters of a frozen model: its matrices are quantised at each use, their low-rank changes are not.
@@ -103,19 +143,25 @@ static void test_adapters_train_beside_fp8(void **state)
     (void)state;
     if (!kernels) skip();
     double loss[MOST_STEPS];
-    uint64_t hash[2];
+    uint64_t hash[2][2];
     train("base", EMULATED, 1, "precision=fp8", "seed=1", loss);
     char *more = hone_format("model_name_or_path: %s/base/model\n" SMALL "finetuning_type: lora\nlora_rank: 2\nmax_steps: 2\n", folder);
     char *tuned = run_rig_recipe_file(folder, more);
     const char *const backend[] = { EMULATED, "backend=cuda" };
-    for (int i = 0; i < 2; i++) {
-        char *out = hone_format("output_dir=%s/tuned%d", folder, i);
-        verb_must("step", (const char *[]){ "tune", tuned, "precision=fp8", "fp8_flops_per_byte=0", "cutoff_len=32", backend[i], out, NULL });
-        hash[i] = test_hash("%s/adapter/adapter_model.safetensors", out + strlen("output_dir="));
-        hone_free(out);
+    for (int blocks = 0; blocks < 2; blocks++) {
+        const char *key = blocks ? "fp8_scaling=block" : "fp8_scaling=tensor";
+        hopper(blocks);
+        for (int i = 0; i < 2; i++) {
+            char *out = hone_format("output_dir=%s/tuned%d%d", folder, blocks, i);
+            verb_must("step", (const char *[]){ "tune", tuned, "precision=fp8", key, "fp8_flops_per_byte=0", "cutoff_len=32", backend[i], out, NULL });
+            hash[blocks][i] = test_hash("%s/adapter/adapter_model.safetensors", out + strlen("output_dir="));
+            hone_free(out);
+        }
+        assert_true(hash[blocks][0] == hash[blocks][1]);
+        verb_must_fail("dpo compares the model with itself, and fp8 is for training alone", (const char *[]){ "tune", tuned, "stage=dpo", "precision=fp8", key, "cutoff_len=32", EMULATED, NULL });
     }
-    assert_true(hash[0] == hash[1]);
-    verb_must_fail("dpo compares the model with itself, and fp8 is for training alone", (const char *[]){ "tune", tuned, "stage=dpo", "precision=fp8", "cutoff_len=32", EMULATED, NULL });
+    hopper(false);
+    assert_true(hash[0][0] != hash[1][0]);
     hone_free(more), hone_free(tuned);
 }
 
@@ -139,13 +185,35 @@ static void test_what_has_no_fp8_says_so(void **state)
     hone_free(keyed);
 }
 
+// Blocks are for Hopper: what a newer or older GPU does instead.
+static void test_where_blocks_are_not_they_are_refused_at_their_key(void **state)
+{
+    (void)state;
+    char *keyed = run_rig_recipe_file(folder, SMALL "precision: fp8\nfp8_scaling: block\nfp8_flops_per_byte: 0\n");
+    const char *const cuda[] = { "plan", keyed, "cutoff_len=32", "backend=cuda", NULL }, *const cpu[] = { "plan", keyed, "cutoff_len=32", "backend=cpu", NULL };
+    verb_must_fail("the cpu backend makes no products in fp8", cpu);
+    for (int blackwell = 0; blackwell < 2 && kernels; blackwell++) {
+        if (blackwell) setenv("CUDA_STUB_MAJOR", "10", 1), setenv("CUDA_STUB_MINOR", "0", 1);
+        verb_must_fail("recipe.yaml:15: ", cuda);
+        verb_must_fail("no products in fp8 with a scale for each block: they take compute capability 9.0 (Hopper)", cuda);
+        verb_must_fail("use fp8_scaling: tensor, or precision: bf16", cuda);
+    }
+    hopper(true);
+    if (kernels) verb_must("fp8, blocks", cuda);
+    hopper(false);
+    hone_free(keyed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_stub_s_run_is_the_emulator_s),
+        cmocka_unit_test(test_blocks_run_over_the_stub_as_in_the_emulator),
         cmocka_unit_test(test_losses_stay_with_those_of_bf16),
+        cmocka_unit_test(test_losses_of_blocks_stay_with_those_of_bf16),
         cmocka_unit_test(test_adapters_train_beside_fp8),
         cmocka_unit_test(test_what_has_no_fp8_says_so),
+        cmocka_unit_test(test_where_blocks_are_not_they_are_refused_at_their_key),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -132,7 +132,7 @@ static bool cpu_supports(void *self, const hone_args *args, const char **why_not
         *why_not = "the cpu backend has no f16; use bf16, int8, auto or f32, or backend cuda";
         return false;
     }
-    if (args->attr.product == HONE_e4m3 || (args->op == HONE_OP_pack && args->attr.dtype == HONE_e4m3)) {
+    if (hone_dtype_is_fp8(args->attr.product) || (args->op == HONE_OP_pack && hone_dtype_is_fp8(args->attr.dtype))) {
         *why_not = "the cpu backend makes no products in fp8";
         return false;
     }

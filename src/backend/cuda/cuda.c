@@ -80,7 +80,7 @@ void *hone_cuda_take(hone_cuda_scratch *scratch, size_t bytes)
 static bool takes(const hone_args *args, hone_dtype dtype, int k, bool output)
 {
     if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
-    if (dtype == HONE_e4m3) return args->op == HONE_OP_pack ? output : !output && k == 1 && args->in[1].form != HONE_FORM_PLAIN;
+    if (hone_dtype_is_fp8(dtype)) return args->op == HONE_OP_pack ? output : !output && k == 1 && args->in[1].form != HONE_FORM_PLAIN;
     if (hone_dtype_is_blocked(dtype)) return args->op == HONE_OP_pack && !output;
     const bool moment = output && k >= 2;   // rounded at random, in bf16 alone
     return (dtype == HONE_bf16 || (dtype == HONE_f16 && !moment)) && hone_may_be_half(args->op, output, k);
@@ -94,8 +94,8 @@ static const char *refused(const void *self, const hone_args *args, const hone_o
     const bool reads_forms = !output && k == 1 && (args->op == HONE_OP_linear || args->op == HONE_OP_linear_dx || args->op == HONE_OP_lora_linear);
     const bool change = args->op == HONE_OP_pack && !output && k > 0;
     if (change || !takes(args, o->dtype, k, output)) return "takes no %s as %s";
-    const bool fp8 = args->attr.product == HONE_e4m3, turned = fp8 && o->form != (args->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : HONE_FORM_PACKED);
-    if (!plain && (!reads_forms || o->dtype != (fp8 ? HONE_e4m3 : hone_cuda_product(args)) || turned)) return "takes no form of %s as %s";
+    const bool fp8 = hone_dtype_is_fp8(args->attr.product), turned = fp8 && o->form != (args->op == HONE_OP_linear_dx ? HONE_FORM_PACKED_T : HONE_FORM_PACKED);
+    if (!plain && (!reads_forms || o->dtype != (fp8 ? args->attr.product : hone_cuda_product(args)) || turned)) return "takes no form of %s as %s";
     const bool attention = args->op == HONE_OP_attention || args->op == HONE_OP_attention_back;
     if (attention && args->attr.head_dim > hone_cuda_head_dim(cuda->device.shared_bytes, args->op)) return "has too little shared memory for this head_dim, %s %s";
     return NULL;

@@ -52,12 +52,13 @@ void *hone_cuda_take(hone_cuda_scratch *scratch, size_t bytes);
 int64_t hone_cuda_head_dim(int64_t shared_bytes, hone_op op); // the widest head whose tiles fit so much shared memory
 int hone_cuda_attention_width(const hone_args *args);           // of tiles on matrix cores, 0: the node is not for them (nodes_attention.c)
 
-// Products in fp8 (nodes_fp8.c): an operand's codes and their scale, on the device.
-typedef struct hone_cuda_fp8 { const void *codes; const float *scale; } hone_cuda_fp8;
+// Products in fp8 (nodes_fp8.c): an operand's codes and their scales, on the device.
+typedef struct hone_cuda_fp8 { const void *codes; const float *scale; hone_dtype dtype; hone_fp8_scaling scaling; } hone_cuda_fp8;
+typedef enum { HONE_CUDA_FP8_ROWS, HONE_CUDA_FP8_GRADIENT, HONE_CUDA_FP8_WEIGHT } hone_cuda_fp8_role;
 const char *hone_cuda_fp8_refused(const hone_cuda_device *device, const hone_args *args);   // NULL: taken, or not in fp8
-hone_cuda_fp8 hone_cuda_in_fp8(const hone_cuda_node *node, const hone_operand *o, hone_dtype dtype, bool transposed, hone_cuda_scratch *scratch);
-size_t hone_cuda_fp8_form_bytes(hone_form form, int64_t M, int64_t K);
-size_t hone_cuda_fp8_part_bytes(void);      // workspace of the pack that makes one
+hone_cuda_fp8 hone_cuda_in_fp8(const hone_cuda_node *node, const hone_operand *o, hone_cuda_fp8_role role, bool transposed, hone_cuda_scratch *scratch);
+size_t hone_cuda_fp8_form_bytes(hone_form form, hone_dtype dtype, int64_t M, int64_t K);
+size_t hone_cuda_fp8_part_bytes(hone_dtype product);      // workspace of the pack that makes one
 void hone_cuda_make_fp8_form(const hone_cuda_node *node);
 
 // Sums that several ops make (nodes_rows.c), and the scratch that each needs.

@@ -15,6 +15,7 @@ typedef struct hone_cuda_gemm {
     bool a_t, b_t, add;
     hone_dtype of, of_b, to;    // of a, of b (one but in fp8), of d. Sums are f32
     const float *scale_a, *scale_b;     // fp8, on the device: d = scale_a scale_b a b (+ d), a not transposed, b_t; else NULL
+    hone_fp8_scaling scaling_a, scaling_b;      // what shares each of them: of both a tensor, or runs of a and runs or squares of b
     bool fast;                  // fp8: sums may keep the fewer digits that matrix cores have
 } hone_cuda_gemm;
 
@@ -24,7 +25,7 @@ typedef struct hone_cuda_device {
     void *self;
     int64_t shared_bytes;       // dynamic shared memory that a block may ask for
     size_t gemm_bytes;          // scratch of any product
-    bool fp8;                   // it makes products in fp8
+    bool fp8, fp8_blocks;       // it makes products in fp8, with a scale for each block
     void (*launch)(void *self, hone_cuda_kernel kernel, const hone_cuda_shape *shape, const hone_cuda_call *call, int stream);
     void (*gemm)(void *self, const hone_cuda_gemm *gemm, void *scratch, int stream);
 } hone_cuda_device;

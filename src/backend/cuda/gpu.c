@@ -174,7 +174,7 @@ static uint32_t alignment(const void *pointer)
 static bool same(const hone_cuda_gemm *x, const hone_cuda_gemm *y)
 {
     return x->n == y->n && x->m == y->m && x->k == y->k && x->a_t == y->a_t && x->b_t == y->b_t && x->add == y->add && x->of == y->of && x->of_b == y->of_b && x->to == y->to
-        && x->fast == y->fast && x->a == y->a && x->b == y->b && x->d == y->d;
+        && x->fast == y->fast && x->scaling_a == y->scaling_a && x->scaling_b == y->scaling_b && x->a == y->a && x->b == y->b && x->d == y->d;
 }
 
 // Row-major (rows, cols) as the library sees it.
@@ -198,6 +198,13 @@ static void set_scales(const gpu *g, const plan *p, const hone_cuda_gemm *gemm)
     set(g, p, HONE_LT_B_SCALE, &gemm->scale_a, sizeof gemm->scale_a);
 }
 
+// What shares a scale, where that is not all of an operand.
+static void set_scaling(const gpu *g, const plan *p, int attribute, hone_fp8_scaling scaling)
+{
+    const int mode = scaling == HONE_FP8_RUNS ? HONE_LT_SCALE_VEC128 : HONE_LT_SCALE_BLK128;
+    if (scaling != HONE_FP8_TENSOR) set(g, p, attribute, &mode, sizeof mode);
+}
+
 static void choose(const gpu *g, plan *p, const hone_cuda_gemm *gemm)
 {
     const hone_cublaslt *lt = g->blas;
@@ -213,6 +220,8 @@ static void choose(const gpu *g, plan *p, const hone_cuda_gemm *gemm)
     set(g, p, HONE_LT_TRANS_A, &trans_a, sizeof trans_a);
     set(g, p, HONE_LT_TRANS_B, &trans_b, sizeof trans_b);
     if (gemm->scale_a) set(g, p, HONE_LT_FAST_ACCUM, &fast, sizeof fast);
+    set_scaling(g, p, HONE_LT_A_SCALE_MODE, s->scaling_b);
+    set_scaling(g, p, HONE_LT_B_SCALE_MODE, s->scaling_a);
     set_scales(g, p, gemm);
     p->a = s->b_t ? layout_of(g, s, s->of_b, s->m, s->k) : layout_of(g, s, s->of_b, s->k, s->m);
     p->b = s->a_t ? layout_of(g, s, s->of, s->k, s->n) : layout_of(g, s, s->of, s->n, s->k);
@@ -360,7 +369,7 @@ static hone_status load_kernels(gpu *g)
     g->backend.device.shared_bytes = shared;
     if (told(g, "cuDeviceGetAttribute", g->driver->cuDeviceGetAttribute(&major, HONE_CU_ATTRIBUTE_MAJOR, g->device))) return HONE_FAILED;
     if (told(g, "cuDeviceGetAttribute", g->driver->cuDeviceGetAttribute(&minor, HONE_CU_ATTRIBUTE_MINOR, g->device))) return HONE_FAILED;
-    g->backend.device.fp8 = 10 * major + minor >= 89;
+    g->backend.device.fp8 = hone_fp8_on(10 * major + minor), g->backend.device.fp8_blocks = hone_fp8_blocks_on(10 * major + minor);
     return HONE_OK;
 }
 

@@ -6,6 +6,7 @@
 //     HONE_KERNEL(name)          one kernel of kernels.def; `c` is its hone_cuda_call
 //     HONE_DEVICE                a function of kernels
 //     HONE_DYNAMIC(type, name)   the block's shared memory of the size given at launch
+//     UNROLL                     of a loop over what lies in registers
 //
 // Arithmetic is in f32 (sums of squares in f64); bf16 and f16 are unpacked at loads and rounded once at stores. Indices into operands are
 // 64-bit; indices within a tile are int.
@@ -14,11 +15,13 @@
 #define HONE_KERNEL(name, threads) extern "C" __global__ void __launch_bounds__(threads) hone_cuda_##name(const __grid_constant__ hone_cuda_call c)
 #define HONE_DEVICE static __device__ __forceinline__
 #define HONE_DYNAMIC(type, name) extern __shared__ __align__(16) type name[]
+#define UNROLL _Pragma("unroll")
 #else
 #include "backend/cuda/emulate/emulate.h"
 #define HONE_KERNEL(name, threads) void hone_cuda_##name(const hone_cuda_call c); void hone_cuda_##name(const hone_cuda_call c)
 #define HONE_DEVICE static inline
 #define HONE_DYNAMIC(type, name) type *const name = (type *)hone_emulated_shared
+#define UNROLL
 #endif
 #include "backend/cuda/call.h"
 #include <math.h>

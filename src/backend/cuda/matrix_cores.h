@@ -11,7 +11,6 @@
 enum { CHUNK = 8 };
 
 #ifdef __CUDACC__
-#define UNROLL _Pragma("unroll")
 HONE_DEVICE uint32_t shared_address(const void *p) { return (uint32_t)__cvta_generic_to_shared(p); }
 
 // 16 or 4 bytes of global to shared memory, or zeros. They are there behind wait_copies(), for other threads behind the barrier after it.
@@ -74,7 +73,6 @@ HONE_DEVICE float reciprocal(float x) // to 1 ulp
     return y;
 }
 #else
-#define UNROLL
 #define copy_later16(to, from, is_there) hone_emulated_copy_later(to, (is_there) ? (from) : NULL, 16)
 #define copy_later4(to, from, is_there) hone_emulated_copy_later(to, (is_there) ? (from) : NULL, 4)
 #define wait_copies() hone_emulated_wait_copies()

@@ -4,10 +4,11 @@
 // cast into scratch first (weights of training come as forms, already cast). Sums are f32. A result that needs nothing more goes
 // where it belongs; else it is made in f32 scratch and finished by a kernel (bias, addend, one rounding). Of products in fp8 both operands
 // are quantised (nodes_fp8.c), transposed where they do not lie along the sum; what is beside them (low-rank changes) is bf16. Forward
-// their sums may be short (fast): some 14 bits, against operands of 4. Gradients' are whole.
+// their sums may be short (fast): some 14 bits, against operands of 4. Gradients' are whole, and all where blocks are scaled: the library
+// takes no others there.
 #include "backend/cuda/cuda.h"
 
-static bool in_fp8(const hone_cuda_node *node) { return node->args->attr.product == HONE_e4m3; }
+static bool in_fp8(const hone_cuda_node *node) { return hone_dtype_is_fp8(node->args->attr.product); }
 static hone_dtype product_of(const hone_cuda_node *node) { return in_fp8(node) ? HONE_bf16 : hone_cuda_product(node->args); }
 static size_t bytes_of(int64_t count, hone_dtype dtype) { return (size_t)count * hone_dtype_bytes(dtype); }
 
@@ -32,11 +33,11 @@ static void multiply(const hone_cuda_node *node, hone_cuda_gemm gemm, void *scra
 }
 
 // a (n, k), b (m, k) of a product in fp8: e5m2 are gradients.
-static void take_fp8(hone_cuda_gemm *gemm, hone_cuda_fp8 a, hone_dtype of, hone_cuda_fp8 b)
+static void take_fp8(hone_cuda_gemm *gemm, hone_cuda_fp8 a, hone_cuda_fp8 b)
 {
-    gemm->a = a.codes, gemm->scale_a = a.scale, gemm->of = of;
-    gemm->b = b.codes, gemm->scale_b = b.scale, gemm->of_b = HONE_e4m3;
-    gemm->a_t = false, gemm->b_t = true, gemm->fast = of == HONE_e4m3;
+    gemm->a = a.codes, gemm->scale_a = a.scale, gemm->scaling_a = a.scaling, gemm->of = a.dtype;
+    gemm->b = b.codes, gemm->scale_b = b.scale, gemm->scaling_b = b.scaling, gemm->of_b = b.dtype;
+    gemm->a_t = false, gemm->b_t = true, gemm->fast = a.scaling == HONE_FP8_TENSOR && a.dtype == HONE_e4m3;
 }
 
 // --- linear --------------------------------------------------------------------------------------------------------------
@@ -65,10 +66,9 @@ static void make_rows(const hone_cuda_node *node, bool w_t, const hone_operand *
     const bool direct = !bias->present && !addend->present && makes(node, y->dtype) && (!b || y->dtype == HONE_f32);
     hone_cuda_gemm gemm = { .m = m, .k = k, .b_t = w_t, .to = direct ? y->dtype : HONE_f32 };
     void *library = hone_cuda_take(scratch, node->device->gemm_bytes);
-    const hone_dtype of = w_t ? HONE_e4m3 : HONE_e5m2;
     if (in_fp8(node)) {
-        const hone_cuda_fp8 rows = hone_cuda_in_fp8(node, a, of, false, scratch);
-        take_fp8(&gemm, rows, of, hone_cuda_in_fp8(node, w, HONE_e4m3, !w_t, scratch));
+        const hone_cuda_fp8 rows = hone_cuda_in_fp8(node, a, w_t ? HONE_CUDA_FP8_ROWS : HONE_CUDA_FP8_GRADIENT, false, scratch);
+        take_fp8(&gemm, rows, hone_cuda_in_fp8(node, w, HONE_CUDA_FP8_WEIGHT, !w_t, scratch));
     } else gemm.a = in_product(node, a, scratch), gemm.b = in_product(node, w, scratch);
     gemm.d = direct ? y->data : hone_cuda_take(scratch, bytes_of(hone_cuda_bound(y) * m, HONE_f32));
     hone_cuda_gemm change = { .m = m, .b_t = true, .add = true, .to = HONE_f32, .d = gemm.d };
@@ -141,8 +141,8 @@ static void linear_dw(const hone_cuda_node *node, hone_cuda_scratch *scratch)
     void *library = hone_cuda_take(scratch, node->device->gemm_bytes);
     void *parts = db->present ? hone_cuda_take(scratch, hone_cuda_column_bytes(dy)) : NULL;
     if (in_fp8(node)) {
-        const hone_cuda_fp8 columns = hone_cuda_in_fp8(node, dy, HONE_e5m2, true, scratch);
-        take_fp8(&gemm, columns, HONE_e5m2, hone_cuda_in_fp8(node, x, HONE_e4m3, true, scratch));
+        const hone_cuda_fp8 columns = hone_cuda_in_fp8(node, dy, HONE_CUDA_FP8_GRADIENT, true, scratch);
+        take_fp8(&gemm, columns, hone_cuda_in_fp8(node, x, HONE_CUDA_FP8_ROWS, true, scratch));
     } else gemm.a = in_product(node, dy, scratch), gemm.b = in_product(node, x, scratch);
     if (scratch->counts) return;
     gemm.k = hone_rows(dy);
@@ -156,15 +156,15 @@ static void linear_dw(const hone_cuda_node *node, hone_cuda_scratch *scratch)
 size_t hone_cuda_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
     (void)self;
-    if (dtype == HONE_e4m3) return hone_cuda_fp8_form_bytes(form, M, K);
+    if (hone_dtype_is_fp8(dtype)) return hone_cuda_fp8_form_bytes(form, dtype, M, K);
     return dtype == HONE_bf16 || dtype == HONE_f16 || dtype == HONE_f32 ? bytes_of(M * K, dtype) : 0;
 }
 
-size_t hone_cuda_scratch_pack(const hone_cuda_node *node) { return node->args->attr.dtype == HONE_e4m3 ? hone_cuda_fp8_part_bytes() : 0; }
+size_t hone_cuda_scratch_pack(const hone_cuda_node *node) { return hone_cuda_fp8_part_bytes(node->args->attr.dtype); }
 
 void hone_cuda_node_pack(const hone_cuda_node *node)
 {
-    if (node->args->attr.dtype == HONE_e4m3) {
+    if (hone_dtype_is_fp8(node->args->attr.dtype)) {
         hone_cuda_make_fp8_form(node);
         return;
     }

@@ -19,7 +19,7 @@ static hone_status plan_open(const hone_backend_options *options, void **self)
     (void)options;
     hone_cuda_backend *cuda = hone_alloc(1, sizeof *cuda);
     if (!cuda) return HONE_FAILED;
-    *cuda = (hone_cuda_backend){ .device = { .shared_bytes = SHARED_BYTES, .gemm_bytes = HONE_CUDA_GEMM_BYTES, .fp8 = true }, .alloc = plan_alloc, .release = plan_release };
+    *cuda = (hone_cuda_backend){ .device = { .shared_bytes = SHARED_BYTES, .gemm_bytes = HONE_CUDA_GEMM_BYTES, .fp8 = true, .fp8_blocks = true }, .alloc = plan_alloc, .release = plan_release };
     *self = cuda;
     return HONE_OK;
 }

@@ -33,7 +33,7 @@ static double dot_of_integers(const line *x, const line *y, int64_t depth)
     return sum;
 }
 
-// sum_k x[k] y[k] of the numbers that `product` multiplies. (e4m3: in_product() has rounded them.)
+// sum_k x[k] y[k] of the numbers that `product` multiplies. (fp8: in_product() has rounded them.)
 static double dot_in(hone_dtype product, line x, line y, int64_t depth)
 {
     if (product == HONE_int8) return dot_of_integers(&x, &y, depth);
@@ -45,25 +45,44 @@ static double dot(const hone_args *a, line x, line y, int64_t depth) { return do
 // Of a weight's low-rank change, whose factors are too narrow for fp8.
 static double dot_of_change(const hone_args *a, line x, line y, int64_t depth)
 {
-    return dot_in(a->attr.product == HONE_e4m3 ? HONE_bf16 : a->attr.product, x, y, depth);
+    return dot_in(hone_dtype_is_fp8(a->attr.product) ? HONE_bf16 : a->attr.product, x, y, depth);
 }
 
-// Input i as the product multiplies it: as it is, or in fp8 quantised whole, at *room (in f64 a code times its scale is exact).
-static hone_operand in_product(const hone_args *a, int i, bool e5m2, double **room)
+typedef struct part { int64_t row, col, rows, cols; } part;     // of a matrix
+
+// A part of o with one scale, as the numbers that its codes are.
+static void quantise(const hone_operand *o, const hone_operand *codes, part p, bool e5m2)
+{
+    const int64_t cols = o->dim[1];
+    float top = 0;
+    for (int64_t n = p.row; n < p.row + p.rows; n++)
+        for (int64_t k = p.col; k < p.col + p.cols; k++) {
+            const float size = fabsf((float)get(o, n * cols + k));
+            top = size < INFINITY ? fmaxf(top, size) : INFINITY;
+        }
+    const hone_fp8_scale s = hone_fp8_scale_of(top, e5m2);
+    for (int64_t n = p.row; n < p.row + p.rows; n++)
+        for (int64_t k = p.col; k < p.col + p.cols; k++)
+            put(codes, n * cols + k, (double)s.scale * (double)hone_fp8_value(hone_fp8_code((float)get(o, n * cols + k) * s.inverse, e5m2), e5m2));
+}
+
+typedef enum { ROWS, GRADIENT, WEIGHT } role;
+static int64_t at_most(int64_t most, int64_t n) { return n < most ? n : most; }
+
+// Input i as the product multiplies it: as it is, or in fp8 quantised, at *room (in f64 a code times its scale is exact). down: the
+// product sums over its rows.
+static hone_operand in_product(const hone_args *a, int i, role is, bool down, double **room)
 {
     const hone_operand *o = &a->in[i];
-    if (a->attr.product != HONE_e4m3) return *o;
+    if (!hone_dtype_is_fp8(a->attr.product)) return *o;
     hone_operand codes = *o;
-    float top = 0;
-    for (int64_t k = 0; k < count(o); k++) {
-        const float size = fabsf((float)get(o, k));
-        top = size < INFINITY ? fmaxf(top, size) : INFINITY;
-    }
-    const hone_fp8_scale s = hone_fp8_scale_of(top, e5m2);
+    const bool blocks = a->attr.product == HONE_e4m3_128;
+    const int64_t rows = hone_rows(o), cols = o->dim[1], most = rows > cols ? rows : cols, block = HONE_FP8_BLOCK;
+    const int64_t high = !blocks ? most : is == WEIGHT || down ? block : 1, wide = !blocks ? most : is == WEIGHT || !down ? block : 1;
     codes.data = *room, codes.dtype = HONE_f64, codes.form = HONE_FORM_PLAIN;
     *room += codes.dim[0] * codes.dim[1];
-    for (int64_t k = 0; k < count(o); k++)
-        put(&codes, k, (double)s.scale * (double)hone_fp8_value(hone_fp8_code((float)get(o, k) * s.inverse, e5m2), e5m2));
+    for (int64_t n = 0; n < rows; n += high)
+        for (int64_t k = 0; k < cols; k += wide) quantise(o, &codes, (part){ n, k, at_most(high, rows - n), at_most(wide, cols - k) }, is == GRADIENT && !blocks);
     return codes;
 }
 
@@ -72,7 +91,7 @@ static hone_operand in_product(const hone_args *a, int i, bool e5m2, double **ro
 void hone_ref_linear(const hone_args *a)
 {
     double *room = a->workspace;
-    const hone_operand x = in_product(a, 0, false, &room), w = in_product(a, 1, false, &room), *bias = &a->in[2], *residual = &a->in[3], *y = &a->out[0];
+    const hone_operand x = in_product(a, 0, ROWS, false, &room), w = in_product(a, 1, WEIGHT, false, &room), *bias = &a->in[2], *residual = &a->in[3], *y = &a->out[0];
     int64_t N = hone_rows(&x), K = w.dim[1], M = w.dim[0];
     for (int64_t n = 0; n < N; n++)
         for (int64_t m = 0; m < M; m++)
@@ -84,7 +103,7 @@ void hone_ref_linear(const hone_args *a)
 void hone_ref_linear_dx(const hone_args *a)
 {
     double *room = a->workspace;
-    const hone_operand dy = in_product(a, 0, true, &room), w = in_product(a, 1, false, &room), *addend = &a->in[2], *dx = &a->out[0];
+    const hone_operand dy = in_product(a, 0, GRADIENT, false, &room), w = in_product(a, 1, WEIGHT, false, &room), *addend = &a->in[2], *dx = &a->out[0];
     int64_t N = hone_rows(&dy), K = w.dim[1], M = w.dim[0];
     for (int64_t n = 0; n < N; n++)
         for (int64_t k = 0; k < K; k++)
@@ -97,7 +116,7 @@ void hone_ref_linear_dw(const hone_args *a)
 {
     double *room = a->workspace;
     const hone_operand *dy = &a->in[0], *dw = &a->out[0], *db = &a->out[1];
-    const hone_operand dy_in = in_product(a, 0, true, &room), x = in_product(a, 1, false, &room);
+    const hone_operand dy_in = in_product(a, 0, GRADIENT, true, &room), x = in_product(a, 1, ROWS, true, &room);
     int64_t N = hone_rows(dy), K = dw->dim[1], M = dw->dim[0];
     for (int64_t m = 0; m < M; m++) {
         for (int64_t k = 0; k < K; k++) put(dw, m * K + k, get(dw, m * K + k) + dot(a, (line){ &dy_in, m, M }, (line){ &x, k, K }, N));
@@ -128,7 +147,7 @@ static hone_operand spread_factors(const hone_args *a, const hone_operand *b, in
 void hone_ref_lora_linear(const hone_args *a)
 {
     double *room = a->workspace;
-    const hone_operand x = in_product(a, 0, false, &room), w = in_product(a, 1, false, &room), *t = &a->in[2], *bias = &a->in[4], *residual = &a->in[5], *y = &a->out[0];
+    const hone_operand x = in_product(a, 0, ROWS, false, &room), w = in_product(a, 1, WEIGHT, false, &room), *t = &a->in[2], *bias = &a->in[4], *residual = &a->in[5], *y = &a->out[0];
     const int64_t N = hone_rows(&x), K = w.dim[1], M = w.dim[0], R = t->dim[1];
     const hone_operand f = spread_factors(a, &a->in[3], M, room);
     for (int64_t n = 0; n < N; n++)

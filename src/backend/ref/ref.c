@@ -82,7 +82,7 @@ static void ref_copy(void *self, void *to, const void *from, size_t bytes, int s
 static size_t ref_form_bytes(void *self, hone_form form, hone_dtype dtype, int64_t M, int64_t K)
 {
     (void)self;
-    if (dtype == HONE_e4m3 && form != HONE_FORM_PLAIN) return (size_t)(M * K) * sizeof(float);     // ref.h
+    if (hone_dtype_is_fp8(dtype) && form != HONE_FORM_PLAIN) return (size_t)(M * K) * sizeof(float);     // ref.h
     return form == HONE_FORM_PLAIN ? (size_t)(M * K) * hone_dtype_bytes(dtype) : 0;
 }
 
@@ -96,7 +96,7 @@ static size_t ref_workspace_bytes(void *self, const hone_args *args)
 {
     (void)self;
     const hone_operand *in = args->in;
-    int64_t doubles = args->attr.product == HONE_e4m3 ? in[0].dim[0] * in[0].dim[1] + in[1].dim[0] * in[1].dim[1] : 0; // of fp8: both operands
+    int64_t doubles = hone_dtype_is_fp8(args->attr.product) ? in[0].dim[0] * in[0].dim[1] + in[1].dim[0] * in[1].dim[1] : 0; // of fp8: both operands
     switch (args->op) {
     case HONE_OP_attention: doubles = in[1].dim[0] + in[5].dim[1] * args->attr.block; break; // scores of a row
     case HONE_OP_attention_back: doubles = 2 * args->attr.head_dim; break;                // one head's dk, dv

@@ -264,23 +264,53 @@ static float *unpacked(const void *data, hone_dtype dtype, bool transposed, int6
     return plain;
 }
 
+static void put_row(const hone_cuda_gemm *g, int64_t n, const float *sum)
+{
+    for (int64_t m = 0; m < g->m; m++)
+        if (g->to == HONE_f32) ((float *)g->d)[n * g->m + m] = sum[m];
+        else ((uint16_t *)g->d)[n * g->m + m] = g->to == HONE_bf16 ? hone_f32_to_bf16(sum[m]) : hone_f32_to_f16(sum[m]);
+}
+
+// Sums of codes over what shares scales, all of k or 128 of it, times both scales.
+static void multiply_fp8(const hone_cuda_gemm *g)
+{
+    const int64_t run = g->scaling_a == HONE_FP8_TENSOR ? g->k : HONE_FP8_BLOCK;
+    float *a = unpacked(g->a, g->of, false, g->n, g->k), *b = unpacked(g->b, g->of_b, true, g->k, g->m);
+    float *sum = hone_alloc((size_t)g->m, sizeof *sum), *part = hone_alloc((size_t)g->m, sizeof *part);
+    HONE_ASSERT(sum && part, "%s", hone_error());
+    for (int64_t n = 0; n < g->n; n++) {
+        memset(sum, 0, (size_t)g->m * sizeof *sum);
+        for (int64_t from = 0; from < g->k; from += run) {
+            const float scale = g->scale_a[hone_fp8_scale_at(g->scaling_a, g->n, g->k, n, from)];
+            memset(part, 0, (size_t)g->m * sizeof *part);
+            for (int64_t k = from; k < g->k && k < from + run; k++)
+                for (int64_t m = 0; m < g->m; m++) part[m] += a[n * g->k + k] * b[k * g->m + m];
+            for (int64_t m = 0; m < g->m; m++) sum[m] += scale * g->scale_b[hone_fp8_scale_at(g->scaling_b, g->m, g->k, m, from)] * part[m];
+        }
+        for (int64_t m = 0; m < g->m && g->add; m++) sum[m] += ((const float *)g->d)[n * g->m + m];
+        put_row(g, n, sum);
+    }
+    hone_free(a), hone_free(b), hone_free(sum), hone_free(part);
+}
+
 void hone_emulated_multiply(const hone_cuda_gemm *g)
 {
     const bool fp8 = g->scale_a != NULL;
     HONE_ASSERT(g->to == HONE_f32 || ((fp8 || g->of == g->to) && !g->add), "the product library makes 16 bits only of such, and adds to f32");
     HONE_ASSERT(!fp8 || (!g->a_t && g->b_t && g->n % 16 + g->m % 16 + g->k % 16 == 0 && g->of_b == HONE_e4m3), "not as the product library takes fp8");
-    const float scale = fp8 ? *g->scale_a * *g->scale_b : 1;
+    HONE_ASSERT(!fp8 || (g->scaling_a == HONE_FP8_TENSOR) == (g->scaling_b == HONE_FP8_TENSOR), "both operands have a scale for each block, or none");
+    if (fp8) {
+        multiply_fp8(g);
+        return;
+    }
     float *a = unpacked(g->a, g->of, g->a_t, g->n, g->k), *b = unpacked(g->b, g->of_b, g->b_t, g->k, g->m);
     float *sum = hone_alloc((size_t)g->m, sizeof *sum);
     HONE_ASSERT(sum, "%s", hone_error());
     for (int64_t n = 0; n < g->n; n++) {
-        for (int64_t m = 0; m < g->m; m++) sum[m] = g->add && !fp8 ? ((const float *)g->d)[n * g->m + m] : 0;
+        for (int64_t m = 0; m < g->m; m++) sum[m] = g->add ? ((const float *)g->d)[n * g->m + m] : 0;
         for (int64_t k = 0; k < g->k; k++)
             for (int64_t m = 0; m < g->m; m++) sum[m] += a[n * g->k + k] * b[k * g->m + m];
-        for (int64_t m = 0; m < g->m && fp8; m++) sum[m] = scale * sum[m] + (g->add ? ((const float *)g->d)[n * g->m + m] : 0);
-        for (int64_t m = 0; m < g->m; m++)
-            if (g->to == HONE_f32) ((float *)g->d)[n * g->m + m] = sum[m];
-            else ((uint16_t *)g->d)[n * g->m + m] = g->to == HONE_bf16 ? hone_f32_to_bf16(sum[m]) : hone_f32_to_f16(sum[m]);
+        put_row(g, n, sum);
     }
     hone_free(a), hone_free(b), hone_free(sum);
 }

@@ -49,7 +49,7 @@ static hone_status open_emulated(const hone_backend_options *options, void **sel
     hone_cuda_backend *cuda = hone_alloc(1, sizeof *cuda);
     if (!cuda) return HONE_FAILED;
     *cuda = (hone_cuda_backend){
-        .device = { .self = &descending[options->threads == 2], .shared_bytes = 99 << 10, .launch = launch, .gemm = multiply, .fp8 = true }, // as sm_89
+        .device = { .self = &descending[options->threads == 2], .shared_bytes = 99 << 10, .launch = launch, .gemm = multiply, .fp8 = true, .fp8_blocks = true }, // memory as on sm_89, products as on sm_90
         .alloc = take, .release = give_back, .copy = copy, .clear = clear,
     };
     *self = cuda;
