@@ -93,7 +93,7 @@ static double moved(const char *folder, const char *backend, hone_dtype cache, f
     double sum = 0;
     bench_open(&exact, folder, backend, HONE_f32);
     bench_open(&kept, folder, backend, cache);
-    const int64_t V = exact.model.config.vocab;
+    const int64_t V = exact.model.config.vocab, rows = ROWS - ROWS / 2;
     double *p = malloc((size_t)(ROWS * V) * sizeof *p), *q = malloc((size_t)(ROWS * V) * sizeof *q);
     read_rows(&exact, 0, ROWS / 2, p);
     read_rows(&kept, 0, ROWS / 2, q);
@@ -104,11 +104,11 @@ static double moved(const char *folder, const char *backend, hone_dtype cache, f
     }
     read_rows(&exact, ROWS / 2, ROWS, p);
     read_rows(&kept, ROWS / 2, ROWS, q);
-    for (int64_t i = 0; i < ROWS / 2 * V; i++) sum += exp(p[i]) * fabs(p[i] - q[i]);
+    for (int64_t i = 0; i < rows * V; i++) sum += exp(p[i]) * fabs(p[i] - q[i]);
     free(p), free(q);
     bench_close(&exact);
     bench_close(&kept);
-    return sum / (ROWS / 2);
+    return sum / (double)rows;
 }
 
 static void check_folder(const char *folder, bool all)
