@@ -3,6 +3,7 @@
 #include "base/nearest.h"
 #include "gen/probe.h"
 #include "gen/sampling_default.h"
+#include "plan/job.h"
 #include "plan/precision.h"
 #include <inttypes.h>
 #include <string.h>
@@ -37,6 +38,24 @@ static hone_status choose(const hone_runner *runner, const hone_cli_model *how, 
     return HONE_OK;
 }
 
+// The values of recipe key kv_cache are the option's.
+static hone_status find_cache(const char *name, hone_key_enum *chosen)
+{
+    const hone_key *key = &hone_key_table[HONE_KEY_kv_cache];
+    *chosen = HONE_kv_cache_auto;
+    for (int c = 0; c < HONE_CHOICE_COUNT && name; c++) {
+        if (!hone_choice_of(key, (hone_choice)c) || strcmp(name, hone_choice_name((hone_choice)c))) continue;
+        *chosen = c;
+        name = NULL;
+    }
+    if (!name) return HONE_OK;
+    hone_buffer all = { 0 };
+    hone_status status = hone_key_print_kind(key, &all);
+    if (!status) status = hone_fail_usage("--kv-cache %s: give %s", name, all.data);
+    hone_buffer_release(&all);
+    return status;
+}
+
 hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const hone_cli_model *how)
 {
     const char *name[KNOWN + 1];
@@ -46,12 +65,13 @@ hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const h
         const char *nearest = hone_nearest(how->precision, name, KNOWN + 1);
         return hone_fail_usage("--precision %s: give f32, bf16, fp16, int8 or auto%s%s", how->precision, nearest ? "; did you mean " : "", nearest ? nearest : "");
     }
-    if (how->cache && strcmp(how->cache, "f32") && strcmp(how->cache, "bf16")) return hone_fail_usage("--kv-cache %s: give f32 or bf16", how->cache);
-    hone_status status = hone_runner_open(runner, folder);
+    hone_key_enum cache;
+    hone_status status = find_cache(how->cache, &cache);
+    if (!status) status = hone_runner_open(runner, folder);
     if (!status && product == AUTO) status = choose(runner, how, &product);
     runner->backend = how->backend;
     runner->model.product = known[product < KNOWN ? product : 0].dtype;
-    runner->model.cache = !how->cache ? hone_model_cache_of(runner->model.product) : strcmp(how->cache, "bf16") ? HONE_f32 : HONE_bf16;
+    runner->model.cache = hone_job_cache(cache, runner->model.product);
     return status || !how->adapter ? status : hone_runner_add_adapter(runner, how->adapter);
 }
 

@@ -19,7 +19,8 @@ typedef struct hone_cli_model {
       "                               auto: what is fastest here, by a short measurement" }
 
 #define HONE_CLI_CACHE_OPTION(how)                                                                                              \
-    { "kv-cache", HONE_CLI_TEXT, &(how).cache, "f32|bf16", "numbers in which keys and values are kept (default f32 with --precision f32, else bf16)" }
+    { "kv-cache", HONE_CLI_TEXT, &(how).cache, "auto|f32|bf16|int8", "numbers in which keys and values are kept (default auto: f32 with --precision f32,\n" \
+      "                               else bf16); int8: with a scale for each head of a token, about half of bf16's bytes" }
 
 // How ids are drawn, and what ends a text.
 typedef struct hone_cli_sampling {

@@ -34,7 +34,7 @@ double hone_node_work(const hone_graph *graph, const hone_node *node)
     for (int i = 0; i < node->n_in + node->n_out; i++)
         if (hone_node_operand(node, i) != HONE_NONE) bytes += hone_tensor_bytes(hone_at(graph, hone_node_operand(node, i)));
     double work = hone_node_flops(graph, node) + FLOPS_A_BYTE * (double)bytes;
-    if (node->op != HONE_OP_attention) return work;
+    if (node->op != HONE_OP_attention && node->op != HONE_OP_attention8) return work;
     const hone_attr *a = &node->attr;
     double keys = (double)hone_at(graph, node->in[1])->dim[0], rows = (double)hone_at(graph, node->in[0])->dim[0];
     if (a->group_rows > 0 && a->group_rows < keys) keys = a->group_rows;

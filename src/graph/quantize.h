@@ -22,7 +22,8 @@ typedef struct hone_quant { float scale, inverse; } hone_quant;
 // matter. Below 2^-100 (where 1 / s would overflow before long): zeros.
 static inline hone_quant hone_quant_of(float top)
 {
-    if (!(top < INFINITY)) return (hone_quant){ NAN, 0 };
-    if (top < 0x1p-100f) return (hone_quant){ 0, 0 };
-    return (hone_quant){ top / 127, 127 / top };
+    hone_quant q = { NAN, 0 };
+    if (top < 0x1p-100f) q.scale = 0;
+    else if (top < INFINITY) q.scale = top / 127, q.inverse = 127 / top;
+    return q;
 }

@@ -84,16 +84,19 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
     if (b->cs != HONE_NONE) qkv = node1(b, HONE_OP_rope, &attr, qkv, attr.window ? b->cs_local : b->cs, HONE_NONE);
     hone_tid in[HONE_MAX_IN] = { qkv, qkv, b->lo, b->hi, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     const hone_decode_io *d = b->decode;
+    const bool codes = d && b->model->cache == HONE_int8;
     if (d) {
-        hone_tid cache = hone_graph_tensor(b->graph, HONE_CLASS_cache, b->model->cache,
-                                           HONE_DIMS(d->cache_rows, (int64_t)2 * G * D), "cache.%d", layer);
-        hone_graph_add(b->graph, HONE_OP_kv_write, &attr, (hone_tid[HONE_MAX_IN]){ qkv, d->cache_row }, &cache);
+        hone_tid cache[HONE_MAX_OUT] = { hone_graph_tensor(b->graph, HONE_CLASS_cache, b->model->cache,
+                                                           HONE_DIMS(d->cache_rows, (int64_t)2 * G * D), "cache.%d", layer) };
+        if (codes) cache[1] = hone_graph_tensor(b->graph, HONE_CLASS_cache, HONE_f32, HONE_DIMS(d->cache_rows, (int64_t)2 * G), "cache.%d.scale", layer);
+        hone_graph_add(b->graph, codes ? HONE_OP_kv_write8 : HONE_OP_kv_write, &attr, (hone_tid[HONE_MAX_IN]){ qkv, d->cache_row }, cache);
         attr.k_col = 0;
         attr.v_col = G * D;
         attr.block = (int32_t)d->block;
-        in[1] = cache; in[4] = d->slot; in[5] = d->table;
+        in[1] = cache[0]; in[4] = d->slot; in[5] = d->table;
+        if (codes) in[6] = cache[1];
     }
-    return hone_graph_add(b->graph, HONE_OP_attention, &attr, in, NULL)->out[0];
+    return hone_graph_add(b->graph, codes ? HONE_OP_attention8 : HONE_OP_attention, &attr, in, NULL)->out[0];
 }
 
 static const hone_op activation[] = { [HONE_MLP_SWIGLU] = HONE_OP_swiglu, [HONE_MLP_GELU] = HONE_OP_gelu, [HONE_MLP_RELU2] = HONE_OP_relu2,

@@ -32,7 +32,7 @@ typedef struct hone_model {
     bool zero_outputs;                         // unless set: o and down start as random as the rest; see hone_model_init
     double pair_beta, pair_smoothing;          // beta > 0: the loss of programs micro built from then on is of pairs of replies (op pair_loss)
     double noise_alpha;                        // NEFTune: programs of training add noise to the embeddings; 0: none
-    hone_dtype cache;                          // f32 unless set, or bf16: what decode keeps of keys and values
+    hone_dtype cache;                          // f32 unless set, or bf16, or int8 (graph/kv8.h): what decode keeps of keys and values
     hone_dtype product;                        // f32 unless set: what the matrix products of programs built from then on multiply
     double fp8_flops_per_byte;                 // where that is fp8: see hone_fp8_judge (graph/pass.h)
     hone_tid *param; int64_t n_param;          // logical parameters (views or storages), in file order

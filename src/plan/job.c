@@ -353,6 +353,16 @@ static hone_status open_prompts(hone_job *job)
     return HONE_OK;
 }
 
+hone_dtype hone_job_cache(hone_key_enum kv_cache, hone_dtype product)
+{
+    switch (kv_cache) {
+    case HONE_kv_cache_f32: return HONE_f32;
+    case HONE_kv_cache_bf16: return HONE_bf16;
+    case HONE_kv_cache_int8: return HONE_int8;
+    default: return hone_model_cache_of(product);
+    }
+}
+
 hone_dtype hone_job_product(const hone_recipe *recipe)
 {
     static const hone_dtype of[] = { [HONE_precision_f32] = HONE_f32, [HONE_precision_bf16] = HONE_bf16, [HONE_precision_fp16] = HONE_f16,
@@ -450,7 +460,7 @@ static hone_status build_programs(hone_job *job)
     if (!(job->graph = hone_graph_new())) return HONE_FAILED;
     hone_status status = hone_model_declare(&job->model, job->graph, &job->config);
     job->model.product = hone_job_product(r);
-    job->model.cache = hone_model_cache_of(job->model.product);
+    job->model.cache = hone_job_cache(r->kv_cache, job->model.product);
     job->model.fp8_flops_per_byte = r->fp8_flops_per_byte;
     job->model.zero_outputs = r->zero_init_outputs;
     if (job->pairs) job->model.pair_beta = r->pref_beta, job->model.pair_smoothing = r->dpo_label_smoothing;

@@ -61,4 +61,5 @@ double hone_job_whole_steps(const hone_job *job, double steps);
 // Steps that max_steps, num_train_epochs and max_tokens allow; 0: none of them is given.
 int64_t hone_job_steps(const hone_job *job);
 int64_t hone_job_steps_on(const hone_job *job, int64_t chips);     // where so many chips each do the recipe's rows
+hone_dtype hone_job_cache(hone_key_enum kv_cache, hone_dtype product);  // what decode keeps of keys and values: by key kv_cache, or option --kv-cache
 hone_dtype hone_job_product(const hone_recipe *recipe);  // what matrix products multiply: key precision, which is not auto any more

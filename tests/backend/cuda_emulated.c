@@ -148,6 +148,7 @@ static void add_operand(big *b, int i, int64_t rows, int64_t cols, hone_dtype dt
     uint8_t *tail = (uint8_t *)o->data + (size_t)(rows - 1) * row_bytes;
     for (int64_t k = 0; k < cols; k++)
         if (dtype == HONE_i32) ((int32_t *)tail)[k] = index;
+        else if (dtype == HONE_int8) tail[k] = 0;
         else if (dtype == HONE_bf16) ((uint16_t *)tail)[k] = hone_f32_to_bf16((float)(0.5 + hone_rng_uniform(3, HONE_RNG_TEST, (uint32_t)i, (uint64_t)k)));
         else ((float *)tail)[k] = (float)(0.5 + hone_rng_uniform(3, HONE_RNG_TEST, (uint32_t)i, (uint64_t)k));
     *alone = *o;
@@ -178,12 +179,13 @@ static void release(big *b)
     }
 }
 
-typedef struct shape { char kind; int64_t cols; } shape; // 'n' token rows, 'v' one row, 'i' indices of rows, 0: absent
+typedef struct shape { char kind; int64_t cols; } shape; // 'n' token rows, 'c' of codes, 'v' one row, 'i' indices of rows, 0: absent
 typedef struct row_case { hone_op op; shape in[6], out[4]; } row_case;
 static const row_case cases[] = {
     { HONE_OP_embed, { { 'i', 1 }, { 'n', C }, { 'n', C } }, { { 'n', C } } },
     { HONE_OP_gather_rows, { { 'n', C }, { 'i', 1 } }, { { 'n', C } } },
     { HONE_OP_kv_write, { { 'n', C }, { 'i', 1 } }, { { 'n', C } } },
+    { HONE_OP_kv_write8, { { 'n', C }, { 'i', 1 } }, { { 'c', C }, { 'n', C / 128 } } },
     { HONE_OP_rmsnorm, { { 'n', C }, { 'v', C } }, { { 'n', C }, { 'n', 1 } } },
     { HONE_OP_rmsnorm_back, { { 'n', C }, { 'n', C }, { 'v', C }, { 'n', 1 }, { 'n', C } }, { { 'n', C } } },
     { HONE_OP_layernorm, { { 'n', C }, { 'v', C }, { 'v', C } }, { { 'n', C }, { 'n', 2 } } },
@@ -207,7 +209,7 @@ static const row_case cases[] = {
 
 static void add_shape(big *b, int i, shape s)
 {
-    if (s.kind) add_operand(b, i, s.kind == 'v' ? 1 : N, s.cols, s.kind == 'i' ? HONE_i32 : HONE_f32, (int32_t)(N - 1));
+    if (s.kind) add_operand(b, i, s.kind == 'v' ? 1 : N, s.cols, s.kind == 'i' ? HONE_i32 : s.kind == 'c' ? HONE_int8 : HONE_f32, (int32_t)(N - 1));
 }
 
 // Bit by bit where nothing is summed in another order; else within the rounding of a sum over C.
@@ -217,6 +219,10 @@ static void compare(const row_case *k, const big *b, int output)
     const int64_t cols = o->dim[1], first = cols > TAIL ? cols - TAIL : 0;
     const float *y = (const float *)o->data + (o->dim[0] - 1) * cols, *r = alone->data;
     double difference = 0, size = 0;
+    if (o->dtype == HONE_int8) {
+        assert_memory_equal((const int8_t *)o->data + (o->dim[0] - 1) * cols, alone->data, (size_t)cols);
+        return;
+    }
     for (int64_t i = first; i < cols; i++) {
         difference += ((double)y[i] - r[i]) * ((double)y[i] - r[i]);
         size += (double)r[i] * r[i];

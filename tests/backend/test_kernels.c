@@ -261,14 +261,39 @@ static void test_attention_back_does_not_depend_on_threads(void **state)
     drop(&p);
 }
 
-// Slots of mixed lengths through a shuffled block table: a chunk of a prompt, single decoding rows, a fresh slot.
-// Cache rows that no slot owns hold NaN.
-static void test_paged_keys_equal_the_definition(void **state)
+// Keys and values as codes and scales, whose numbers take their place.
+typedef struct codes { int8_t *code; float *scale; } codes;
+static codes keep_codes(problem *p)
 {
-    (void)state;
+    const int64_t heads = 2 * p->G;
+    const codes c = { hone_alloc((size_t)(p->R * p->Q), 1), hone_alloc((size_t)(p->R * heads), 4) };
+    int32_t *rows = hone_alloc((size_t)p->R, 4);
+    for (int64_t r = 0; r < p->R; r++) rows[r] = (int32_t)r;
+    hone_args args = { .op = HONE_OP_kv_write8, .attr = { .kv_heads = (int32_t)p->G, .head_dim = (int32_t)p->D } };
+    args.in[0] = operand(p->kv, HONE_f32, p->R, p->Q), args.in[1] = operand(rows, HONE_i32, p->R, 0);
+    args.out[0] = operand(c.code, HONE_int8, p->R, p->Q), args.out[1] = operand(c.scale, HONE_f32, p->R, heads);
+    run_op(0, &args, 1);
+    for (int64_t i = 0; i < p->R * p->Q; i++) p->kv[i] = (float)c.code[i] * c.scale[i / p->D];
+    hone_free(rows);
+    return c;
+}
+
+static hone_args paged_args(const problem *p, const codes *c, float *o, float *lse)
+{
+    hone_args args = attention_args(p, o, lse);
+    if (!c) return args;
+    args.op = HONE_OP_attention8;
+    args.in[1] = operand(c->code, HONE_int8, p->R, p->Q), args.in[6] = operand(c->scale, HONE_f32, p->R, 2 * p->G);
+    return args;
+}
+
+// Slots of mixed lengths through a shuffled block table: a chunk of a prompt, single decoding rows, a fresh slot; once more with a
+// window. Cache rows that no slot owns hold NaN.
+static void check_paged_keys(bool in_8_bits, int64_t window)
+{
     static const int64_t blocks_per_slot = 5, rows_of[] = { 30, 1, 1, 7, 1, 70 }, length_of[] = { 75, 1, 80, 7, 33, 70 };
     for (int64_t G = 1; G <= 4; G *= 2) {
-        problem p = { .H = 4, .G = G, .D = 24, .block = 16, .slots = 6, .blocks = blocks_per_slot, .N = 110 };
+        problem p = { .H = 4, .G = G, .D = 24, .block = 16, .slots = 6, .blocks = blocks_per_slot, .N = 110, .window = window };
         const int64_t kv = p.G * p.D;
         p.R = p.slots * p.blocks * p.block, p.P = p.H * p.D + 2 * kv, p.Q = 2 * kv, p.k_col = 0, p.v_col = kv;
         p.q = random_floats(p.N * p.P, 1, 1.5), p.kv = random_floats(p.R * p.Q, 2, 1.5);
@@ -284,12 +309,13 @@ static void test_paged_keys_equal_the_definition(void **state)
             }
         }
         const int64_t outs = p.N * p.H * p.D;
+        const codes made = in_8_bits ? keep_codes(&p) : (codes){ 0 }, *c = in_8_bits ? &made : NULL;
         double *o64 = hone_alloc((size_t)outs, 8), *lse64 = hone_alloc((size_t)(p.N * p.H), 8);
         float *o = hone_alloc((size_t)outs, 4), *lse = hone_alloc((size_t)(p.N * p.H), 4);
         by_definition(&p, o64, lse64, NULL, NULL);
         for (hone_isa isa = 0; isa < HONE_ISA_COUNT; isa = hone_isa_next(isa))
             for (int threads = 1; threads <= 2; threads++) {
-                hone_args args = attention_args(&p, o, lse);
+                hone_args args = paged_args(&p, c, o, lse);
                 run_op(isa, &args, threads);
                 assert_true(difference(o, o64, outs) < ROUNDING_E7 * 1e-7);
                 assert_true(difference(lse, lse64, p.N * p.H) < ROUNDING_E7 * 1e-7);
@@ -298,15 +324,27 @@ static void test_paged_keys_equal_the_definition(void **state)
                 for (int64_t n = 0; n < p.N; n += 4) {
                     problem alone = p;
                     alone.N = 1, alone.q += n * p.P, alone.lo += n, alone.hi += n, alone.slot += n;
-                    hone_args single = attention_args(&alone, one, one_lse);
+                    hone_args single = paged_args(&alone, c, one, one_lse);
                     run_op(isa, &single, 1);
                     assert_memory_equal(one, o + n * p.H * p.D, (size_t)(p.H * p.D) * 4);
                     assert_memory_equal(one_lse, lse + n * p.H, (size_t)p.H * 4);
                 }
             }
-        hone_free(o), hone_free(lse), hone_free(o64), hone_free(lse64);
+        hone_free(o), hone_free(lse), hone_free(o64), hone_free(lse64), hone_free(made.code), hone_free(made.scale);
         drop(&p);
     }
+}
+static void test_paged_keys_equal_the_definition(void **state)
+{
+    (void)state;
+    check_paged_keys(false, 0);
+    check_paged_keys(false, 20);
+}
+static void test_paged_keys_of_8_bits_equal_the_definition(void **state)
+{
+    (void)state;
+    check_paged_keys(true, 0);
+    check_paged_keys(true, 20);
 }
 
 // A live count below the bound: rows behind it stay as they were, and the others' bits do not change.
@@ -418,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_a_row_of_attention_does_not_depend_on_its_neighbours),
         cmocka_unit_test(test_attention_back_does_not_depend_on_threads),
         cmocka_unit_test(test_paged_keys_equal_the_definition),
+        cmocka_unit_test(test_paged_keys_of_8_bits_equal_the_definition),
         cmocka_unit_test(test_rows_behind_the_live_count_stay),
         cmocka_unit_test(test_reductions_do_not_depend_on_threads),
         cmocka_unit_test(test_activations_reach_their_limits),

@@ -48,6 +48,12 @@ static void test_man_pages_hold_every_verb_option_and_key(void **state)
         for (int o = 0; o < text[i].options; o++) {
             char *dashed = hone_format("--%s", text[i].option[o].name), *option = roff(dashed);
             must_hold(path, page, option);
+            if (!strcmp(text[i].option[o].name, "kv-cache")) { // its values are those of the recipe's key
+                hone_buffer values = { 0 };
+                assert_int_equal(hone_key_print_kind(&hone_key_table[HONE_KEY_kv_cache], &values), HONE_OK);
+                assert_string_equal(text[i].option[o].value_name, values.data);
+                hone_buffer_release(&values);
+            }
             hone_free(dashed);
             hone_free(option);
         }

@@ -47,6 +47,32 @@ static void test_a_prompt_is_continued_as_text(void **state)
     assert_string_equal(run.out, "Once upon a time, there");   // " time": the blank is of the text, not before it
 }
 
+// The same story with keys and values in each format; its log-probabilities are others, but near.
+static void test_keys_and_values_are_kept_as_asked(void **state)
+{
+    (void)state;
+    static const char *const formats[] = { "auto", "f32", "bf16", "int8" };
+    enum { FORMATS = 4, NEW = 40 };
+    double logprob[FORMATS][NEW];
+    write_input("{\"prompt\": \"Once upon a time\"}\n");
+    for (int f = 0; f < FORMATS; f++) {
+        hone_test_hone(&run, "generate '%s' --input '%s' --max-new-tokens %d --logprobs --kv-cache %s", MODEL, file, NEW, formats[f]);
+        assert_int_equal(run.code, 0);
+        json_t *row = line_of_output(0), *logprobs = json_object_get(row, "logprobs");
+        assert_int_equal(json_array_size(logprobs), NEW);
+        for (size_t i = 0; i < NEW; i++) logprob[f][i] = json_real_value(json_array_get(logprobs, i));
+        json_decref(row);
+    }
+    assert_memory_equal(logprob[0], logprob[1], sizeof logprob[0]);
+    for (int f = 1; f < FORMATS; f++)
+        for (int g = f + 1; g < FORMATS; g++) assert_memory_not_equal(logprob[f], logprob[g], sizeof logprob[f]);
+    double sum[FORMATS] = { 0 };
+    for (int f = 2; f < FORMATS; f++)
+        for (int i = 0; i < NEW; i++) sum[f] += fabs(logprob[f][i] - logprob[1][i]) / NEW;
+    print_message("           mean |change| of log-probabilities: bf16 %.2e, int8 %.2e\n", sum[2], sum[3]);
+    assert_true(sum[3] > 1.5 * sum[2] && sum[3] < 7 * sum[2]);  // as test_cache8 derives
+}
+
 static void test_a_stop_string_ends_the_text_before_it(void **state)
 {
     (void)state;
@@ -253,7 +279,7 @@ static void test_what_cannot_be_done_is_said_and_nothing_is_printed(void **state
         { 1, "/nowhere.jsonl", "generate '" MODEL "' --input /nowhere.jsonl" },
         { 1, "backend", "generate '" MODEL "' --prompt x --backend nosuch" },
         { 2, "give f32, bf16, fp16, int8 or auto; did you mean int8", "generate '" MODEL "' --prompt x --precision in8" },
-        { 2, "--kv-cache f16: give f32 or bf16", "generate '" MODEL "' --prompt x --kv-cache f16" },
+        { 2, "--kv-cache f16: give auto|f32|bf16|int8", "generate '" MODEL "' --prompt x --kv-cache f16" },
         { 2, "--input FILE", "score '" MODEL "'" },
         { 1, "/nowhere.jsonl", "score '" MODEL "' --input /nowhere.jsonl" },
         { 2, "--data PATH", "eval '" MODEL "'" },
@@ -328,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_a_prompt_is_continued_as_text), cmocka_unit_test(test_a_stop_string_ends_the_text_before_it),
         cmocka_unit_test(test_a_file_is_answered_in_order_whatever_the_batch), cmocka_unit_test(test_score_gives_each_token_its_logprob),
         cmocka_unit_test(test_precisions_agree_but_for_rounding), cmocka_unit_test(test_auto_is_one_of_the_precisions), cmocka_unit_test(test_eval_sums_what_score_lists), cmocka_unit_test(test_eval_reads_token_files_and_prepared_folders),
+        cmocka_unit_test(test_keys_and_values_are_kept_as_asked),
         cmocka_unit_test(test_what_cannot_be_done_is_said_and_nothing_is_printed),
         cmocka_unit_test(test_a_model_without_tokenizer_takes_ids),
     };

@@ -396,7 +396,7 @@ static bool is_cleared(int op, int output) { return (op == HONE_OP_adamw || op =
 // Outputs marked `+` that are nevertheless overwritten whole: nothing of their old value is left to lose.
 static bool forgets(int op, int output)
 {
-    return op == HONE_OP_kv_write || op == HONE_OP_sum_squares || op == HONE_OP_clip_factor || is_cleared(op, output);
+    return op == HONE_OP_kv_write || op == HONE_OP_kv_write8 || op == HONE_OP_sum_squares || op == HONE_OP_clip_factor || is_cleared(op, output);
 }
 
 // Every kind of damage that an operand can take was done at least once, else the control controls nothing.

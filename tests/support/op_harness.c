@@ -146,6 +146,7 @@ static void fill_operand(op_trial *t, int i)
     for (int64_t k = 0; k < op_count(o); k++) {
         if (o->dtype == HONE_i32)
             ((int32_t *)o->data)[k] = (int32_t)((double)below * hone_rng_uniform(1, HONE_RNG_TEST, stream_of(t, i), (uint64_t)k));
+        else if (o->dtype == HONE_int8) put(o, k, floor(255 * hone_rng_uniform(1, HONE_RNG_TEST, stream_of(t, i), (uint64_t)k)) - 127);
         else if (o->dtype == HONE_u8) put(o, k, floor(256 * hone_rng_uniform(1, HONE_RNG_TEST, stream_of(t, i), (uint64_t)k)));
         else put(o, k, normal(stream_of(t, i), k));
     }
@@ -382,7 +383,7 @@ bool op_trial_place(op_trial *t)
 // step, 1/127 of the largest of 384 numbers (3.5 times a normal's size) drawn at random (1/2 of it) and to the nearest (1/sqrt 12): 2^-6.
 // Either is a share of the product, which is less than half of the gradient: the target's part is made without them.
 // Results stored in bf16 differ where the two f32 values round apart: one bf16 ulp at most; codes of 8 bits
-// differ then by one in 256. An f16 has three bits more: 2^-11 in place of 2^-8.
+// differ then by one in 256. An f16 has three bits more: 2^-11 in place of 2^-8. Codes of a cache are the same everywhere: 0.
 // Operands in fp8 are the same codes on every backend. Their sums on matrix cores keep some 14 bits (DeepSeek-V3, arXiv:2412.19437, 3.3.2):
 // 2^-13 of the result for each of the K / 32 additions of 32 products; the emulator's are f32.
 // Attention in pairs of bf16 rounds probabilities, half an ulp each; a gradient is of two such factors: an ulp. Scores are exact.
@@ -401,6 +402,7 @@ static double bound_of(const op_trial *t, const hone_operand *o)
     double K = 1, u = o->dtype == HONE_f64 ? 0x1p-53 : 0x1p-24;
     for (int i = 0; i < t->binding.count; i++)
         if ((double)t->binding.symbol[i].value > K) K = (double)t->binding.symbol[i].value;
+    if (o->dtype == HONE_int8) return 0;
     if (o->dtype == HONE_f16) return 0x1p-11;
     if (o->dtype == HONE_bf16 || o->dtype == HONE_u8) return 0x1p-8;
     if (in_pairs(t, o)) return 0x1p-8;

@@ -92,7 +92,29 @@ static bool fill_kv_write(op_trial *t)
     int32_t *rows = op_named(t, "rows")->data;
     for (int64_t n = 0; n < op_symbol(t, "N"); n++) // a cache row is written once
         rows[n] = (int32_t)hone_rng_permute(1, HONE_RNG_TEST, 0, op_symbol(t, "R"), n);
-    t->args.attr.k_col = (int32_t)(op_symbol(t, "P") - op_symbol(t, "Q"));
+    const hone_operand *cache = op_named(t, "cache");
+    t->args.attr.k_col = (int32_t)(op_symbol(t, "P") - cache->dim[1]);
+    if (t->variant.kind == 0) return true;
+    // first heads that are zeros, or too small for a scale
+    hone_operand *kv = op_named(t, "kv");
+    for (int64_t n = 0; n < op_symbol(t, "N"); n++)
+        for (int64_t i = 0; i < op_symbol(t, "D"); i++) {
+            const int64_t at = n * op_symbol(t, "P") + t->args.attr.k_col + i;
+            put(kv, at, n % 3 == 0 ? 0 : n % 3 == 1 ? get(kv, at) * 0x1p-105 : get(kv, at));
+        }
+    return true;
+}
+
+// Codes of heads that are some 1 large. Kinds: as they are, with a cap, with a window.
+static bool fill_attention8(op_trial *t)
+{
+    hone_attr *attr = &t->args.attr;
+    fill_paged(t, op_named(t, "lo")->data, op_named(t, "hi")->data, (int32_t)op_symbol(t, "N"), (int32_t)op_symbol(t, "R"));
+    attr->k_col = 0, attr->v_col = attr->kv_heads * attr->head_dim;
+    if (t->variant.kind == 1) attr->cap = 1.5f;
+    if (t->variant.kind == 2) attr->window = 5;
+    hone_operand *scale = op_named(t, "scale");
+    for (int64_t k = 0; k < op_count(scale); k++) put(scale, k, (0.25 + fabs(get(scale, k))) / 64);
     return true;
 }
 
@@ -338,6 +360,8 @@ const struct op_hook op_hook[HONE_OP_COUNT] = {
     [HONE_OP_attention] = { KIND_ATTENTION_COUNT, fill_attention },
     [HONE_OP_attention_back] = { KIND_PAGED, fill_attention },
     [HONE_OP_kv_write] = { 1, fill_kv_write },
+    [HONE_OP_kv_write8] = { 2, fill_kv_write },
+    [HONE_OP_attention8] = { 3, fill_attention8 },
     [HONE_OP_rope_table] = { 1, fill_rope_table },
     [HONE_OP_rope] = { 2, fill_rope },
     [HONE_OP_scale] = { 2, fill_scale },

@@ -375,19 +375,22 @@ static void test_scores_and_texts_are_the_emulator_s(void **state)
     char *input = hone_path_join(folder, "ids.jsonl"), *model = hone_path_join(folder, "whole/step-4");
     must(hone_file_write(input, "{\"ids\": [3, 5, 6, 8, 11]}\n{\"ids\": [20, 21]}\n", 43));
     const char *const backend[] = { "cuda", HONE_BINARY_DIR "/cuda_emulated_backend.so" };
-    char *scores[2], *ids[2];
+    char *scores[2], *ids[2], *narrow[2];
     for (int i = 0; i < 2; i++) {
         if (i == 0) unlink(log_path), setenv("CUDA_STUB_LOG", log_path, 1);
         else unsetenv("CUDA_STUB_LOG");
         scores[i] = printed((const char *[]){ "score", model, "--input", input, "--backend", backend[i], NULL });
         ids[i] = printed((const char *[]){ "generate", model, "--input", input, "--max-new-tokens", "5", "--logprobs", "--backend", backend[i], NULL });
+        narrow[i] = printed((const char *[]){ "generate", model, "--input", input, "--max-new-tokens", "5", "--logprobs", "--kv-cache", "int8", "--backend", backend[i], NULL });
     }
     assert_string_equal(scores[0], scores[1]);
     assert_string_equal(ids[0], ids[1]);
+    assert_string_equal(narrow[0], narrow[1]);
+    assert_string_not_equal(narrow[0], ids[0]);
     assert_non_null(strstr(scores[0], "logprobs"));
-    assert_int_equal(calls("cuStreamBeginCapture_v2"), 1);
-    assert_int_equal(calls("cuGraphLaunch"), 3);
-    for (int i = 0; i < 2; i++) hone_free(scores[i]), hone_free(ids[i]);
+    assert_int_equal(calls("cuStreamBeginCapture_v2"), 2);  // once each time text is generated
+    assert_int_equal(calls("cuGraphLaunch"), 6);
+    for (int i = 0; i < 2; i++) hone_free(scores[i]), hone_free(ids[i]), hone_free(narrow[i]);
     hone_free(input), hone_free(model);
 }
 

@@ -59,6 +59,19 @@ static double number(const json_t *row, const char *key)
     return json_number_value(json_object_get(row, key));
 }
 
+// Bytes of the first layer's keys and values, in which samples are decoded.
+static int64_t cache_bytes(const char *path, const char *key)
+{
+    hone_recipe recipe;
+    hone_job job;
+    if (hone_recipe_load(&recipe, path, 1, (char *[]){ (char *)(uintptr_t)key }) || hone_job_open(&job, &recipe)) fail_msg("%s", hone_error());
+    const hone_tid rows = hone_graph_find(job.graph, "cache.0"), scale = hone_graph_find(job.graph, "cache.0.scale");
+    const int64_t bytes = (int64_t)job.session.layout.bytes[rows] + (scale == HONE_NONE ? 0 : (int64_t)job.session.layout.bytes[scale]);
+    hone_job_close(&job);
+    hone_recipe_release(&recipe);
+    return bytes;
+}
+
 static void test_from_text_to_a_model_that_is_used(void **state)
 {
     (void)state;
@@ -74,6 +87,11 @@ static void test_from_text_to_a_model_that_is_used(void **state)
                              "sample_prompt: [The king, A fox]\nwarmup_steps: 2\n", data, folder);
     assert_int_equal(hone_file_write(recipe, yaml, strlen(yaml)), HONE_OK);
     verb_must("held out @24", (const char *[]){ "pretrain", recipe, NULL });
+    // a block of 32 rows, each of 24 numbers of keys and 24 of values; in 8 bits with two scales
+    assert_int_equal(cache_bytes(recipe, "kv_cache=auto"), 32 * 48 * 4);
+    assert_int_equal(cache_bytes(recipe, "precision=bf16"), 32 * 48 * 2);
+    assert_int_equal(cache_bytes(recipe, "kv_cache=bf16"), 32 * 48 * 2);
+    assert_int_equal(cache_bytes(recipe, "kv_cache=int8"), 32 * (48 + 2 * 4));
 
     json_t *rows = read_log(log), *step = row_of(rows, "step", 5), *first = row_of(rows, "eval", 0), *last = row_of(rows, "eval", 2);
     assert_non_null(row_of(rows, "start", 0));
@@ -102,7 +120,7 @@ static void test_from_text_to_a_model_that_is_used(void **state)
     yaml[0] = '#'; // the model's keys, which stand in the first two lines, give way
     *strstr(yaml, "\n   ") = ' ';
     assert_int_equal(hone_file_write(recipe, yaml, strlen(yaml)), HONE_OK);
-    verb_must("", (const char *[]){ "pretrain", recipe, more, start, "max_steps=4", "warmup_steps=0", "sample_steps=0", "logging_steps=1", NULL });
+    verb_must("", (const char *[]){ "pretrain", recipe, more, start, "max_steps=4", "warmup_steps=0", "sample_steps=2", "kv_cache=int8", "logging_steps=1", NULL });
     char *more_log = hone_path_join(folder, "more/log.jsonl");
     json_t *more_rows = read_log(more_log);
     assert_true(number(row_of(more_rows, "step", 0), "loss") < number(first, "loss"));

@@ -77,6 +77,7 @@ static bool takes(hone_op op, bool output, int k, const hone_operand *operand)
     if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
     if (hone_dtype_is_blocked(dtype)) return !output && hone_op_get(op)->in[k].blocked && !(hone_op_get(op)->flags & HONE_PRODUCT);
     if (dtype == HONE_bf16) return hone_may_be_half(op, output, k);
+    if (dtype == (output ? hone_op_get(op)->out[k].dtype : hone_op_get(op)->in[k].dtype)) return true;  // codes of a cache
     if (dtype != HONE_int8 || operand->form == HONE_FORM_PLAIN) return false;
     return op == HONE_OP_pack ? output : !output && k == 1 && hone_may_be_half(op, output, k);
 }

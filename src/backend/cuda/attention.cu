@@ -96,44 +96,62 @@ HONE_KERNEL(attention, 128)
 }
 
 // Keys through a table: rows of a tile may be of different slots, so a block has one row and one head. A warp has a key at a time.
-//   in: ..., slot (N,), table (S, B)   shared: o (D,), scores (PAGE_KEYS,)                     grid: rows, heads
-HONE_KERNEL(attention_paged, 128)
+//   in: q, cache, lo, hi, slot (N,), table (S, B), scale (R, 2 G) where the cache is codes    grid: rows, heads
+//   shared: o (D,), scores (PAGE_KEYS,)
+
+HONE_DEVICE int64_t row_of_key(const hone_cuda_call *c, int64_t slot, int key)
 {
-    HONE_DYNAMIC(float, shared);
-    const int D = c.head_dim, t = (int)threadIdx.x, lane = t % WARP, h = (int)blockIdx.y, g = h / (c.heads / c.kv_heads);
-    const int64_t n = blockIdx.x, blocks = c.in[5].cols, slot = get_index(&c.in[4], n), Q = c.in[1].cols;
-    const int64_t from_q = n * c.in[0].cols + c.q_col + (int64_t)h * D;
-    const int from = first_key(&c, &c.in[2], &c.in[3], n), to = get_index(&c.in[3], n);
+    return (int64_t)get_index(&c->in[5], slot * c->in[5].cols + key / c->block) * c->block + key % c->block;
+}
+HONE_DEVICE float key_number(const hone_cuda_call *c, bool codes, int64_t i) { return codes ? (float)((const int8_t *)c->in[1].data)[i] : get(&c->in[1], i); }
+// What codes of head e of a row are times.
+HONE_DEVICE float scale_of(const hone_cuda_call *c, bool codes, int64_t row, int e) { return codes ? get(&c->in[6], row * c->in[6].cols + e) : 1; }
+
+HONE_DEVICE void attend_paged(const hone_cuda_call *c, bool codes, float *shared)
+{
+    const int D = c->head_dim, t = (int)threadIdx.x, lane = t % WARP, h = (int)blockIdx.y, g = h / (c->heads / c->kv_heads);
+    const int64_t n = blockIdx.x, slot = get_index(&c->in[4], n), Q = c->in[1].cols;
+    const int64_t from_q = n * c->in[0].cols + c->q_col + (int64_t)h * D;
+    const int from = first_key(c, &c->in[2], &c->in[3], n), to = get_index(&c->in[3], n);
     float *o = shared, *s = o + D, top = NOTHING, sum = 0;
     for (int d = t; d < D; d += THREADS) o[d] = 0;
     for (int j0 = from; j0 < to; j0 += HONE_CUDA_PAGE_KEYS) {
         const int keys = to - j0 < HONE_CUDA_PAGE_KEYS ? to - j0 : HONE_CUDA_PAGE_KEYS;
         float largest = NOTHING, added = 0;
         for (int j = t / WARP; j < keys; j += THREADS / WARP) {
-            const int key = j0 + j;
-            const int64_t row = (int64_t)get_index(&c.in[5], slot * blocks + key / c.block) * c.block + key % c.block;
+            const int64_t row = row_of_key(c, slot, j0 + j);
             float part = 0;
-            for (int d = lane; d < D; d += WARP) part += get(&c.in[0], from_q + d) * get(&c.in[1], row * Q + c.k_col + (int64_t)g * D + d);
-            part = score_of(c.scale, c.cap, warp_sum(part));
+            for (int d = lane; d < D; d += WARP) part += get(&c->in[0], from_q + d) * key_number(c, codes, row * Q + c->k_col + (int64_t)g * D + d);
+            part = score_of(c->scale, c->cap, warp_sum(part) * scale_of(c, codes, row, g));
             if (lane == 0) s[j] = part;
             largest = fmaxf(largest, part);
         }
         const float now = fmaxf(top, block_max(largest)), shrink = sum > 0 ? expf(top - now) : 0;
-        if (t < keys) added = s[t] = expf(s[t] - now);
+        if (t < keys) {
+            added = expf(s[t] - now);
+            s[t] = codes ? added * scale_of(c, codes, row_of_key(c, slot, j0 + t), c->kv_heads + g) : added;
+        }
         sum = sum * shrink + block_sum(added), top = now;
         for (int d = t; d < D; d += THREADS) {
             float value = o[d] * shrink;
-            for (int j = 0; j < keys; j++) {
-                const int key = j0 + j;
-                const int64_t row = (int64_t)get_index(&c.in[5], slot * blocks + key / c.block) * c.block + key % c.block;
-                value += s[j] * get(&c.in[1], row * Q + c.v_col + (int64_t)g * D + d);
-            }
+            for (int j = 0; j < keys; j++) value += s[j] * key_number(c, codes, row_of_key(c, slot, j0 + j) * Q + c->v_col + (int64_t)g * D + d);
             o[d] = value;
         }
         __syncthreads();
     }
-    for (int d = t; d < D; d += THREADS) put(&c.out[0], n * c.out[0].cols + (int64_t)h * D + d, sum > 0 ? o[d] / sum : 0);
-    if (t == 0) put(&c.out[1], n * c.heads + h, sum > 0 ? top + logf(sum) : NOTHING);
+    for (int d = t; d < D; d += THREADS) put(&c->out[0], n * c->out[0].cols + (int64_t)h * D + d, sum > 0 ? o[d] / sum : 0);
+    if (t == 0) put(&c->out[1], n * c->heads + h, sum > 0 ? top + logf(sum) : NOTHING);
+}
+
+HONE_KERNEL(attention_paged, 128)
+{
+    HONE_DYNAMIC(float, shared);
+    attend_paged(&c, false, shared);
+}
+HONE_KERNEL(attention_paged8, 128)
+{
+    HONE_DYNAMIC(float, shared);
+    attend_paged(&c, true, shared);
 }
 
 // --- backward ------------------------------------------------------------------------------------------------------------

@@ -14,11 +14,13 @@
 #include "graph/loss_scale.h"
 #include "graph/pair.h"
 #include "graph/fp8.h"
+#include "graph/kv8.h"
 #undef inline
 #else
 #include "base/block_bits.h"
 #include "graph/drop.h"
 #include "graph/fp8.h"
+#include "graph/kv8.h"
 #include "graph/loss_scale.h"
 #include "graph/pair.h"
 #include "graph/round.h"

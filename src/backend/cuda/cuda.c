@@ -82,6 +82,7 @@ static bool takes(const hone_args *args, hone_dtype dtype, int k, bool output)
     if (dtype == HONE_f32 || dtype == HONE_i32 || dtype == HONE_u8) return true;
     if (hone_dtype_is_fp8(dtype)) return args->op == HONE_OP_pack ? output : !output && k == 1 && args->in[1].form != HONE_FORM_PLAIN;
     if (hone_dtype_is_blocked(dtype)) return args->op == HONE_OP_pack && !output;
+    if (dtype == (output ? hone_op_get(args->op)->out[k].dtype : hone_op_get(args->op)->in[k].dtype)) return true;  // codes of a cache
     const bool moment = output && k >= 2;   // rounded at random, in bf16 alone
     return (dtype == HONE_bf16 || (dtype == HONE_f16 && !moment)) && hone_may_be_half(args->op, output, k);
 }

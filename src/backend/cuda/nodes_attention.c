@@ -54,6 +54,12 @@ void hone_cuda_node_attention(const hone_cuda_node *node)
     else hone_cuda_blocks(node, HONE_CUDA_attention, tiles(call.in[0].rows, Q), call.heads, shared_forward(call.head_dim), &call);
 }
 
+void hone_cuda_node_attention8(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    hone_cuda_blocks(node, HONE_CUDA_attention_paged8, call.in[0].rows, call.heads, shared_paged(call.head_dim), &call);
+}
+
 static size_t delta_bytes(const hone_args *args) { return (size_t)(hone_cuda_bound(&args->in[0]) * args->attr.heads) * sizeof(float); }
 
 size_t hone_cuda_scratch_attention_back(const hone_cuda_node *node)

@@ -18,6 +18,7 @@
 BY_ROWS(embed, out[0])
 BY_ROWS(gather_rows, out[0])
 BY_ROWS(kv_write, in[0])
+BY_ROWS(kv_write8, in[0])
 BY_ROWS(rmsnorm, in[0])
 BY_ROWS(layernorm, in[0])
 BY_ROWS(qk_norm, in[0])

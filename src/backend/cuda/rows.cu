@@ -24,6 +24,21 @@ HONE_KERNEL(kv_write, 256)
     for (int64_t i = threadIdx.x; i < Q; i += 256) put(&c.out[0], to + i, get(&c.in[0], from + i));
 }
 
+// The same as codes and scales (graph/kv8.h). A warp has a head.
+//   in: kv (N, P), rows (N,)   out: cache (R, 2 G D), scale (R, 2 G)
+HONE_KERNEL(kv_write8, 256)
+{
+    const int lane = (int)threadIdx.x % WARP, D = c.head_dim, heads = (int)c.out[1].cols;
+    const int64_t n = blockIdx.x, to = (int64_t)get_index(&c.in[1], n) * heads, from = n * c.in[0].cols + c.k_col;
+    for (int e = (int)threadIdx.x / WARP; e < heads; e += 256 / WARP) {
+        float top = 0;
+        for (int d = lane; d < D; d += WARP) top = hone_kv8_larger(top, get(&c.in[0], from + (int64_t)e * D + d));
+        const hone_quant q = hone_quant_of(warp_max(top));
+        if (lane == 0) put(&c.out[1], to + e, q.scale);
+        for (int d = lane; d < D; d += WARP) ((int8_t *)c.out[0].data)[(to + e) * D + d] = hone_kv8_code(get(&c.in[0], from + (int64_t)e * D + d), q.inverse);
+    }
+}
+
 // dtable[ids[n]] += dy[n]: rows of one id are added in order of n, whatever ran when. Rows are sorted by id: counted, their places
 // found by a sum over the counts, put there in any order, and ordered among their like.
 //   in: ids (N,), dy (N, C)   out: dtable (V, C)   work, i32: seen (V,) 0 at first, begin (V,), list (N,), sorted (N,)

@@ -4,6 +4,7 @@
 // if that is later:
 //     s_j = scale q . k_j (with a cap c  c tanh(scale q . k_j / c))      p_j = exp(s_j - lse)      lse = log sum_j exp(s_j)      o = sum_j p_j v_j
 #include "backend/ref/ref.h"
+#include "graph/kv8.h"
 
 static int64_t first_key(const hone_args *a, const hone_operand *lo, const hone_operand *hi, int64_t n)
 {
@@ -34,7 +35,14 @@ static int64_t row_of_key(const hone_args *a, int64_t n, int64_t j)
     return table->present ? get_index(table, get_index(slot, n) * table->dim[1] + j / block) * block + j % block : j;
 }
 
-//   q (N, P)   kv (R, Q)   lo, hi, slot (N,)   table (S, B)   o (N, H*D)   lse (N, H)
+// What numbers of a row of kv are times: the scale of the head that begins at column `col`, where kv has codes.
+static double unit_of(const hone_args *a, int64_t row, int64_t col)
+{
+    const hone_operand *scale = &a->in[6];
+    return scale->present ? get(scale, row * scale->dim[1] + col / a->attr.head_dim) : 1;
+}
+
+//   q (N, P)   kv (R, Q)   lo, hi, slot (N,)   table (S, B)   scale (R, 2 G) or absent   o (N, H*D)   lse (N, H)
 void hone_ref_attention(const hone_args *a)
 {
     const hone_operand *q = &a->in[0], *kv = &a->in[1], *lo = &a->in[2], *hi = &a->in[3];
@@ -49,18 +57,24 @@ void hone_ref_attention(const hone_args *a)
             int64_t q_at = n * P + a->attr.q_col + h * D, k_at = a->attr.k_col + g * D, v_at = a->attr.v_col + g * D;
             double largest = (double)-INFINITY, sum = 0;
             for (int64_t i = 0; i < keys; i++) {
-                p[i] = score_of(a, dot(q, q_at, kv, row_of_key(a, n, first + i) * Q + k_at, D));
+                const int64_t row = row_of_key(a, n, first + i);
+                p[i] = score_of(a, unit_of(a, row, k_at) * dot(q, q_at, kv, row * Q + k_at, D));
                 if (p[i] > largest) largest = p[i];
             }
             for (int64_t i = 0; i < keys; i++) sum += p[i] = exp(p[i] - largest);
             for (int64_t d = 0; d < D; d++) {
                 double value = 0;
-                for (int64_t i = 0; i < keys; i++) value += p[i] * get(kv, row_of_key(a, n, first + i) * Q + v_at + d);
+                for (int64_t i = 0; i < keys; i++) {
+                    const int64_t row = row_of_key(a, n, first + i);
+                    value += p[i] * unit_of(a, row, v_at) * get(kv, row * Q + v_at + d);
+                }
                 put(o, n * H * D + h * D + d, keys > 0 ? value / sum : 0);
             }
             put(lse, n * H + h, keys > 0 ? largest + log(sum) : (double)-INFINITY);
         }
 }
+
+void hone_ref_attention8(const hone_args *a) { hone_ref_attention(a); }
 
 // From o = sum_j p_j v_j and p = softmax(s):
 //     dp_j = do . v_j      ds_j = p_j (dp_j - sum_i p_i dp_i) = p_j (dp_j - do . o)
@@ -146,4 +160,21 @@ void hone_ref_kv_write(const hone_args *a)
     int64_t N = hone_rows(kv), P = kv->dim[1], Q = cache->dim[1];
     for (int64_t n = 0; n < N; n++)
         for (int64_t i = 0; i < Q; i++) put(cache, get_index(rows, n) * Q + i, get(kv, n * P + a->attr.k_col + i));
+}
+
+// The same as codes and scales: kv8.h
+//   kv (N, P)   rows (N,)   cache (R, 2*G*D)   scale (R, 2*G)
+void hone_ref_kv_write8(const hone_args *a)
+{
+    const hone_operand *kv = &a->in[0], *rows = &a->in[1], *cache = &a->out[0], *scale = &a->out[1];
+    const int64_t N = hone_rows(kv), P = kv->dim[1], E = scale->dim[1], D = a->attr.head_dim;
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t e = 0; e < E; e++) {
+            const int64_t from = n * P + a->attr.k_col + e * D, to = get_index(rows, n) * E + e;
+            float top = 0;
+            for (int64_t d = 0; d < D; d++) top = hone_kv8_larger(top, (float)get(kv, from + d));
+            const hone_quant q = hone_quant_of(top);
+            put(scale, to, (double)q.scale);
+            for (int64_t d = 0; d < D; d++) put(cache, to * D + d, hone_kv8_code((float)get(kv, from + d), q.inverse));
+        }
 }

@@ -98,7 +98,7 @@ static size_t ref_workspace_bytes(void *self, const hone_args *args)
     const hone_operand *in = args->in;
     int64_t doubles = hone_dtype_is_fp8(args->attr.product) ? in[0].dim[0] * in[0].dim[1] + in[1].dim[0] * in[1].dim[1] : 0; // of fp8: both operands
     switch (args->op) {
-    case HONE_OP_attention: doubles = in[1].dim[0] + in[5].dim[1] * args->attr.block; break; // scores of a row
+    case HONE_OP_attention: case HONE_OP_attention8: doubles = in[1].dim[0] + in[5].dim[1] * args->attr.block; break; // scores of a row
     case HONE_OP_attention_back: doubles = 2 * args->attr.head_dim; break;                // one head's dk, dv
     case HONE_OP_linear_xent: doubles = in[1].dim[0] + in[0].dim[0] + in[0].dim[1]; break; // logits, lse, a row
     case HONE_OP_lora_linear: doubles += in[1].dim[0] * in[2].dim[1]; break;              // factors, spread

@@ -29,6 +29,7 @@ static inline double get(const hone_operand *x, int64_t i)
     case HONE_bf16: return hone_bf16_to_f32(((const uint16_t *)x->data)[i]);
     case HONE_f16: return hone_ref_f16_to_f64(((const uint16_t *)x->data)[i]);
     case HONE_u8: return ((const uint8_t *)x->data)[i];
+    case HONE_int8: return ((const int8_t *)x->data)[i];
     case HONE_e4m3: case HONE_e4m3_128: return ((const float *)x->data)[i];     // a form that holds the numbers: they are quantised where they are multiplied
     default: return hone_ref_get_blocked(x, i);
     }
@@ -43,6 +44,7 @@ static inline void put(const hone_operand *x, int64_t i, double value)
     case HONE_f16: ((uint16_t *)x->data)[i] = hone_ref_f64_to_f16(value); break;
     case HONE_e4m3: case HONE_e4m3_128: ((float *)x->data)[i] = (float)value; break;
     case HONE_u8: ((uint8_t *)x->data)[i] = (uint8_t)fmin(255, value + 0.5); break; // a code, >= 0
+    case HONE_int8: ((int8_t *)x->data)[i] = (int8_t)fmax(-127, fmin(127, nearbyint(value))); break;
     default: HONE_ASSERT(false, "dtype %d holds no real numbers", x->dtype);
     }
 }

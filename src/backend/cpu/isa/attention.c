@@ -12,12 +12,12 @@ enum { FEW = VW / 4 }; // up to so many lanes, keys along vectors are faster (be
 typedef struct scratch { // one thread's
     lane_block b;
     float m[LANES], l[LANES];
-    char *row[KEYS], *next[KEYS];
+    key row[KEYS], next[KEYS];
     const float *k[KEYS + 8], *v[KEYS + 8];
     float *ot, *s; // (D, LANES), (KEYS + 8, LANES)
     float *kt;     // (D, KEYS); this and what follows: few lanes only
     float *q, *o;  // (LANES, width): one row for each lane of each head in turn, zero behind D
-    float *k_room, *v_room; // (KEYS, D): a tile of bf16 keys and values as floats; there are none of f32
+    float *k_room, *v_room; // (KEYS, D): a tile of keys and values as floats; there are none where they lie so
 } scratch;
 
 static size_t scratch_bytes(const hone_args *args)
@@ -105,10 +105,11 @@ V_INLINE void run_tile(const bool narrow, const attention *a, scratch *t, int64_
     const int segments = list_segments(&t->b, tile, seg);
     if (!segments) return;
     const int from = seg[0].from, to = seg[segments - 1].to;
+    const int64_t head_k = head_of_k(a, g), head_v = head_of_v(a, g);
     find_rows(a, t->b.row[0], tile, from, to, t->row);
     for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
-        t->k[j] = j < to ? key_row(narrow, a, t->row[j], a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
-        t->v[j] = j < to ? key_row(narrow, a, t->row[j], a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
+        t->k[j] = j < to ? key_row(narrow, a, t->row[j], a->k_col + g * a->D, head_k, t->k_room, j) : t->k[to - 1];
+        t->v[j] = j < to ? key_row(narrow, a, t->row[j], a->v_col + g * a->D, head_v, t->v_room, j) : t->v[to - 1];
     }
     if (narrow) pair_keys(t->v, t->v_room, t->v, from, to, a->D);
     for (int i = 0; i < segments; i++) {
@@ -147,20 +148,21 @@ V_INLINE void run_tile(const bool narrow, const attention *a, scratch *t, int64_
 
 // Cache lines of k and v to be asked for, row by row. A few at a time, between the arithmetic: a chip waits for a fixed number of
 // lines at once, and all that is asked for beyond that stops everything else.
-typedef struct line_list { char *const *row; int64_t rows, at, k, v, half, lines; } line_list; // lines: of a row; the first `half` from k on
+typedef struct line_list { const key *row; int64_t rows, at, k, v, half, lines; } line_list; // lines: of a row; the first `half` from k on
 
 V_INLINE void fetch_lines(line_list *list, int n)
 {
     for (int i = 0; i < n && list->rows > 0; i++) {
         const int64_t at = list->at++;
-        fetch_line(*list->row + (at < list->half ? list->k + at * 64 : list->v + (at - list->half) * 64));
+        if (at == 0 && list->row->scale) fetch_line(list->row->scale);
+        fetch_line(list->row->row + (at < list->half ? list->k + at * 64 : list->v + (at - list->half) * 64));
         if (list->at == list->lines) list->at = 0, list->row++, list->rows--;
     }
 }
 // Columns of heads g0 .. g1 - 1 of `count` rows.
-static line_list lines_of(const attention *a, char *const *row, int count, int64_t g0, int64_t g1)
+static line_list lines_of(const attention *a, const key *row, int count, int64_t g0, int64_t g1)
 {
-    const int64_t bytes = reals_bytes(a->kv), half = divide_up((g1 - g0) * a->D * bytes, 64);
+    const int64_t bytes = bytes_of(numbers_of(a)), half = divide_up((g1 - g0) * a->D * bytes, 64);
     return (line_list){ row, count, 0, (a->k_col + g0 * a->D) * bytes, (a->v_col + g0 * a->D) * bytes, half, 2 * half };
 }
 
@@ -178,7 +180,7 @@ V_INLINE void dot_row(int C, vf *s, const float *kt, const float *q, int64_t D, 
 
 // o[d] += sum over keys from <= j < to of p[j] v[j][d], C vectors of d from d0; v[j]: from number `at` of row j on. Asks for
 // `each` lines on the way, key by key.
-V_INLINE void mix_row(int C, bool half, float *o, char *const *row, int64_t at, const float *p, int64_t d0, int64_t D, int from, int to, line_list *ahead, int each)
+V_INLINE void mix_row(int C, const numbers stored, float *o, const key *row, int64_t at, int64_t head, const float *p, int64_t d0, int64_t D, int from, int to, line_list *ahead, int each)
 {
     vf sum[4];
     const int64_t tail = D - d0 - (C - 1) * VW;
@@ -186,17 +188,17 @@ V_INLINE void mix_row(int C, bool half, float *o, char *const *row, int64_t at, 
     for (int j = from; j < to; j++) {
         const vf w = v_set(p[j]);
         fetch_lines(ahead, each);
-        V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_fma(reals_load((reals){ row[j], half }, at + d0 + c * VW, c == C - 1 ? tail : VW), w, sum[c]);
+        V_UNROLL for (int c = 0; c < C; c++) sum[c] = v_fma(key_load(stored, row[j], at + d0 + c * VW, c == C - 1 ? tail : VW, head), w, sum[c]);
     }
     V_UNROLL for (int c = 0; c < C; c++) v_store(o + d0 + c * VW, sum[c]);
 }
 
 // Row i of q and o over one tile of head g; from, to: the keys that it sees.
-V_INLINE void run_row(const attention *a, const bool half, scratch *t, int i, int64_t g, int from, int to, line_list *ahead, int each)
+V_INLINE void run_row(const attention *a, const numbers stored, scratch *t, int i, int64_t g, int from, int to, line_list *ahead, int each)
 {
     float *p = t->s, *o = t->o + i * round_up(a->D, VW);
     const float *q = t->q + i * round_up(a->D, VW);
-    const int64_t at = a->v_col + g * a->D;
+    const int64_t at = a->v_col + g * a->D, head = stored == CODES ? head_of_v(a, g) : 0;
     vf s[KEYS / VW], top = v_set(-INFINITY);
     const int v0 = from / VW, v1 = (to + VW - 1) / VW;
     for (int v = v0; v < v1; v += 4) {
@@ -228,25 +230,25 @@ V_INLINE void run_row(const attention *a, const bool half, scratch *t, int i, in
     for (int64_t d = 0; d < a->D;) {
         const int64_t C = at_most(4, divide_up(a->D - d, VW));
         switch (C) {
-        case 1: mix_row(1, half, o, t->row, at, p, d, a->D, from, to, ahead, each); break;
-        case 2: mix_row(2, half, o, t->row, at, p, d, a->D, from, to, ahead, each); break;
-        case 3: mix_row(3, half, o, t->row, at, p, d, a->D, from, to, ahead, each); break;
-        default: mix_row(4, half, o, t->row, at, p, d, d + 4 * VW < a->D ? d + 4 * VW : a->D, from, to, ahead, each);
+        case 1: mix_row(1, stored, o, t->row, at, head, p, d, a->D, from, to, ahead, each); break;
+        case 2: mix_row(2, stored, o, t->row, at, head, p, d, a->D, from, to, ahead, each); break;
+        case 3: mix_row(3, stored, o, t->row, at, head, p, d, a->D, from, to, ahead, each); break;
+        default: mix_row(4, stored, o, t->row, at, head, p, d, d + 4 * VW < a->D ? d + 4 * VW : a->D, from, to, ahead, each);
         }
         d += C * VW;
     }
 }
 
 // kt of keys from <= j < to of head g. Rows outside, up to whole vectors, must be readable. Asks for `each` lines a block.
-V_INLINE void transpose_keys(const attention *a, const bool half, scratch *t, int64_t g, int from, int to, line_list *ahead, int each)
+V_INLINE void transpose_keys(const attention *a, const numbers stored, scratch *t, int64_t g, int from, int to, line_list *ahead, int each)
 {
-    const int64_t at = a->k_col + g * a->D;
+    const int64_t at = a->k_col + g * a->D, head = stored == CODES ? head_of_k(a, g) : 0;
     for (int v = from / VW; v * VW < to; v++)
         for (int64_t d = 0; d < a->D; d += VW) {
             vf block[VW];
             const int64_t n = at_most(VW, a->D - d);
             fetch_lines(ahead, each);
-            V_UNROLL for (int i = 0; i < VW; i++) block[i] = reals_load((reals){ t->row[v * VW + i], half }, at + d, n);
+            V_UNROLL for (int i = 0; i < VW; i++) block[i] = key_load(stored, t->row[v * VW + i], at + d, n, head);
             v_transpose(block);
             for (int64_t i = 0; i < n; i++) v_store(t->kt + (d + i) * KEYS + v * VW, block[i]);
         }
@@ -254,7 +256,7 @@ V_INLINE void transpose_keys(const attention *a, const bool half, scratch *t, in
 
 // Finds what is read behind a tile: rows 0 .. ahead - 1 of the next one or, where it was the last, those of the first tile of block
 // `then` (NULL: of none). Returns how many.
-static int find_next(const attention *a, const lane_block *b, int64_t tile, int ahead, const query_block *then, char **row)
+static int find_next(const attention *a, const lane_block *b, int64_t tile, int ahead, const query_block *then, key *row)
 {
     if (ahead > 0) find_rows(a, b->row[0], tile + KEYS, 0, ahead, row);
     if (ahead > 0 || !then) return ahead;
@@ -266,7 +268,7 @@ static int find_next(const attention *a, const lane_block *b, int64_t tile, int 
 
 // A block of few lanes, kv heads g0 .. g1 - 1, tile by tile with all heads in turn: cache rows are read whole and in order.
 // then: the one behind it; or NULL.
-V_INLINE void run_few(const attention *a, const bool half, const query_block *block, const query_block *then, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
+V_INLINE void run_few(const attention *a, const numbers stored, const query_block *block, const query_block *then, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
 {
     const lane_block *b = &t->b;
     const int64_t width = round_up(a->D, VW), rows = block->lanes * (g1 - g0);
@@ -288,10 +290,10 @@ V_INLINE void run_few(const attention *a, const bool half, const query_block *bl
         const int64_t share = divide_up(next.rows * next.lines, 2 * (g1 - g0)), blocks = divide_up(to - from, VW) * divide_up(a->D, VW);
         const int each_block = (int)divide_up(share, blocks), each_key = (int)divide_up(share, b->lanes * (to - from) * divide_up(a->D, 4 * VW));
         for (int64_t g = g0; g < g1; g++) {
-            transpose_keys(a, half, t, g, from, to, &next, each_block);
+            transpose_keys(a, stored, t, g, from, to, &next, each_block);
             for (int l = 0; l < b->lanes; l++) {
                 const int row_from = (int)at_least(b->lo[l] - tile, 0), row_to = (int)at_most(b->hi[l] - tile, KEYS);
-                if (row_from < row_to) run_row(a, half, t, (int)(g - g0) * b->lanes + l, g, row_from, row_to, &next, each_key);
+                if (row_from < row_to) run_row(a, stored, t, (int)(g - g0) * b->lanes + l, g, row_from, row_to, &next, each_key);
             }
         }
         memcpy(t->row, t->next, (size_t)ahead * sizeof *t->row);
@@ -306,11 +308,15 @@ V_INLINE void run_few(const attention *a, const bool half, const query_block *bl
 
 static void run_few_f32(const attention *a, const query_block *block, const query_block *then, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
 {
-    run_few(a, false, block, then, g0, g1, t, o, lse);
+    run_few(a, WIDE, block, then, g0, g1, t, o, lse);
 }
 static void run_few_bf16(const attention *a, const query_block *block, const query_block *then, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
 {
-    run_few(a, true, block, then, g0, g1, t, o, lse);
+    run_few(a, HALF, block, then, g0, g1, t, o, lse);
+}
+static void run_few_codes(const attention *a, const query_block *block, const query_block *then, int64_t g0, int64_t g1, scratch *t, reals o, float *lse)
+{
+    run_few(a, CODES, block, then, g0, g1, t, o, lse);
 }
 
 // ---- blocks of many lanes ----------------------------------------------------------------------------------------------------
@@ -341,9 +347,12 @@ size_t ISA(hone_cpu_attention_workspace)(const hone_args *args, int threads)
     return (size_t)round_up(blocks, 64) + (size_t)threads * scratch_bytes(args);
 }
 
-void ISA(hone_cpu_attention)(const hone_args *args, int threads)
+static void run(const hone_args *args, int threads)
 {
+    typedef void (*few_fn)(const attention *, const query_block *, const query_block *, int64_t, int64_t, scratch *, reals, float *);
+    static const few_fn few[] = { [WIDE] = run_few_f32, [HALF] = run_few_bf16, [CODES] = run_few_codes };
     attention a = attention_of(args, &args->in[0], &args->in[1], i32_in(args, 2), i32_in(args, 3));
+    a.head_scale = f32_in(args, 6);
     const reals o = reals_of(&args->out[0]);
     float *lse = f32_out(args, 1);
     if (args->in[4].present)
@@ -362,7 +371,13 @@ void ISA(hone_cpu_attention)(const hone_args *args, int threads)
             const int64_t g = i % a.G, heads = whole_rows ? at_most(a.G, LANES / one->lanes) : 1;
             if (narrow) run_narrow(&a, one, g, t, o, lse);
             else if (one->lanes > FEW) run_wide(&a, one, g, t, o, lse);
-            else if (g % heads == 0) (a.kv.half ? run_few_bf16 : run_few_f32)(&a, one, whole_rows && then >= block && then->lanes <= FEW ? then : NULL, g, at_most(a.G, g + heads), t, o, lse);
+            else if (g % heads == 0) few[numbers_of(&a)](&a, one, whole_rows && then >= block && then->lanes <= FEW ? then : NULL, g, at_most(a.G, g + heads), t, o, lse);
         }
     }
 }
+
+void ISA(hone_cpu_attention)(const hone_args *args, int threads) { run(args, threads); }
+
+// The same over codes (graph/kv8.h), which become floats at the load: all that is behind it is the same arithmetic.
+size_t ISA(hone_cpu_attention8_workspace)(const hone_args *args, int threads) { return ISA(hone_cpu_attention_workspace)(args, threads); }
+void ISA(hone_cpu_attention8)(const hone_args *args, int threads) { run(args, threads); }

@@ -7,8 +7,8 @@
 //     s  (keys, LANES)  scores of a tile of KEYS keys: s[j] = sum_d k[j][d] qt[d]      rows of k broadcast, straight from memory
 //     ot (D, LANES)   ot[d] += sum_j v[j][d] p[j]                                      rows of v likewise
 //
-// Neither K nor V is packed or transposed (one kernel for plain and paged keys: rows come by pointer; those of bf16 are widened
-// tile by tile, or multiplied as they are: narrow, below), the softmax runs down
+// Neither K nor V is packed or transposed (one kernel for plain and paged keys: rows come by pointer; those of bf16 or of 8 bits are
+// widened tile by tile, or multiplied as they are: narrow, below), the softmax runs down
 // columns without a horizontal step, and a lane's arithmetic is the same whatever lies in the other lanes. Tiles begin at
 // multiples of KEYS from the first key of the run (its group's first row; 0 where keys are paged). A masked key adds exactly nothing (p = 0), so that skipping it, or a whole tile, or a whole
 // vector of lanes, changes no bit: a row's result depends on its own query, keys and range only.
@@ -33,6 +33,7 @@ enum { KEYS = 64, SUB = 16, VECS = LANES / VW };
 
 typedef struct attention { // one call
     reals q, kv;
+    const float *head_scale;         // (R, 2 G) where kv is codes of 8 bits (graph/kv8.h), else NULL
     int64_t P, Q;                    // row strides
     int64_t q_col, k_col, v_col, H, G, D, r, N; // r = H / G
     const int32_t *lo, *hi, *slot, *table;
@@ -85,34 +86,62 @@ V_INLINE int64_t most_blocks(const hone_args *args, bool slots)
     return N * r / LANES + runs;
 }
 
+// What the numbers of kv are stored in: known where a loop over them is compiled.
+typedef enum numbers { WIDE, HALF, CODES } numbers;
+V_INLINE numbers numbers_of(const attention *a) { return a->head_scale ? CODES : a->kv.half ? HALF : WIDE; }
+V_INLINE int64_t bytes_of(numbers stored) { return stored == CODES ? 1 : stored == HALF ? 2 : 4; }
+
+// A row of kv, and the scales of its heads where it is codes.
+typedef struct key { char *row; const float *scale; } key;
+V_INLINE key key_at(const attention *a, int64_t r)
+{
+    return (key){ a->kv.data + r * a->Q * bytes_of(numbers_of(a)), a->head_scale ? a->head_scale + r * 2 * a->G : NULL };
+}
+// Head g of keys, or of values, as heads of a row are counted.
+V_INLINE int64_t head_of_k(const attention *a, int64_t g) { return a->k_col / a->D + g; }
+V_INLINE int64_t head_of_v(const attention *a, int64_t g) { return a->v_col / a->D + g; }
+
+// Numbers `at` on, n of them (or VW), of a row; the scale is that of their head. A product rounds once wherever it is made.
+V_INLINE vf key_load(const numbers stored, key k, int64_t at, int64_t n, int64_t head)
+{
+    if (stored != CODES) return reals_load((reals){ k.row, stored == HALF }, at, n);
+    const int8_t *code = (const int8_t *)k.row + at;
+    return (n >= VW ? v_from_int8(code) : v_from_int8_n(code, n)) * v_set(k.scale[head]);
+}
+
 // row[j] = the kv row of key tile + j as query row n sees it, for from <= j < to
-V_INLINE void find_rows(const attention *a, int64_t n, int64_t tile, int from, int to, char **row)
+V_INLINE void find_rows(const attention *a, int64_t n, int64_t tile, int from, int to, key *row)
 {
     if (!a->slot) {
-        for (int j = from; j < to; j++) row[j] = reals_at(a->kv, (tile + j) * a->Q).data;
+        for (int j = from; j < to; j++) row[j] = key_at(a, tile + j);
         return;
     }
     const int32_t *table = a->table + a->slot[n] * a->table_stride;
     int64_t page = (tile + from) / a->key_block, at = (tile + from) % a->key_block; // one division, then counting
     for (int j = from; j < to; j++) {
-        row[j] = reals_at(a->kv, (table[page] * a->key_block + at) * a->Q).data;
+        row[j] = key_at(a, table[page] * a->key_block + at);
         if (++at == a->key_block) at = 0, page++;
     }
 }
 
-// D numbers of key j's row from column `col` on: where they lie, or, of bf16, as row j of `room` (KEYS, D).
-V_INLINE const float *float_row(const attention *a, char *row, int64_t col, float *room, int64_t j)
+// D numbers of key j's row from column `col` on, those of a head: where they lie, or, if they are no floats, as row j of `room` (KEYS, D).
+V_INLINE const float *float_row(const attention *a, key k, int64_t col, int64_t head, float *room, int64_t j)
 {
-    const reals from = reals_at((reals){ row, a->kv.half }, col), to = { (char *)(room + j * a->D), false };
-    if (a->kv.half) reals_copy(to, from, a->D);
-    return (const float *)(a->kv.half ? to.data : from.data);
+    const numbers stored = numbers_of(a);
+    float *to = room + j * a->D;
+    if (stored == WIDE) return (const float *)(const void *)k.row + col;
+    for (int64_t d = 0; d < a->D; d += VW) {
+        const int64_t n = at_most(VW, a->D - d);
+        reals_store((reals){ (char *)to, false }, d, stored == HALF ? key_load(HALF, k, col + d, n, head) : key_load(CODES, k, col + d, n, head), n);
+    }
+    return to;
 }
 // The same row for a product: narrow, as it lies.
-V_INLINE const float *key_row(const bool narrow, const attention *a, char *row, int64_t col, float *room, int64_t j)
+V_INLINE const float *key_row(const bool narrow, const attention *a, key k, int64_t col, int64_t head, float *room, int64_t j)
 {
-    return narrow ? (const float *)(const void *)reals_at((reals){ row, true }, col).data : float_row(a, row, col, room, j);
+    return narrow ? (const float *)(const void *)reals_at((reals){ k.row, true }, col).data : float_row(a, k, col, head, room, j);
 }
-V_INLINE int64_t float_rows_room(const hone_operand *kv, int64_t D) { return kv->dtype == HONE_bf16 ? 2 * KEYS * D : 0; } // of k and v, floats
+V_INLINE int64_t float_rows_room(const hone_operand *kv, int64_t D) { return kv->dtype == HONE_f32 ? 0 : 2 * KEYS * D; } // of k and v, floats
 
 #ifdef __AVX512BF16__
 enum { HAS_PAIRS = true };

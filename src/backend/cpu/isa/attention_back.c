@@ -142,11 +142,12 @@ V_INLINE void run_tile(const bool narrow, const gradient *c, scratch *t, int64_t
     const int segments = list_segments(&t->b, tile, seg);
     if (!segments) return;
     const int from = seg[0].from, to = seg[segments - 1].to;
+    const int64_t head_k = head_of_k(a, g), head_v = head_of_v(a, g);
     for (int j = from; j < to + 8; j++) { // rows behind the last repeat it: dot_tile takes up to 8 at once
         const int64_t row = tile + (j < to ? j : to - 1), sum = (row - t->b.origin) * a->D, out = row * c->dkv_stride + g * a->D;
-        char *key = reals_at(a->kv, row * a->Q).data;
-        t->k[j] = j < to ? key_row(narrow, a, key, a->k_col + g * a->D, t->k_room, j) : t->k[to - 1];
-        t->v[j] = j < to ? key_row(narrow, a, key, a->v_col + g * a->D, t->v_room, j) : t->v[to - 1];
+        const key of = key_at(a, row);
+        t->k[j] = j < to ? key_row(narrow, a, of, a->k_col + g * a->D, head_k, t->k_room, j) : t->k[to - 1];
+        t->v[j] = j < to ? key_row(narrow, a, of, a->v_col + g * a->D, head_v, t->v_room, j) : t->v[to - 1];
         if (!c->dkv.data) continue;
         t->dk[j] = c->dkv.half ? t->dk_sum + sum : (float *)c->dkv.data + out + a->k_col;
         t->dv[j] = c->dkv.half ? t->dv_sum + sum : (float *)c->dkv.data + out + a->v_col;

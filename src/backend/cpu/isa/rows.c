@@ -1,5 +1,6 @@
-// rows.c: ops that move or add whole rows: embed, embed_dw, gather_rows, kv_write, add.
+// rows.c: ops that move or add whole rows: embed, embed_dw, gather_rows, kv_write, kv_write8, add.
 #include "backend/cpu/isa/kernel.h"
+#include "graph/kv8.h"
 
 static void copy_row(float *restrict to, const float *restrict from, int64_t C)
 {
@@ -74,6 +75,25 @@ void ISA(hone_cpu_kv_write)(const hone_args *args, int threads)
     kv += args->attr.k_col;
 #pragma omp parallel for schedule(static) num_threads(worth(threads, N * Q * 8))
     for (int64_t n = 0; n < N; n++) reals_copy(reals_at(cache, rows[n] * Q), (reals){ (char *)(uintptr_t)(kv + n * P), false }, Q);
+}
+
+void ISA(hone_cpu_kv_write8)(const hone_args *args, int threads)
+{
+    const float *kv = f32_in(args, 0);
+    const int32_t *rows = i32_in(args, 1);
+    const int64_t N = at_most(hone_rows(&args->in[0]), hone_rows(&args->in[1])), P = args->in[0].dim[1];
+    const int64_t heads = args->out[1].dim[1], D = args->attr.head_dim;
+#pragma omp parallel for schedule(static) num_threads(worth(threads, N * heads * D * 8))
+    for (int64_t i = 0; i < N * heads; i++) {
+        const float *from = kv + i / heads * P + args->attr.k_col + i % heads * D;
+        const int64_t to = rows[i / heads] * heads + i % heads;
+        int8_t *code = (int8_t *)args->out[0].data + to * D;
+        float top = 0;
+        for (int64_t d = 0; d < D; d++) top = hone_kv8_larger(top, from[d]);
+        const hone_quant q = hone_quant_of(top);
+        f32_out(args, 1)[to] = q.scale;
+        for (int64_t d = 0; d < D; d++) code[d] = hone_kv8_code(from[d], q.inverse);
+    }
 }
 
 void ISA(hone_cpu_add)(const hone_args *args, int threads)

@@ -285,6 +285,27 @@ V_INLINE vf v_from_bf16_n(const uint16_t *p, int64_t n)
 #endif
 }
 
+V_INLINE vf v_from_int8(const int8_t *p)
+{
+#if VW == 16
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+#elif VW == 8
+    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+#else
+    return (vf){ p[0], p[1], p[2], p[3] };
+#endif
+}
+V_INLINE vf v_from_int8_n(const int8_t *p, int64_t n)
+{
+#if VW == 16
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(v_first(n), p)));
+#else
+    int8_t part[VW] = { 0 };
+    memcpy(part, p, (size_t)n);
+    return v_from_int8(part);
+#endif
+}
+
 V_INLINE void v_to_bf16(uint16_t *p, vf v) // rounded as above
 {
     const vi half = (vi)v_round_bf16(v) >> 16;
