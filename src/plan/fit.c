@@ -68,19 +68,45 @@ static void find_persistent(fitter *f)
     }
 }
 
-// Blocks' outputs, which recomputing blocks keeps: the residual stream. In the order of the forward: the first live longest.
+// Bytes of what a node writes, times the nodes that they wait between the forward's last use and the backward's first.
+static double idle_area(const hone_program *micro, const hone_graph *graph, hone_tid id)
+{
+    int64_t last = 0, first = -1;
+    for (int64_t n = 0; n < micro->count; n++) {
+        const hone_node *node = &micro->node[n];
+        for (int i = 0; i < node->n_in + node->n_out; i++) {
+            if (hone_node_operand(node, i) != id) continue;
+            if (node->phase == HONE_PHASE_FORWARD) last = n;
+            else if (first < 0) first = n;
+        }
+    }
+    return (double)hone_tensor_bytes(hone_at(graph, id)) * (double)(first - last);
+}
+
+// What recomputing blocks keeps, the residual stream between them: the largest area first, which is the order of the forward.
 static hone_status find_activations(fitter *f)
 {
     const hone_graph *graph = f->job->graph;
+    const hone_program *micro = &f->original[0];
     hone_recompute r;
-    if (hone_recompute_open(&r, graph, &f->original[0])) return HONE_FAILED;
-    for (int64_t n = 0; n < r.program->count; n++) {
-        const hone_node *node = &r.program->node[n];
-        if (!hone_recompute_may_park(&r, n) || hone_drop_blocks(graph, r.program, node) || hone_tensor_bytes(hone_at(graph, node->out[0])) < LEAST_PARKED_BYTES) continue;
-        f->candidate[f->n_candidate++] = node->out[0];
-        f->n_activation++;
+    double *area = hone_alloc((size_t)graph->n_tensor, sizeof *area);
+    if (!area || hone_recompute_open(&r, graph, micro)) {
+        hone_free(area);
+        return HONE_FAILED;
     }
+    const int64_t persistent = f->n_candidate;
+    for (int64_t n = 0; n < micro->count; n++) {
+        const hone_node *node = &micro->node[n];
+        const hone_tid id = node->out[0];
+        if (!hone_recompute_may_park(&r, n) || hone_drop_blocks(graph, micro, node) || hone_tensor_bytes(hone_at(graph, id)) < LEAST_PARKED_BYTES) continue;
+        area[id] = idle_area(micro, graph, id);
+        int64_t at = f->n_candidate++;
+        for (; at > persistent && area[f->candidate[at - 1]] < area[id]; at--) f->candidate[at] = f->candidate[at - 1];
+        f->candidate[at] = id;
+    }
+    f->n_activation = f->n_candidate - persistent;
     hone_recompute_close(&r);
+    hone_free(area);
     return HONE_OK;
 }
 
@@ -265,10 +291,10 @@ static hone_status find_step_work(const fitter *f, double *work)
     return isnan(*work) ? HONE_FAILED : HONE_OK;
 }
 
-typedef struct { int64_t parked; bool activations_first; double work; } parking;
+typedef struct { int64_t parked; bool activations_first, stands; double work; } parking;   // stands: it is what is planned now
 
 // In the order that the fitter has, between as little parked as blocks recomputed allow and so much that nothing dear is recomputed: the
-// cheapest of a few, where it beats the best so far.
+// cheapest of a few, where it beats the best so far. (One that does not, even if nothing dear were recomputed, is not fitted.)
 static hone_status try_order(fitter *f, parking *best)
 {
     enum { TRIES = 4 };
@@ -280,9 +306,11 @@ static hone_status try_order(fitter *f, parking *best)
         const int64_t parked = least + (enough - least) * i / TRIES;
         if (parked == last) continue;
         last = parked;
-        if ((status = open_choice(f, parked)) || (status = fit_choice(f, &over))) break;
-        if (over > 0) continue;
-        if (!(status = find_step_work(f, &work)) && work < best->work) *best = (parking){ parked, f->activations_first, work };
+        best->stands = false;
+        if ((status = open_choice(f, parked)) || (status = apply(f)) || (status = find_step_work(f, &work))) break;
+        if (work >= best->work) continue;
+        if ((status = fit_choice(f, &over)) || over > 0) continue;
+        if (!(status = find_step_work(f, &work)) && work < best->work) *best = (parking){ parked, f->activations_first, true, work };
     }
     return status;
 }
@@ -318,8 +346,9 @@ static hone_status fit_parked(fitter *f)
         f->activations_first = i;
         status = try_order(f, &best);
     }
+    if (status || best.stands) return status;
     f->activations_first = best.activations_first;
-    if (!status) status = open_choice(f, best.parked < 0 ? f->n_candidate : best.parked);
+    status = open_choice(f, best.parked < 0 ? f->n_candidate : best.parked);
     if (status) return status;
     return best.parked < 0 ? apply_least(f) : fit_choice(f, &over);
 }
