@@ -13,13 +13,13 @@ static const char *const backends[] = { "ref", "cpu" };
 
 typedef struct { rig r; hone_program built; hone_session session; hone_recompute recompute; hone_budget *budget; double *cost; } bench;
 
-static void bench_open(bench *b, int kind, int64_t layers, const char *backend)
+static void bench_open_rows(bench *b, int kind, int64_t layers, const char *backend, int64_t T)
 {
     hone_config config = rig_config(kind);
     config.layers = layers;
     b->r = (rig){ .graph = hone_graph_new() };
     assert_int_equal(hone_model_declare(&b->r.model, b->r.graph, &config), HONE_OK);
-    assert_int_equal(hone_model_build_stored(&b->r.model, 2, 37, &b->r.io), HONE_OK);
+    assert_int_equal(hone_model_build_stored(&b->r.model, 2, T, &b->r.io), HONE_OK);
     b->built = *b->r.graph->now;
     assert_int_equal(hone_session_plan(&b->session, b->r.graph, &(hone_session_options){ .backend = backend }), HONE_OK);
     b->cost = hone_alloc((size_t)b->built.count, sizeof *b->cost);
@@ -28,6 +28,8 @@ static void bench_open(bench *b, int kind, int64_t layers, const char *backend)
     hone_recompute_choose(&b->recompute, hone_drop_cheap);
     assert_int_equal(hone_budget_open(&b->budget, &b->recompute, b->session.backend, b->session.self, b->cost), HONE_OK);
 }
+
+static void bench_open(bench *b, int kind, int64_t layers, const char *backend) { bench_open_rows(b, kind, layers, backend, 37); }
 
 static void bench_close(bench *b)
 {
@@ -96,24 +98,38 @@ static size_t planned_peak(const bench *b, size_t *homes)
     return peak;
 }
 
-// Any choice of what goes home, of what is dropped beside: the peak is that of layout but for the whole pages that a move wants (of a tensor
-// and of what works in its place, before and behind); what runs, overlapped, poisoned, has the bits of a run that stores everything.
-static void test_what_is_parked_is_simulated_and_changes_no_bit(void **state)
+// Any choice of what goes home, of what is dropped beside: the peak is that of layout, to the byte where all rows together are whole pages.
+static void test_peaks_where_much_is_parked_are_the_layouts(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        bench b;
+        bench_open_rows(&b, kind, 3, backends[kind % 2], HONE_STAGE_ALIGN / sizeof(float) / 2);
+        srand(7);
+        for (int turn = 0; turn < 24; turn++) {
+            int64_t parked;
+            size_t homes;
+            const size_t simulated = park_some(&b, turn, &parked);
+            must(hone_graph_validate(b.r.graph, b.r.graph->now));
+            assert_int_equal(simulated, planned_peak(&b, &homes));
+            assert_int_equal(homes > 0, parked > 0);
+        }
+        bench_close(&b);
+    }
+}
+
+// What runs, overlapped, poisoned, has the bits of a run that stores everything.
+static void test_what_is_parked_changes_no_bit(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RIG_KINDS; kind++) {
         bench b;
         uint64_t plain = 0;
-        int64_t most = 0;
+        int64_t parked, most = 0;
         bench_open(&b, kind, 3, backends[kind % 2]);
         srand(7);
         for (int turn = 0; turn < (SANITIZED ? 3 : 12); turn++) {
-            int64_t parked;
-            size_t homes;
-            const size_t simulated = park_some(&b, turn, &parked), planned = planned_peak(&b, &homes);
-            const size_t pages = (size_t)parked * 3 * HONE_STAGE_ALIGN;
-            assert_in_range(planned + pages, simulated, simulated + 2 * pages);
-            assert_int_equal(homes > 0, parked > 0);
+            park_some(&b, turn, &parked);
             most = parked > most ? parked : most;
             must(hone_pass_overlap(b.r.graph, b.r.graph->now, 0));
             rig here = b.r;
@@ -249,7 +265,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_simulated_peaks_are_the_layouts),
-        cmocka_unit_test(test_what_is_parked_is_simulated_and_changes_no_bit),
+        cmocka_unit_test(test_peaks_where_much_is_parked_are_the_layouts),
+        cmocka_unit_test(test_what_is_parked_changes_no_bit),
         cmocka_unit_test(test_the_choice_is_near_the_cheapest_of_all),
         cmocka_unit_test(test_the_choice_is_no_dearer_than_per_block_checkpointing),
         cmocka_unit_test(test_any_budget_gives_the_same_bits),
