@@ -13,7 +13,7 @@ struct hone_budget {
     hone_recompute *r;
     const double *cost;              // (count,)
     step *step;                      // (count,)
-    int64_t *bytes;                  // (n_tensor,) aligned
+    int64_t *bytes, *raw;            // (n_tensor,) aligned; as they are
     int64_t *last;                   // (2 * n_tensor,) last item that touches a tensor; the second half are clones
     bool *born;                      // (2 * n_tensor,)
     int64_t *delta;                  // (2 * count + 2,) change of the bytes alive before an item
@@ -50,6 +50,13 @@ static int64_t place(const hone_budget *b, const hone_recompute_item *item, hone
     return clone ? id + b->r->n_tensor : id;
 }
 
+// Does the forward's tensor go home once the forward is done with it?
+static bool is_parked_behind(const hone_budget *b, hone_tid id)
+{
+    const int64_t n = b->r->producer[id];
+    return n >= 0 && b->r->park[n] && b->last[id + b->r->n_tensor] >= 0;
+}
+
 // May output 0 lie where input k lies? As layout has it: that dies here, is as large, and is read through no other operand.
 static bool works_in_place(const hone_budget *b, const step *s, const hone_recompute_item *item, int64_t i)
 {
@@ -57,8 +64,9 @@ static bool works_in_place(const hone_budget *b, const step *s, const hone_recom
     int flags = hone_op_get(b->r->program->node[item->node].op)->flags, k = flags & 0xff;
     if (!(flags & 1 << 8) || s->in[k] < 0 || s->out[0] < 0) return false;
     hone_tid from = s->in[k];
-    if (hone_at(graph, from)->dtype != hone_at(graph, s->out[0])->dtype || b->bytes[from] != b->bytes[s->out[0]]) return false;
-    if (b->last[place(b, item, from, false)] != i) return false;
+    const int64_t at = place(b, item, from, false);
+    if (hone_at(graph, from)->dtype != hone_at(graph, s->out[0])->dtype || b->raw[from] != b->raw[s->out[0]]) return false;
+    if (b->last[at] != i || (at == from && is_parked_behind(b, from))) return false;
     for (int other = 0; other < s->n_in; other++)
         if (other != k && s->in[other] == from) return false;
     return true;
@@ -76,6 +84,7 @@ static void simulate(hone_budget *b, size_t most)
     for (int64_t i = 0; i < r->n_item; i++) {
         const hone_recompute_item *item = &r->item[i];
         const step *s = &b->step[item->node];
+        if (hone_recompute_is_fetch(r, item)) continue;
         if (item->again) b->sum += b->cost[item->node];
         for (int k = 0; k < s->n_in; k++) if (s->in[k] >= 0) b->last[place(b, item, s->in[k], false)] = i;
         for (int k = 0; k < s->n_out; k++) if (s->out[k] >= 0) b->last[place(b, item, s->out[k], true)] = i;
@@ -83,14 +92,16 @@ static void simulate(hone_budget *b, size_t most)
     for (int64_t i = 0; i < r->n_item; i++) {
         const hone_recompute_item *item = &r->item[i];
         const step *s = &b->step[item->node];
+        const bool fetch = hone_recompute_is_fetch(r, item);
         for (int k = 0; k < s->n_out; k++) {
             if (s->out[k] < 0) continue;
             int64_t id = place(b, item, s->out[k], true);
-            if (b->born[id]) continue;
+            if (b->born[id] || b->last[id] < 0) continue;   // (nobody reads that of what is fetched)
             b->born[id] = true;
-            b->delta[i + (k == 0 && works_in_place(b, s, item, i))] += b->bytes[s->out[k]];
+            b->delta[i + (k == 0 && !fetch && works_in_place(b, s, item, i))] += b->bytes[s->out[k]];
             b->delta[b->last[id] + 1] -= b->bytes[s->out[k]];
         }
+        if (fetch) continue;
         b->delta[i] += s->workspace_bytes;
         b->delta[i + 1] -= s->workspace_bytes;
     }
@@ -118,8 +129,13 @@ static hone_tid transient_storage(const hone_graph *graph, hone_tid id)
 static void describe_nodes(hone_budget *b, const hone_backend *backend, void *self)
 {
     const hone_graph *graph = b->r->graph;
-    for (hone_tid id = 0; id < b->r->n_tensor; id++)
-        b->bytes[id] = (int64_t)hone_layout_place_bytes(hone_at(graph, id), hone_layout_tensor_bytes(hone_at(graph, id), backend, self));
+    for (hone_tid id = 0; id < b->r->n_tensor; id++) {
+        const int64_t n = b->r->producer[id];
+        hone_tensor like = *hone_at(graph, id);
+        b->raw[id] = (int64_t)hone_layout_tensor_bytes(&like, backend, self);
+        if (n >= 0 && b->r->park[n]) like.cls = HONE_CLASS_stage;
+        b->bytes[id] = (int64_t)hone_layout_place_bytes(&like, (size_t)b->raw[id]);
+    }
     for (int64_t n = 0; n < b->r->program->count; n++) {
         const hone_node *node = &b->r->program->node[n];
         step *s = &b->step[n];
@@ -129,7 +145,7 @@ static void describe_nodes(hone_budget *b, const hone_backend *backend, void *se
         hone_args args;
         hone_args_describe(graph, node, &args);
         if (backend->workspace_bytes && !hone_is_move(node)) s->workspace_bytes = (int64_t)hone_layout_align(backend->workspace_bytes(self, &args));
-        if (b->r->stored[n] && !b->r->drop[n]) b->candidate[b->n_candidate++] = n;
+        if (b->r->stored[n] && !b->r->drop[n] && !b->r->park[n]) b->candidate[b->n_candidate++] = n;
     }
 }
 
@@ -141,6 +157,7 @@ hone_status hone_budget_open(hone_budget **budget, hone_recompute *r, const hone
     *b = (hone_budget){ .r = r, .cost = cost };
     b->step = hone_alloc(count, sizeof *b->step);
     b->bytes = hone_alloc(n_tensor, sizeof *b->bytes);
+    b->raw = hone_alloc(n_tensor, sizeof *b->raw);
     b->last = hone_alloc(2 * n_tensor, sizeof *b->last);
     b->born = hone_alloc(2 * n_tensor, sizeof *b->born);
     b->delta = hone_alloc(2 * count + 2, sizeof *b->delta);
@@ -149,7 +166,7 @@ hone_status hone_budget_open(hone_budget **budget, hone_recompute *r, const hone
     b->fresh = hone_alloc(count, sizeof *b->fresh);
     b->best = hone_alloc(count, sizeof *b->best);
     b->here = hone_alloc(count, sizeof *b->here);
-    if (!b->step || !b->bytes || !b->last || !b->born || !b->delta || !b->candidate || !b->gain || !b->fresh || !b->best || !b->here) {
+    if (!b->step || !b->bytes || !b->raw || !b->last || !b->born || !b->delta || !b->candidate || !b->gain || !b->fresh || !b->best || !b->here) {
         hone_budget_close(b);
         *budget = NULL;
         return HONE_FAILED;
@@ -163,6 +180,7 @@ void hone_budget_close(hone_budget *b)
     if (!b) return;
     hone_free(b->step);
     hone_free(b->bytes);
+    hone_free(b->raw);
     hone_free(b->last);
     hone_free(b->born);
     hone_free(b->delta);

@@ -305,7 +305,7 @@ bool hone_is_transient(const hone_tensor *tensor)
 #include "graph/classes.def"
 #undef CLASS
     };
-    return !persistent[tensor->cls];
+    return !persistent[tensor->cls] && !tensor->parked;
 }
 
 hone_status hone_graph_validate(const hone_graph *graph, const hone_program *program)

@@ -158,7 +158,10 @@ static hone_status make_blocks(planner *p, const hone_backend *backend, void *se
             int k = info->flags & 0xff;
             if (i == 0 && info->flags & 1 << 8 && !no_reuse && may_work_in_place(p, node, n, k)) {
                 p->block_of[id] = p->block_of[node->in[k]];
-                p->block[p->block_of[id] - 1].death = death;
+                block *shared = &p->block[p->block_of[id] - 1];
+                shared->death = death;
+                if (shared->align < align_of(hone_at(p->graph, id))) shared->align = align_of(hone_at(p->graph, id));
+                shared->bytes = round_up(shared->bytes, shared->align);
                 continue;
             }
             int64_t index;

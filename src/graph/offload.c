@@ -111,11 +111,12 @@ typedef struct {
     bool in_micro, in_update, fresh;
 } rewriter;
 
-static hone_node move_node(const hone_node *beside, hone_op op)
+hone_node hone_offload_move(const hone_node *beside, hone_op op)
 {
     const hone_op_info *info = hone_op_get(op);
     return (hone_node){ .op = op, .n_in = info->n_in, .n_out = info->n_out, .in = { HONE_NONE }, .out = { HONE_NONE }, .phase = beside->phase,
-                        .layer = beside->layer, .stage = beside->stage, .slot = beside->slot, .stream = beside->stream };
+                        .layer = beside->layer, .stage = beside->stage, .slot = beside->slot,
+                        .stream = op == HONE_OP_fetch ? HONE_STREAM_IN : op == HONE_OP_park ? HONE_STREAM_OUT : beside->stream };
 }
 
 static hone_status open_stage(rewriter *r, const hone_node *node, hone_tid storage)
@@ -125,11 +126,11 @@ static hone_status open_stage(rewriter *r, const hone_node *node, hone_tid stora
     hone_tid stage = hone_graph_tensor(graph, HONE_CLASS_stage, home.dtype, home.rank, home.dim, "stage.%.56s.%lld", home.name, (long long)graph->n_tensor);
     if (graph->failed) return hone_fail("out of memory while offloading was planned");
     hone_at(graph, stage)->layer = home.layer;
-    hone_node fetch = move_node(node, HONE_OP_fetch);
+    hone_node fetch = hone_offload_move(node, HONE_OP_fetch);
     const bool zeros = home.cls == HONE_CLASS_grad && r->in_micro && r->fresh && !r->of[storage].seen;
     fetch.in[0] = zeros ? HONE_NONE : storage;
     fetch.out[0] = stage;
-    if (!zeros) fetch.stream = HONE_STREAM_IN;
+    if (zeros) fetch.stream = node->stream;
     r->of[storage] = (use){ .stage = stage, .seen = true };
     return append(&r->to, &fetch);
 }
@@ -141,10 +142,9 @@ static hone_status close_stage(rewriter *r, const hone_node *node, hone_tid stor
     const hone_tid stage = u->stage;
     u->stage = HONE_NONE;
     if (!u->written || forgotten) return HONE_OK;
-    hone_node park = move_node(node, HONE_OP_park), settle = move_node(node, HONE_OP_settle);
+    hone_node park = hone_offload_move(node, HONE_OP_park), settle = hone_offload_move(node, HONE_OP_settle);
     park.in[0] = settle.in[0] = stage;
     park.out[0] = storage;
-    park.stream = HONE_STREAM_OUT;
     return append(&r->to, &park) || append(&r->to, &settle) ? HONE_FAILED : HONE_OK;
 }
 

@@ -14,6 +14,9 @@
 //
 // Gradients: where a step has one micro-batch, each begins as zeros in micro (a fetch without a home) and is forgotten once the
 // update took it: it goes to the disk once and comes back once. Its share of the norm is taken before it is parked.
+//
+// Activations: what the forward makes and the backward reads much later goes home behind the forward's last use and comes back where else
+// it would be made again, written by the pass that chooses between the two (recompute.h). Its home is a parked tensor of its own.
 #pragma once
 #include "graph/graph.h"
 
@@ -22,6 +25,7 @@
 // a byte, bf16 2,400 (L4) to 9,700 (H100). Constants, so that what is chosen does not hang on the minute; `hone plan` shows seconds.
 enum { HONE_FLOPS_A_DISK_BYTE = 300, HONE_FLOPS_A_BUS_BYTE_F32 = 700, HONE_FLOPS_A_BUS_BYTE_NARROW = 5000 };
 
+hone_node hone_offload_move(const hone_node *beside, hone_op op);          // a move on its stream, else marked as the node; operands yet to come
 void hone_offload_set(hone_graph *graph, hone_tid storage, bool parked);   // with its views
 // Every sum_squares of a parked gradient: out of `update`, behind the gradient's last use in `micro` (what an earlier micro-batch
 // wrote there, the last one writes over). *n_norm becomes as many less (optim/update.h).

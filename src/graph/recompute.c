@@ -1,6 +1,7 @@
 // recompute.c: activation checkpointing as a pass (see recompute.h, pass.h).
 #include "graph/recompute.h"
 #include "base/memory.h"
+#include "graph/offload.h"
 #include <string.h>
 
 bool hone_drop_cheap(const hone_graph *graph, const hone_program *program, const hone_node *node)
@@ -45,9 +46,10 @@ hone_status hone_recompute_open(hone_recompute *r, const hone_graph *graph, cons
     r->producer = hone_alloc((size_t)graph->n_tensor + 1, sizeof *r->producer);
     r->stored = hone_alloc(count, sizeof *r->stored);
     r->drop = hone_alloc(count, sizeof *r->drop);
+    r->park = hone_alloc(count, sizeof *r->park);
     r->again = hone_alloc(count, sizeof *r->again);
     r->item = hone_alloc(2 * count, sizeof *r->item);
-    if (!r->producer || !r->stored || !r->drop || !r->again || !r->item) {
+    if (!r->producer || !r->stored || !r->drop || !r->park || !r->again || !r->item) {
         hone_recompute_close(r);
         return HONE_FAILED;
     }
@@ -67,6 +69,7 @@ void hone_recompute_close(hone_recompute *r)
     hone_free(r->producer);
     hone_free(r->stored);
     hone_free(r->drop);
+    hone_free(r->park);
     hone_free(r->again);
     hone_free(r->item);
     *r = (hone_recompute){ 0 };
@@ -74,14 +77,25 @@ void hone_recompute_close(hone_recompute *r)
 
 void hone_recompute_choose(hone_recompute *r, hone_drop_fn drop)
 {
-    for (int64_t n = 0; n < r->program->count; n++) r->drop[n] = r->stored[n] && drop(r->graph, r->program, &r->program->node[n]);
+    for (int64_t n = 0; n < r->program->count; n++) r->drop[n] = r->stored[n] && !r->park[n] && drop(r->graph, r->program, &r->program->node[n]);
 }
 
-// The node whose clone has to have run before `id` can be read in the backward, or -1.
+bool hone_recompute_may_park(const hone_recompute *r, int64_t n)
+{
+    const hone_node *node = &r->program->node[n];
+    for (int i = 0; i < node->n_out; i++) {
+        if (node->out[i] == HONE_NONE) continue;
+        const hone_tensor *t = hone_at(r->graph, node->out[i]);
+        if (t->cls != HONE_CLASS_activation || t->form != HONE_FORM_PLAIN || t->base != HONE_NONE || t->rank < 1 || t->rank > 2) return false;
+    }
+    return r->stored[n];
+}
+
+// The node whose clone (or fetch) has to have run before `id` can be read in the backward, or -1.
 static int64_t wanted_clone(const hone_recompute *r, hone_tid id)
 {
     int64_t n = id == HONE_NONE ? -1 : r->producer[id];
-    return n < 0 || (r->stored[n] && !r->drop[n]) ? -1 : n;
+    return n < 0 || (r->stored[n] && !r->drop[n] && !r->park[n]) ? -1 : n;
 }
 
 static void add_inputs(hone_recompute *r, int64_t n)
@@ -91,7 +105,7 @@ static void add_inputs(hone_recompute *r, int64_t n)
         int64_t from = wanted_clone(r, node->in[i]);
         if (from < 0 || r->again[from]) continue;
         r->again[from] = true;
-        add_inputs(r, from);
+        if (!r->park[from]) add_inputs(r, from);
         r->item[r->n_item++] = (hone_recompute_item){ from, true };
     }
 }
@@ -111,11 +125,21 @@ bool hone_recompute_reads_clone(const hone_recompute *r, const hone_recompute_it
     return (item->again || r->program->node[item->node].phase != HONE_PHASE_FORWARD) && wanted_clone(r, id) >= 0;
 }
 
-// A twin of a tensor for the clone of its node.
-static hone_tid make_twin(hone_graph *graph, hone_tid id)
+// --- writing -------------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    const hone_recompute *r;
+    hone_graph *graph;
+    hone_node *node; int64_t n_node;    // as written so far
+    hone_tid *twin;                     // (n_tensor,) of the clone's outputs
+    hone_tid *home, *stage;             // (n_tensor,) of what is parked: its home, and what lies in the arena in the forward; else NONE
+    int64_t *last;                      // (n_tensor,) last item that means the forward's tensor
+} writer;
+
+static hone_tid make_like(hone_graph *graph, hone_class cls, const char *prefix, hone_tid id)
 {
     hone_tensor like = *hone_at(graph, id);
-    hone_tid made = hone_graph_tensor(graph, like.cls, like.dtype, like.rank, like.dim, "again.%.72s", like.name);
+    hone_tid made = hone_graph_tensor(graph, cls, like.dtype, like.rank, like.dim, "%s%.72s", prefix, like.name);
     hone_tensor *twin = hone_at(graph, made);
     twin->form = like.form;
     twin->live = like.live;
@@ -124,33 +148,108 @@ static hone_tid make_twin(hone_graph *graph, hone_tid id)
     return made;
 }
 
+// What of parked nodes' outputs the backward or a clone reads gets a home; and where the forward's uses end.
+static void find_homes(writer *w)
+{
+    const hone_recompute *r = w->r;
+    for (hone_tid id = 0; id < r->n_tensor; id++) w->home[id] = w->stage[id] = HONE_NONE;
+    for (int64_t i = 0; i < r->n_item; i++) {
+        const hone_node *node = &r->program->node[r->item[i].node];
+        if (hone_recompute_is_fetch(r, &r->item[i])) continue;
+        for (int k = 0; k < node->n_out && !r->item[i].again; k++)
+            if (node->out[k] != HONE_NONE) w->last[node->out[k]] = i;
+        for (int k = 0; k < node->n_in; k++) {
+            const hone_tid id = node->in[k];
+            if (id == HONE_NONE) continue;
+            if (!hone_recompute_reads_clone(r, &r->item[i], id)) w->last[id] = i;
+            else if (r->park[r->producer[id]] && w->home[id] == HONE_NONE) {
+                w->home[id] = make_like(w->graph, HONE_CLASS_activation, "home.", id);
+                w->stage[id] = make_like(w->graph, HONE_CLASS_stage, "", id);
+                hone_at(w->graph, w->home[id])->parked = true;
+            }
+        }
+    }
+}
+
+static void write_fetches(writer *w, const hone_node *node)
+{
+    for (int k = 0; k < node->n_out; k++) {
+        const hone_tid id = node->out[k];
+        if (id == HONE_NONE || w->home[id] == HONE_NONE) continue;
+        hone_node fetch = hone_offload_move(node, HONE_OP_fetch);
+        fetch.in[0] = w->home[id];
+        fetch.out[0] = w->twin[id] = make_like(w->graph, HONE_CLASS_stage, "again.", id);
+        fetch.phase = HONE_PHASE_BACKWARD;
+        w->node[w->n_node++] = fetch;
+    }
+}
+
+static void write_parks(writer *w, const hone_node *node, int64_t i)
+{
+    for (int k = 0; k < node->n_in + node->n_out; k++) {
+        const hone_tid id = hone_node_operand(node, k);
+        if (id == HONE_NONE || id >= w->r->n_tensor || w->home[id] == HONE_NONE || w->last[id] != i) continue;
+        hone_node park = hone_offload_move(node, HONE_OP_park), settle = hone_offload_move(node, HONE_OP_settle);
+        park.in[0] = settle.in[0] = w->stage[id];
+        park.out[0] = w->home[id];
+        w->node[w->n_node++] = park;
+        w->node[w->n_node++] = settle;
+        w->last[id] = -1;   // an operand may be there twice
+    }
+}
+
+static void write_item(writer *w, int64_t i)
+{
+    const hone_recompute_item *item = &w->r->item[i];
+    const hone_node *was = &w->r->program->node[item->node];
+    hone_node node = *was;
+    for (int k = 0; k < node.n_in; k++) {
+        const hone_tid id = node.in[k];
+        if (id == HONE_NONE) continue;
+        if (hone_recompute_reads_clone(w->r, item, id)) node.in[k] = w->twin[id];
+        else if (w->stage[id] != HONE_NONE) node.in[k] = w->stage[id];
+    }
+    for (int k = 0; k < node.n_out; k++) {
+        const hone_tid id = node.out[k];
+        if (id == HONE_NONE) continue;
+        if (item->again) node.out[k] = w->twin[id] = make_like(w->graph, hone_at(w->graph, id)->cls, "again.", id);
+        else if (w->stage[id] != HONE_NONE) node.out[k] = w->stage[id];
+    }
+    if (item->again) node.phase = HONE_PHASE_RECOMPUTE;
+    w->node[w->n_node++] = node;
+    if (!item->again) write_parks(w, was, i);
+}
+
+static size_t count_parked(const hone_recompute *r)
+{
+    size_t count = 0;
+    for (int64_t n = 0; n < r->program->count; n++) count += r->park[n];
+    return count;
+}
+
 hone_status hone_recompute_apply(hone_recompute *r, hone_graph *graph, hone_program *program)
 {
-    hone_node *node = hone_alloc((size_t)r->n_item + 1, sizeof *node);
-    hone_tid *twin = hone_alloc((size_t)r->n_tensor + 1, sizeof *twin);
+    const size_t n_tensor = (size_t)r->n_tensor + 1, most = (size_t)r->n_item + 1 + 3 * HONE_MAX_OUT * count_parked(r);
+    writer w = { .r = r, .graph = graph, .node = hone_alloc(most, sizeof *w.node), .twin = hone_alloc(n_tensor, sizeof *w.twin),
+                 .home = hone_alloc(n_tensor, sizeof *w.home), .stage = hone_alloc(n_tensor, sizeof *w.stage), .last = hone_alloc(n_tensor, sizeof *w.last) };
+    const bool have = w.node && w.twin && w.home && w.stage && w.last;
     graph->n_tensor = r->n_tensor;
-    if (!node || !twin) {
-        hone_free(node);
-        hone_free(twin);
-        return HONE_FAILED;
+    if (have) find_homes(&w);
+    for (int64_t i = 0; have && i < r->n_item; i++) {
+        if (hone_recompute_is_fetch(r, &r->item[i])) write_fetches(&w, &r->program->node[r->item[i].node]);
+        else write_item(&w, i);
     }
-    for (int64_t i = 0; i < r->n_item; i++) {
-        node[i] = r->program->node[r->item[i].node];
-        for (int k = 0; k < node[i].n_in; k++)
-            if (hone_recompute_reads_clone(r, &r->item[i], node[i].in[k])) node[i].in[k] = twin[node[i].in[k]];
-        if (!r->item[i].again) continue;
-        node[i].phase = HONE_PHASE_RECOMPUTE;
-        for (int k = 0; k < node[i].n_out; k++)
-            if (node[i].out[k] != HONE_NONE) node[i].out[k] = twin[node[i].out[k]] = make_twin(graph, node[i].out[k]);
+    hone_free(w.twin);
+    hone_free(w.home);
+    hone_free(w.stage);
+    hone_free(w.last);
+    if (!have || graph->failed) {
+        hone_free(w.node);
+        return have ? hone_fail("out of memory while recomputation was planned") : HONE_FAILED;
     }
-    hone_free(twin);
-    if (graph->failed) {
-        hone_free(node);
-        return hone_fail("out of memory while recomputation was planned");
-    }
-    program->node = node;
-    program->count = r->n_item;
-    program->capacity = r->n_item + 1;
+    program->node = w.node;
+    program->count = w.n_node;
+    program->capacity = (int64_t)most;
     return HONE_OK;
 }
 

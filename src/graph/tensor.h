@@ -51,7 +51,7 @@ typedef struct hone_tensor {
     int64_t offset_bytes;
     bool trained;             // param: gets a gradient; any: lies on a path to one that does
     bool decayed;             // param: weight decay applies (matrices)
-    bool parked;              // persistent: its home is the offload file (offload.h); programs reach it by staging tensors
+    bool parked;              // lives in the offload file (offload.h), persistent or the home of an activation; programs reach it by staging tensors
     bool fast;                // param: steps at hone_optim_options.fast_ratio times the rate (LoRA+)
     bool hidden;              // param: a matrix from features to features, no table of tokens or positions: Muon's
     int layer;                // transformer block it belongs to, -1 none: for the plan's table
@@ -66,7 +66,7 @@ int64_t hone_dtype_size(hone_dtype dtype, int64_t count);    // bytes of so many
 const char *hone_dtype_name(hone_dtype dtype);
 int64_t hone_tensor_count(const hone_tensor *tensor); // elements, by bounds
 int64_t hone_tensor_bytes(const hone_tensor *tensor); // as they lie plainly, without a form
-bool hone_is_transient(const hone_tensor *tensor);    // its class lives within one run of a program (classes.def)
+bool hone_is_transient(const hone_tensor *tensor);    // its class lives within one run of a program (classes.def); no home does
 
 static inline float hone_bf16_to_f32(uint16_t h)
 {

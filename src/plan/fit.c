@@ -14,8 +14,10 @@ typedef struct {
     hone_program *micro, *update;
     hone_program original[2];        // the two as they were built, with nodes of their own
     int64_t n_tensor, n_norm;        // likewise
-    hone_tid *candidate; int64_t n_candidate; // storages that may be parked, in this order
-    hone_program built;              // micro with what is parked, without recomputation
+    hone_tid *candidate;             // storages that may be parked: persistent ones in their order, behind them activations in theirs
+    int64_t n_candidate, n_activation;
+    bool activations_first;          // which of the two are parked before the other
+    hone_program built;              // micro with what is parked of persistent storages, without recomputation
     hone_recompute recompute;
     hone_budget *budget;
     double *cost;                    // (built.count,)
@@ -53,11 +55,9 @@ static int parked_before(const hone_graph *graph, hone_tid a, hone_tid b)
     return more > 0 || (more == 0 && a < b);
 }
 
-static hone_status find_candidates(fitter *f)
+static void find_persistent(fitter *f)
 {
     const hone_graph *graph = f->job->graph;
-    if (!f->job->recipe->offload[0]) return HONE_OK;
-    if (!(f->candidate = hone_alloc((size_t)graph->n_tensor, sizeof *f->candidate))) return HONE_FAILED;
     for (hone_tid id = 0; id < graph->n_tensor; id++) {
         const hone_tensor *t = hone_at(graph, id);
         const bool wanted = (t->cls == HONE_CLASS_moment || t->cls == HONE_CLASS_grad) && t->base == HONE_NONE && t->rank == 2;
@@ -66,7 +66,64 @@ static hone_status find_candidates(fitter *f)
         for (; at > 0 && parked_before(graph, id, f->candidate[at - 1]); at--) f->candidate[at] = f->candidate[at - 1];
         f->candidate[at] = id;
     }
+}
+
+// Bytes of what a node writes, times the nodes that they wait between the forward's last use and the backward's first.
+static double idle_area(const hone_program *micro, const hone_graph *graph, hone_tid id)
+{
+    int64_t last = 0, first = -1;
+    for (int64_t n = 0; n < micro->count; n++) {
+        const hone_node *node = &micro->node[n];
+        for (int i = 0; i < node->n_in + node->n_out; i++) {
+            if (hone_node_operand(node, i) != id) continue;
+            if (node->phase == HONE_PHASE_FORWARD) last = n;
+            else if (first < 0) first = n;
+        }
+    }
+    return (double)hone_tensor_bytes(hone_at(graph, id)) * (double)(first - last);
+}
+
+// What recomputing blocks keeps, the residual stream between them: the largest area first, which is the order of the forward.
+static hone_status find_activations(fitter *f)
+{
+    const hone_graph *graph = f->job->graph;
+    const hone_program *micro = &f->original[0];
+    hone_recompute r;
+    double *area = hone_alloc((size_t)graph->n_tensor, sizeof *area);
+    if (!area || hone_recompute_open(&r, graph, micro)) {
+        hone_free(area);
+        return HONE_FAILED;
+    }
+    const int64_t persistent = f->n_candidate;
+    for (int64_t n = 0; n < micro->count; n++) {
+        const hone_node *node = &micro->node[n];
+        const hone_tid id = node->out[0];
+        if (!hone_recompute_may_park(&r, n) || hone_drop_blocks(graph, micro, node) || hone_tensor_bytes(hone_at(graph, id)) < LEAST_PARKED_BYTES) continue;
+        area[id] = idle_area(micro, graph, id);
+        int64_t at = f->n_candidate++;
+        for (; at > persistent && area[f->candidate[at - 1]] < area[id]; at--) f->candidate[at] = f->candidate[at - 1];
+        f->candidate[at] = id;
+    }
+    f->n_activation = f->n_candidate - persistent;
+    hone_recompute_close(&r);
+    hone_free(area);
     return HONE_OK;
+}
+
+static hone_status find_candidates(fitter *f)
+{
+    if (!f->job->recipe->offload[0]) return HONE_OK;
+    if (!(f->candidate = hone_alloc((size_t)f->job->graph->n_tensor, sizeof *f->candidate))) return HONE_FAILED;
+    find_persistent(f);
+    return find_activations(f);
+}
+
+// Is candidate i among the first `parked`?
+static bool is_chosen(const fitter *f, int64_t i, int64_t parked)
+{
+    const int64_t persistent = f->n_candidate - f->n_activation;
+    if (f->activations_first) i = i < persistent ? i + f->n_activation : i - persistent;
+    return i < parked;
 }
 
 static void close_choice(fitter *f)
@@ -94,7 +151,8 @@ static hone_status open_choice(fitter *f, int64_t parked)
     job->update.n_norm = f->n_norm;
     hone_status status = copy_program(f->micro, &f->original[0]);
     if (!status) status = copy_program(f->update, &f->original[1]);
-    for (int64_t i = 0; i < f->n_candidate; i++) hone_offload_set(graph, f->candidate[i], i < parked);
+    const int64_t persistent = f->n_candidate - f->n_activation;
+    for (int64_t i = 0; i < persistent; i++) hone_offload_set(graph, f->candidate[i], is_chosen(f, i, parked));
     if (!status && parked) status = hone_offload_move_norms(graph, f->micro, f->update, &job->update.n_norm);
     if (!status) status = hone_pass_offload(graph, f->micro, job->fresh_grads);
     if (!status) status = hone_pass_offload(graph, f->update, job->fresh_grads);
@@ -102,6 +160,7 @@ static hone_status open_choice(fitter *f, int64_t parked)
     if (!status) status = copy_program(&f->built, f->micro);
     if (!status) status = hone_recompute_open(&f->recompute, graph, &f->built);
     if (status) return status;
+    for (int64_t i = persistent; i < f->n_candidate; i++) f->recompute.park[f->recompute.producer[f->candidate[i]]] = is_chosen(f, i, parked);
     hone_recompute_choose(&f->recompute, job->recipe->gradient_checkpointing ? hone_drop_blocks : hone_drop_cheap);
     if (!(f->cost = hone_alloc((size_t)f->built.count + 1, sizeof *f->cost))) return HONE_FAILED;
     for (int64_t n = 0; n < f->built.count; n++) f->cost[n] = hone_node_work(graph, &f->built.node[n]);
@@ -232,28 +291,66 @@ static hone_status find_step_work(const fitter *f, double *work)
     return isnan(*work) ? HONE_FAILED : HONE_OK;
 }
 
-// Between as little parked as blocks recomputed allow and so much that nothing dear is recomputed: the cheapest of a few.
-static hone_status fit_parked(fitter *f)
+typedef struct { int64_t parked; bool activations_first, stands; double work; } parking;   // stands: it is what is planned now
+
+// In the order that the fitter has, between as little parked as blocks recomputed allow and so much that nothing dear is recomputed: the
+// cheapest of a few, where it beats the best so far. (One that does not, even if nothing dear were recomputed, is not fitted.)
+static hone_status try_order(fitter *f, parking *best)
 {
     enum { TRIES = 4 };
-    int64_t least, enough, best = -1, over, last = -1;
-    double least_work = INFINITY, work;
+    int64_t least, enough, over, last = -1;
+    double work;
     hone_status status = least_parked(f, hone_drop_blocks, &least);
     if (!status) status = least_parked(f, hone_drop_cheap, &enough);
     for (int i = 0; i <= TRIES && !status; i++) {
         const int64_t parked = least + (enough - least) * i / TRIES;
         if (parked == last) continue;
         last = parked;
-        if ((status = open_choice(f, parked)) || (status = fit_choice(f, &over))) break;
-        if (over > 0) continue;
-        if (!(status = find_step_work(f, &work)) && work < least_work) {
-            least_work = work;
-            best = parked;
-        }
+        best->stands = false;
+        if ((status = open_choice(f, parked)) || (status = apply(f)) || (status = find_step_work(f, &work))) break;
+        if (work >= best->work) continue;
+        if ((status = fit_choice(f, &over)) || over > 0) continue;
+        if (!(status = find_step_work(f, &work)) && work < best->work) *best = (parking){ parked, f->activations_first, true, work };
     }
-    if (status || best == last) return status;
-    if ((status = open_choice(f, best < 0 ? f->n_candidate : best))) return status;
-    return best < 0 ? apply_least(f) : fit_choice(f, &over);
+    return status;
+}
+
+// With all that is persistent parked, and blocks recomputed, each block's output that goes home frees its bytes, until the stages of others
+// on their way are as many: those beyond are no candidates.
+static hone_status trim_activations(fitter *f)
+{
+    const int64_t persistent = f->n_candidate - f->n_activation;
+    int64_t enough = 0, least = INT64_MAX;
+    hone_status status = HONE_OK;
+    f->activations_first = false;
+    for (int64_t n = 0; n <= f->n_activation && !status; n++) {
+        if ((status = open_choice(f, persistent + n))) break;
+        hone_recompute_choose(&f->recompute, hone_drop_blocks);
+        if ((status = apply(f)) || process_bytes(f->job) >= least) continue;
+        least = process_bytes(f->job);
+        enough = n;
+    }
+    f->n_candidate = persistent + enough;
+    f->n_activation = enough;
+    return status;
+}
+
+// The better of two orders: persistent storages first, activations first.
+static hone_status fit_parked(fitter *f)
+{
+    parking best = { .parked = -1, .work = INFINITY };
+    int64_t over;
+    hone_status status = trim_activations(f);
+    const bool two = f->n_activation > 0 && f->n_activation < f->n_candidate;
+    for (int i = 0; i <= two && !status; i++) {
+        f->activations_first = i;
+        status = try_order(f, &best);
+    }
+    if (status || best.stands) return status;
+    f->activations_first = best.activations_first;
+    status = open_choice(f, best.parked < 0 ? f->n_candidate : best.parked);
+    if (status) return status;
+    return best.parked < 0 ? apply_least(f) : fit_choice(f, &over);
 }
 
 static hone_status fit_memory(fitter *f)

@@ -1,12 +1,12 @@
-// fit.h: which activations of program micro are stored, and which moments and gradients live elsewhere, as the recipe's keys memory,
+// fit.h: which activations of program micro are stored, and which of them, of moments and gradients live elsewhere, as the recipe's keys memory,
 // offload and gradient_checkpointing have it.
 //
 //     neither                   what is as cheap to compute as to read is recomputed
 //     gradient_checkpointing    all of a block but its output
 //     memory                    the cheapest set with which the whole process fits (graph/budget.h)
-//     memory, offload           the cheapest of several numbers of parked tensors (graph/offload.h), moments first, then gradients, the
-//                               largest first, each with its cheapest set: from as few as fit with blocks recomputed to as many
-//                               as make that unnecessary
+//     memory, offload           the cheapest of several numbers of parked tensors (graph/offload.h), each with its cheapest set: from as
+//                               few as fit with blocks recomputed to as many as make that unnecessary; once moments first, then
+//                               gradients, the largest first, then blocks' outputs, the first first; once these before the others
 //
 // The simulated peak that budget.h keeps to knows no gaps between places. So the arena is planned with each choice, and
 // where it is too large the choice is made again for as many bytes less.

@@ -1,7 +1,9 @@
 // test_budget.c: recomputation within a number of bytes. What is simulated is what layout plans; what is chosen is near the
-// cheapest of all choices; what runs gives the bits of a run that stores everything.
+// cheapest of all choices; what runs, what goes home and comes back included, gives the bits of a run that stores everything.
 #include "base/memory.h"
 #include "graph/budget.h"
+#include "graph/layout.h"
+#include "graph/offload.h"
 #include "support/check.h"
 #include "support/cmocka_all.h"
 #include "support/rig.h"
@@ -11,13 +13,13 @@ static const char *const backends[] = { "ref", "cpu" };
 
 typedef struct { rig r; hone_program built; hone_session session; hone_recompute recompute; hone_budget *budget; double *cost; } bench;
 
-static void bench_open(bench *b, int kind, int64_t layers, const char *backend)
+static void bench_open_rows(bench *b, int kind, int64_t layers, const char *backend, int64_t T)
 {
     hone_config config = rig_config(kind);
     config.layers = layers;
     b->r = (rig){ .graph = hone_graph_new() };
     assert_int_equal(hone_model_declare(&b->r.model, b->r.graph, &config), HONE_OK);
-    assert_int_equal(hone_model_build_stored(&b->r.model, 2, 37, &b->r.io), HONE_OK);
+    assert_int_equal(hone_model_build_stored(&b->r.model, 2, T, &b->r.io), HONE_OK);
     b->built = *b->r.graph->now;
     assert_int_equal(hone_session_plan(&b->session, b->r.graph, &(hone_session_options){ .backend = backend }), HONE_OK);
     b->cost = hone_alloc((size_t)b->built.count, sizeof *b->cost);
@@ -26,6 +28,8 @@ static void bench_open(bench *b, int kind, int64_t layers, const char *backend)
     hone_recompute_choose(&b->recompute, hone_drop_cheap);
     assert_int_equal(hone_budget_open(&b->budget, &b->recompute, b->session.backend, b->session.self, b->cost), HONE_OK);
 }
+
+static void bench_open(bench *b, int kind, int64_t layers, const char *backend) { bench_open_rows(b, kind, layers, backend, 37); }
 
 static void bench_close(bench *b)
 {
@@ -59,6 +63,86 @@ static void test_simulated_peaks_are_the_layouts(void **state)
                                         + layout.class_bytes[HONE_CLASS_actgrad] + layout.class_bytes[HONE_CLASS_form]);
             hone_layout_release(&layout);
         }
+        bench_close(&b);
+    }
+}
+
+// A choice of what goes home and what is dropped: the program of it, and the peak that was simulated.
+static size_t park_some(bench *b, int turn, int64_t *parked)
+{
+    *parked = 0;
+    for (int64_t n = 0; n < b->built.count; n++) {
+        const int at = rand() % 24;
+        b->recompute.park[n] = hone_recompute_may_park(&b->recompute, n) && at < turn;
+        b->recompute.drop[n] = b->recompute.stored[n] && !b->recompute.park[n] && at >= turn && at < 2 * turn;
+        *parked += b->recompute.park[n];
+    }
+    hone_budget_close(b->budget);
+    must(hone_budget_open(&b->budget, &b->recompute, b->session.backend, b->session.self, b->cost));
+    const size_t simulated = hone_budget_peak(b->budget);
+    hone_program *micro = b->r.graph->now;
+    hone_node *before = micro->node;
+    must(hone_recompute_apply(&b->recompute, b->r.graph, micro));
+    if (before != b->built.node) hone_free(before);
+    return simulated;
+}
+
+static size_t planned_peak(const bench *b, size_t *homes)
+{
+    hone_layout layout;
+    must(hone_layout_plan(b->r.graph, b->session.backend, b->session.self, NULL, &layout));
+    size_t peak = layout.workspace_peak_bytes + layout.class_bytes[HONE_CLASS_stage];
+    peak += layout.class_bytes[HONE_CLASS_activation] + layout.class_bytes[HONE_CLASS_actgrad] + layout.class_bytes[HONE_CLASS_form];
+    *homes = layout.home_bytes;
+    hone_layout_release(&layout);
+    return peak;
+}
+
+// Any choice of what goes home, of what is dropped beside: the peak is that of layout, to the byte where all rows together are whole pages.
+static void test_peaks_where_much_is_parked_are_the_layouts(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        bench b;
+        bench_open_rows(&b, kind, 3, backends[kind % 2], HONE_STAGE_ALIGN / sizeof(float) / 2);
+        srand(7);
+        for (int turn = 0; turn < 24; turn++) {
+            int64_t parked;
+            size_t homes;
+            const size_t simulated = park_some(&b, turn, &parked);
+            must(hone_graph_validate(b.r.graph, b.r.graph->now));
+            assert_int_equal(simulated, planned_peak(&b, &homes));
+            assert_int_equal(homes > 0, parked > 0);
+        }
+        bench_close(&b);
+    }
+}
+
+// What runs, overlapped, poisoned, has the bits of a run that stores everything.
+static void test_what_is_parked_changes_no_bit(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < RIG_KINDS; kind++) {
+        bench b;
+        uint64_t plain = 0;
+        int64_t parked, most = 0;
+        bench_open(&b, kind, 3, backends[kind % 2]);
+        srand(7);
+        for (int turn = 0; turn < (SANITIZED ? 3 : 12); turn++) {
+            park_some(&b, turn, &parked);
+            most = parked > most ? parked : most;
+            must(hone_pass_overlap(b.r.graph, b.r.graph->now, 0));
+            rig here = b.r;
+            const hone_session_options options = { .backend = backends[kind % 2], .poison = true, .offload = "/tmp" };
+            rig_start(&here, &options);
+            rig_fill(&here, &here.io, 7);
+            for (int run = 0; run < 2; run++) must(hone_session_run(&here.session, "micro"));
+            const uint64_t hash = rig_hash(&here);
+            hone_session_close(&here.session);
+            if (turn == 0) plain = hash;
+            if (hash != plain) fail_msg("%s, choice %d: %lld parked", rig_name(kind), turn, (long long)parked);
+        }
+        assert_true(most > (SANITIZED ? 0 : 8));
         bench_close(&b);
     }
 }
@@ -181,6 +265,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_simulated_peaks_are_the_layouts),
+        cmocka_unit_test(test_peaks_where_much_is_parked_are_the_layouts),
+        cmocka_unit_test(test_what_is_parked_changes_no_bit),
         cmocka_unit_test(test_the_choice_is_near_the_cheapest_of_all),
         cmocka_unit_test(test_the_choice_is_no_dearer_than_per_block_checkpointing),
         cmocka_unit_test(test_any_budget_gives_the_same_bits),

@@ -1,4 +1,4 @@
-// test_offload.c: moments and gradients in a file. Nothing but places changes: every step has the bits of a run that keeps all in
+// test_offload.c: moments, gradients and activations in a file. Nothing but places changes: every step has the bits of a run that keeps all in
 // memory, through saves and resumes; a disk that is full, in memory or failing is told, and the last checkpoint stands.
 #include "base/file.h"
 #include "base/scratch.h"
@@ -27,18 +27,22 @@ static int remove_folder(void **state)
 }
 
 static const char WIDE[] = "model.hidden_size=256", DEEP[] = "model.num_hidden_layers=3", MLP[] = "model.intermediate_size=1056";
+static const char *const wide[4] = { WIDE, DEEP, MLP, "cutoff_len=37" };     // states outweigh activations
+static const char *const deep[4] = { "model.hidden_size=64", "model.num_hidden_layers=6", "model.intermediate_size=176", "cutoff_len=512" };
+static const char *const *shape = wide;
+#define LONG_ROWS "per_device_train_batch_size: 11\n"
 
 // A recipe of a few MiB with `more`; offload NULL: all in memory, else within so many bytes.
 static void load(hone_recipe *recipe, const char *more, int64_t memory)
 {
-    char *path = run_rig_recipe_file(folder, more), *key[5] = { (char *)WIDE, (char *)DEEP, (char *)MLP };
-    int n = 3;
+    char *path = run_rig_recipe_file(folder, more), *key[6] = { (char *)shape[0], (char *)shape[1], (char *)shape[2], (char *)shape[3] };
+    int n = 4;
     if (memory) {
         key[n++] = hone_format("memory=%lld", (long long)memory);
         key[n++] = hone_format("offload=%s", folder);
     }
     if (hone_recipe_load(recipe, path, n, key)) fail_msg("%s", hone_error());
-    for (int i = 3; i < n; i++) hone_free(key[i]);
+    for (int i = 4; i < n; i++) hone_free(key[i]);
     hone_free(path);
 }
 
@@ -112,6 +116,68 @@ static void compare(const char *more)
     }
     run_rig_close(&plain);
     run_rig_close(&parked);
+}
+
+// What a refusal without offload says is the least, and the bytes of all gradients and moments.
+static int64_t least_without(const char *more, int64_t *states)
+{
+    static const char words[] = "the least is memory: ";
+    hone_recipe recipe;
+    hone_job job;
+    *states = 0;
+    load(&recipe, more, 0);
+    must(hone_job_open(&job, &recipe));
+    for (hone_tid id = 0; id < job.graph->n_tensor; id++) {
+        const hone_tensor *t = hone_at(job.graph, id);
+        if (t->base == HONE_NONE && (t->cls == HONE_CLASS_grad || t->cls == HONE_CLASS_moment)) *states += (int64_t)job.session.layout.bytes[id];
+    }
+    hone_job_close(&job);
+    recipe.memory = 8 << 20;
+    assert_int_equal(hone_job_open(&job, &recipe), HONE_FAILED);
+    hone_recipe_release(&recipe);
+    const char *said = strstr(hone_error(), words);
+    assert_non_null(said);
+    return strtoll(said + strlen(words), NULL, 10) << 20;
+}
+
+// Rows so long that the residual stream outweighs all states: within the least memory that recomputation leaves less than even a file for
+// every gradient and moment would make possible, steps are those in memory, within the arena that was planned.
+static void long_rows(const char *more)
+{
+    int64_t states;
+    run_rig plain, parked;
+    hone_plan plan;
+    open_rig(&plain, more, 0);      // part of this process from here on
+    const int64_t least = least_memory(more), without = least_without(more, &states);
+    assert_true(least - (4 << 20) < without - states - (1 << 20));   // (find_least adds the four)
+    open_rig(&parked, more, least);
+    must(hone_plan_make(&parked.job, &plan));
+    assert_true(plan.offload.class_bytes[HONE_CLASS_activation] > 0 && plan.process_bytes <= least);
+    for (int i = 0; i < 2; i++) {
+        hone_step a, b;
+        must(hone_loop_step(&plain.loop, 10, &a));
+        must(hone_loop_step(&parked.loop, 10, &b));
+        assert_true(a.verdict == HONE_STEP_GOOD && b.verdict == HONE_STEP_GOOD);
+        assert_true(a.loss == b.loss && a.norm == b.norm);
+        assert_true(hash_state(&plain.job) == hash_state(&parked.job));
+    }
+    print_message("  least %.0f MiB without, %.0f with; states %.1f MiB; activations at home %.1f MiB; arena planned %.2f MiB, asked for %.2f MiB, of %.2f\n",
+                  (double)without / 0x1p20, (double)least / 0x1p20, (double)states / 0x1p20, (double)plan.offload.class_bytes[HONE_CLASS_activation] / 0x1p20,
+                  (double)plan.arena_bytes / 0x1p20, (double)parked.job.session.layout.arena_bytes / 0x1p20, (double)plain.job.session.layout.arena_bytes / 0x1p20);
+    assert_int_equal(plan.arena_bytes, parked.job.session.layout.arena_bytes);
+    hone_plan_release(&plan);
+    run_rig_close(&plain);
+    run_rig_close(&parked);
+}
+
+static void test_longer_rows_fit_where_activations_go_home(void **state)
+{
+    (void)state;
+    if (SANITIZED) skip();
+    shape = deep;
+    long_rows(LONG_ROWS "max_grad_norm: 0.1\n");
+    long_rows(LONG_ROWS "max_grad_norm: 0.1\ngradient_accumulation_steps: 2\nprecision: bf16\n");
+    shape = wide;
 }
 
 static void test_steps_have_the_bits_of_steps_in_memory(void **state)
@@ -213,21 +279,31 @@ static void test_saves_and_resumes_are_those_of_a_run_in_memory(void **state)
     hone_free(back), hone_free(out3), hone_free(refusal), hone_free(path), hone_free(memory), hone_free(offload), hone_free(resume);
 }
 
-static void test_a_failing_disk_is_told_by_the_step(void **state)
+static int64_t calls_of_step(run_rig *r, unsigned kind)
 {
-    (void)state;
-    if (SANITIZED) skip();
-    int64_t least = least_memory("");
+    hone_step step;
+    hone_test_fail(kind, 0);
+    must(hone_loop_step(&r->loop, 10, &step));
+    return hone_test_fail_end();
+}
+
+// In the middle of a step; activations: at the first move that way, which is one of theirs (behind the reads of the batch).
+static void fail_the_disk(const char *more, bool activations)
+{
+    run_rig plain;
+    open_rig(&plain, more, 0);
+    calls_of_step(&plain, HONE_CALL_READ);
+    const int64_t rows = calls_of_step(&plain, HONE_CALL_READ);     // of the second step
+    run_rig_close(&plain);
+    const int64_t least = least_memory(more);
     for (int way = 0; way < 2; way++) {
         const unsigned kind = way ? HONE_CALL_WRITE : HONE_CALL_READ;
         run_rig r;
         hone_step step;
-        open_rig(&r, "", least);
-        hone_test_fail(kind, 0);
-        must(hone_loop_step(&r.loop, 10, &step));
-        int64_t calls = hone_test_fail_end();
-        assert_true(calls > 4);
-        hone_test_fail(kind, calls / 2);
+        open_rig(&r, more, least);
+        const int64_t calls = calls_of_step(&r, kind);
+        assert_true(calls > 4 && (!activations || count_parked(&r.job, HONE_CLASS_activation) > 2));
+        hone_test_fail(kind, !activations ? calls / 2 : way ? 1 : rows + 1);
         assert_int_equal(hone_loop_step(&r.loop, 10, &step), HONE_FAILED);
         hone_test_fail_end();
         assert_says(hone_error(), folder);
@@ -235,6 +311,16 @@ static void test_a_failing_disk_is_told_by_the_step(void **state)
         assert_int_equal(hone_loop_step(&r.loop, 10, &step), HONE_FAILED);    // and by every one behind it
         run_rig_close(&r);
     }
+}
+
+static void test_a_failing_disk_is_told_by_the_step(void **state)
+{
+    (void)state;
+    if (SANITIZED) skip();
+    fail_the_disk("", false);
+    shape = deep;
+    fail_the_disk(LONG_ROWS, true);
+    shape = wide;
 }
 
 static void test_room_is_reserved_before_anything_runs(void **state)
@@ -299,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_moves_keep_their_order),
         cmocka_unit_test(test_room_is_reserved_before_anything_runs),
         cmocka_unit_test(test_steps_have_the_bits_of_steps_in_memory),
+        cmocka_unit_test(test_longer_rows_fit_where_activations_go_home),
         cmocka_unit_test(test_a_dropped_step_leaves_no_gradient),
         cmocka_unit_test(test_less_memory_parks_more),
         cmocka_unit_test(test_saves_and_resumes_are_those_of_a_run_in_memory),

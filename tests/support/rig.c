@@ -45,6 +45,14 @@ void rig_forward(rig *r, const hone_config *config, int64_t rows, int64_t T)
 
 void rig_micro(rig *r, const hone_config *config, int64_t rows, int64_t T) { rig_micro_in(r, config, HONE_f32, rows, T); }
 
+void rig_micro_stored(rig *r, const hone_config *config, int64_t rows, int64_t T)
+{
+    *r = (rig){ .graph = hone_graph_new() };
+    assert_non_null(r->graph);
+    assert_int_equal(hone_model_declare(&r->model, r->graph, config), HONE_OK);
+    assert_int_equal(hone_model_build_stored(&r->model, rows, T, &r->io), HONE_OK);
+}
+
 void rig_micro_in(rig *r, const hone_config *config, hone_dtype product, int64_t rows, int64_t T)
 {
     *r = (rig){ .graph = hone_graph_new() };

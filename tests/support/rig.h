@@ -21,7 +21,9 @@ const char *rig_name(int kind);
 void rig_forward(rig *r, const hone_config *config, int64_t rows, int64_t T);
 // The whole of micro, as training builds it.
 void rig_micro(rig *r, const hone_config *config, int64_t rows, int64_t T);
-// The same with products in `product`, and the storage that goes with it.
+// The same before recomputation is chosen: what the backward reads is stored.
+void rig_micro_stored(rig *r, const hone_config *config, int64_t rows, int64_t T);
+// As rig_micro with products in `product`, and the storage that goes with it.
 void rig_micro_in(rig *r, const hone_config *config, hone_dtype product, int64_t rows, int64_t T);
 // As rig_micro, within the share `tight` of what can be saved between dropping what is cheap (0) and the lowest peak that the
 // search for recomputation finds (1).

@@ -1,4 +1,4 @@
-// test_cuda_offload.c: `offload: host` on backend cuda, over the stub of its driver (tests/plugins/cuda_streams.h): moments and gradients in
+// test_cuda_offload.c: `offload: host` on backend cuda, over the stub of its driver (tests/plugins/cuda_streams.h): moments, gradients and activations in
 // pinned host memory, copied on two streams beside the nodes. Every step has the bits of a run that keeps all on the device, whether copies
 // end as late as events allow or as early; an independent walk over what was asked of the streams finds every pair of commands that touch the
 // same bytes in an order, and none where an event is dropped; what is planned is what is asked for; runs resume across both; refusals.
@@ -21,6 +21,8 @@
 enum { STEPS = 3 };
 #define SMALL "per_device_train_batch_size: 1\nwarmup_ratio: 0\neval_tokens: 37\nbackend: cuda\nlr_scheduler_type: constant\n"
 #define ONE_STEP SMALL "max_grad_norm: 0.1\n"
+static const char SHALLOW[] = "model.num_hidden_layers=2", DEEP[] = "model.num_hidden_layers=6";     // deep: the residual stream is worth a journey
+static const char *blocks = SHALLOW;
 static char *folder, *record_path;
 static bool kernels;
 #define NEED_KERNELS() do { if (!kernels) skip(); } while (0)
@@ -44,11 +46,25 @@ static int tear_down(void **state)
 
 static char *within(const char *more, int64_t memory) { return memory ? hone_format("%smemory: %lld\noffload: host\n", more, (long long)memory) : hone_strdup(more); }
 
+static void take(hone_recipe *recipe, const char *more)
+{
+    char *path = run_rig_recipe_file(folder, more), *keys[] = { (char *)(uintptr_t)blocks };
+    if (hone_recipe_load(recipe, path, 1, keys)) fail_msg("%s", hone_error());
+    hone_free(path);
+}
+
+static void open_rig(run_rig *r, const char *more)
+{
+    take(&r->recipe, more);
+    run_rig_start(&r->job, &r->recipe);
+    hone_loop_open(&r->loop, &r->job);
+}
+
 static int64_t arena_of(const char *more)
 {
     hone_recipe recipe;
     hone_job job;
-    run_rig_recipe(&recipe, folder, more);
+    take(&recipe, more);
     must(hone_job_open(&job, &recipe));
     const int64_t bytes = (int64_t)job.session.layout.arena_bytes;
     hone_job_close(&job);
@@ -61,7 +77,7 @@ static bool opens(const char *more, int64_t memory)
     hone_recipe recipe;
     hone_job job;
     char *all = within(more, memory);
-    run_rig_recipe(&recipe, folder, all);
+    take(&recipe, all);
     const bool opened = hone_job_open(&job, &recipe) == HONE_OK;
     if (opened) hone_job_close(&job);
     hone_recipe_release(&recipe);
@@ -103,15 +119,15 @@ static uint64_t hash_state(const hone_job *job)
     return hash;
 }
 
-typedef struct { hone_step step[STEPS]; uint64_t hash[STEPS]; int64_t parked[2], replayed; } outcome;
+typedef struct { hone_step step[STEPS]; uint64_t hash[STEPS]; int64_t parked[3], replayed; } outcome;
 
 static outcome train(const char *more, int64_t memory, int steps)
 {
     run_rig r;
     outcome o = { 0 };
     char *all = within(more, memory);
-    run_rig_open(&r, folder, all);
-    o.parked[0] = count_parked(&r.job, HONE_CLASS_moment), o.parked[1] = count_parked(&r.job, HONE_CLASS_grad);
+    open_rig(&r, all);
+    o.parked[0] = count_parked(&r.job, HONE_CLASS_moment), o.parked[1] = count_parked(&r.job, HONE_CLASS_grad), o.parked[2] = count_parked(&r.job, HONE_CLASS_activation);
     for (int i = 0; i < steps; i++) {
         must(hone_loop_step(&r.loop, 10, &o.step[i]));
         o.hash[i] = hash_state(&r.job);
@@ -141,8 +157,9 @@ static void compare(const char *more)
         setenv("CUDA_STUB_COPIES", copies[i], 1);
         const outcome parked = train(more, least, STEPS);
         unsetenv("CUDA_STUB_COPIES");
-        print_message("  %lld moments and %lld gradients parked, copies end %s\n", (long long)parked.parked[0], (long long)parked.parked[1], copies[i]);
+        print_message("  %lld moments, %lld gradients, %lld activations parked, copies end %s\n", (long long)parked.parked[0], (long long)parked.parked[1], (long long)parked.parked[2], copies[i]);
         assert_true(parked.parked[0] > 0);
+        assert_true(parked.parked[2] > 1 || blocks == SHALLOW);
         assert_int_equal(parked.replayed, plain.replayed);      // captured as any other
         assert_true(parked.replayed > 0);
         if (!same(&plain, &parked, STEPS)) fail_msg("copies end %s: %.9g and %.9g, %.9g and %.9g (%s)", copies[i], plain.step[0].loss, parked.step[0].loss,
@@ -157,6 +174,9 @@ static void test_steps_have_the_bits_of_steps_on_the_device(void **state)
     compare(SMALL "max_grad_norm: 0.1\n");
     compare(SMALL "max_grad_norm: 0.1\ngradient_accumulation_steps: 2\nprecision: bf16\noptimizer_state: bf16\n");
     compare(SMALL "max_grad_norm: 0\noptimizer: muon\n");
+    blocks = DEEP;
+    compare(SMALL "max_grad_norm: 0.1\ngradient_accumulation_steps: 2\nprecision: bf16\n");
+    blocks = SHALLOW;
 }
 
 // --- order ---------------------------------------------------------------------------------------------------------------
@@ -275,6 +295,35 @@ static void test_every_copy_is_ordered_by_events_both_ways(void **state)
     hone_free(needed), hone_free(r.of);
 }
 
+// The same of a deep model, whose activations go home and come back within a run: all is in order, and is not without some of its waits.
+static void test_copies_of_activations_are_ordered_both_ways(void **state)
+{
+    (void)state;
+    NEED_KERNELS();
+    blocks = DEEP;
+    const int64_t least = least_memory(ONE_STEP);
+    unlink(record_path), setenv("CUDA_STUB_RECORD", record_path, 1);
+    const outcome o = train(ONE_STEP, least, 1);
+    unsetenv("CUDA_STUB_RECORD");
+    blocks = SHALLOW;
+    record r = read_record();
+    const int64_t race = find_race(&r, -1);
+    if (race >= 0) fail_msg("line %lld: %s on stream %d is not ordered behind what touches the same bytes", (long long)race + 1, r.of[race].what, r.of[race].stream);
+    int64_t tried[3] = { 0 }, found[3] = { 0 }, seen = 0;
+    bool *needed = hone_alloc((size_t)r.count, sizeof *needed);
+    for (int64_t i = 0; i < r.count; i++) needed[i] = is(&r.of[i], "wait") && r.of[i].needed;
+    for (int64_t i = 0; i < r.count; i++) {
+        if (!needed[i] || seen++ % 7) continue;
+        tried[r.of[i].stream]++;
+        found[r.of[i].stream] += find_race(&r, i) >= 0;
+    }
+    print_message("  %lld activations parked; %lld commands; waits dropped, of these missed: compute %lld, %lld; in %lld, %lld; out %lld, %lld\n", (long long)o.parked[2], (long long)r.count,
+                  (long long)tried[0], (long long)found[0], (long long)tried[1], (long long)found[1], (long long)tried[2], (long long)found[2]);
+    assert_true(o.parked[2] > 1);
+    for (int s = 0; s < 3; s++) assert_true(found[s] > 0);
+    hone_free(needed), hone_free(r.of);
+}
+
 // One step, told in a line: in a process of its own, since a kernel whose row numbers are torn may well die of it.
 static void print_step(const char *more, int64_t memory)
 {
@@ -337,7 +386,7 @@ static void test_the_plan_is_what_is_asked_for(void **state)
     hone_buffer table = { 0 };
     hone_step step;
     unlink(record_path), setenv("CUDA_STUB_RECORD", record_path, 1);
-    run_rig_open(&r, folder, all);
+    open_rig(&r, all);
     must(hone_plan_make(&r.job, &plan));
     must(hone_plan_print(&plan, &table));
     must(hone_loop_step(&r.loop, 10, &step));
@@ -457,6 +506,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps_have_the_bits_of_steps_on_the_device),
         cmocka_unit_test(test_every_copy_is_ordered_by_events_both_ways),
+        cmocka_unit_test(test_copies_of_activations_are_ordered_both_ways),
         cmocka_unit_test(test_a_dropped_event_shows),
         cmocka_unit_test(test_the_plan_is_what_is_asked_for),
         cmocka_unit_test(test_moves_take_the_time_of_the_bus),
