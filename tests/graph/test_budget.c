@@ -128,7 +128,7 @@ static void test_what_is_parked_changes_no_bit(void **state)
         int64_t parked, most = 0;
         bench_open(&b, kind, 3, backends[kind % 2]);
         srand(7);
-        for (int turn = 0; turn < (SANITIZED ? 3 : 12); turn++) {
+        for (int turn = 0; turn < (SANITIZED ? 6 : 12); turn++) {
             park_some(&b, turn, &parked);
             most = parked > most ? parked : most;
             must(hone_pass_overlap(b.r.graph, b.r.graph->now, 0));
