@@ -9,7 +9,9 @@ The same token files for both sides: the novels of ../shared/data but Stevenson'
 in the same windows (the last tokens that no whole batch of the peer covers are left away). Bits per byte of the raw text.
 
     peer      llama-15m, 16 x 256, shuffled, compiled, cosine over exactly the steps that fit into the budget of train_seconds;
-              f32 and bf16, the faster by tokens/s with each learning rate of --rates, the other with the best of them
+              f32 and bf16, the faster by tokens/s with each learning rate of --rates, the other with the best of them unless it is
+              slower by half. Its time is the lesser of what the run took and its steps at the pace of a short run made first, so that
+              only the short one wants a quiet machine
     default   the same with nanoGPT's: learning rate 6e-4, beta2 0.95, decay 0.1, warm-up 2,000 steps or a tenth of the run
     target    the lowest held-out bits per byte of the tuned runs
     hone      runs of so many steps that the model folder, read again by `hone eval`, is at the target or below: from a guess, then
@@ -164,10 +166,15 @@ def tuned_peer(state, folder, data, a):
         return state.once(f"peer {'bf16' if bf16 else 'f32'} {rate:g}, {steps} steps", lambda: peer_run(folder, data, steps, rate, bf16, "--warmup", max(10, steps // 20)))
     runs = [(at(fast, rate), rate) for rate in a.rates]
     best_rate = min(runs, key=lambda r: r[0]["bits_per_byte"])[1]
-    runs.append((at(not fast, best_rate), best_rate))
+    if paces[fast][1] < 1.5 * paces[not fast][1]:
+        runs.append((at(not fast, best_rate), best_rate))
     steps = paces[fast][0]
     default = state.once(f"peer default, {steps} steps", lambda: peer_run(folder, data, steps, 6e-4, fast, "--warmup", min(2000, max(1, steps // 10))))
-    return min(runs, key=lambda r: r[0]["bits_per_byte"]), default
+
+    def timed(row):
+        return dict(row, train_seconds=min(row["train_seconds"], row["steps"] * ROWS * T / paces[row["bf16"]][1]))
+    best, rate = min(runs, key=lambda r: r[0]["bits_per_byte"])
+    return (timed(best), rate), timed(default)
 
 
 def say(what, row, baseline=None):
