@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Scratch and direct share one huge page: a write from it is one piece of memory for the kernel, not 256.
 enum { SCRATCH_BYTES = 1 << 20, DIRECT_BYTES = 1 << 20, STACK_BYTES = 256 << 10 };
 typedef enum { IDLE, READING, FLUSHING } save_phase;
 
@@ -24,7 +25,7 @@ struct hone_checkpoint_writer {
     hone_hf_map map;
     hone_checkpoint_moment *moment; int64_t n_moment;
     hone_safetensor_spec *spec;      // (n_moment,)
-    void *scratch, *direct;
+    uint8_t *scratch, *direct;       // (SCRATCH_BYTES,), and behind it (DIRECT_BYTES,)
     atomic_bool hurry;               // training waits for the reading to end
     hone_checkpoint_state state;     // of the save under way; owned
 
@@ -257,7 +258,8 @@ hone_status hone_checkpoint_open(hone_checkpoint_writer **writer, const hone_che
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
     if ((w->folder = hone_strdup(options->folder)) && (!options->tokenizer.path || (w->tokenizer = hone_strdup(options->tokenizer.path))) &&
-        (w->scratch = hone_pages_alloc(SCRATCH_BYTES)) && (w->direct = hone_pages_alloc(DIRECT_BYTES))) status = HONE_OK;
+        (w->scratch = hone_pages_alloc(SCRATCH_BYTES + DIRECT_BYTES))) status = HONE_OK;
+    if (!status) w->direct = w->scratch + SCRATCH_BYTES;
     w->options.tokenizer.path = w->tokenizer;
     if (!status) status = hone_hf_check_tokenizer(&w->options.tokenizer);
     if (!status) status = hone_dir_create(w->folder);
@@ -361,8 +363,7 @@ void hone_checkpoint_close(hone_checkpoint_writer *w)
     hone_hf_map_release(&w->map);
     hone_checkpoint_free_moments(w->moment, w->n_moment);
     hone_checkpoint_state_release(&w->state);
-    if (w->scratch) hone_pages_free(w->scratch, SCRATCH_BYTES);
-    if (w->direct) hone_pages_free(w->direct, DIRECT_BYTES);
+    if (w->scratch) hone_pages_free(w->scratch, SCRATCH_BYTES + DIRECT_BYTES);
     hone_free(w->spec);
     hone_free(w->folder);
     hone_free(w->tokenizer);
