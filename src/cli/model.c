@@ -38,24 +38,6 @@ static hone_status choose(const hone_runner *runner, const hone_cli_model *how, 
     return HONE_OK;
 }
 
-// The values of recipe key kv_cache are the option's.
-static hone_status find_cache(const char *name, hone_key_enum *chosen)
-{
-    const hone_key *key = &hone_key_table[HONE_KEY_kv_cache];
-    *chosen = HONE_kv_cache_auto;
-    for (int c = 0; c < HONE_CHOICE_COUNT && name; c++) {
-        if (!hone_choice_of(key, (hone_choice)c) || strcmp(name, hone_choice_name((hone_choice)c))) continue;
-        *chosen = c;
-        name = NULL;
-    }
-    if (!name) return HONE_OK;
-    hone_buffer all = { 0 };
-    hone_status status = hone_key_print_kind(key, &all);
-    if (!status) status = hone_fail_usage("--kv-cache %s: give %s", name, all.data);
-    hone_buffer_release(&all);
-    return status;
-}
-
 hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const hone_cli_model *how)
 {
     const char *name[KNOWN + 1];
@@ -65,9 +47,9 @@ hone_status hone_cli_open_model(hone_runner *runner, const char *folder, const h
         const char *nearest = hone_nearest(how->precision, name, KNOWN + 1);
         return hone_fail_usage("--precision %s: give f32, bf16, fp16, int8 or auto%s%s", how->precision, nearest ? "; did you mean " : "", nearest ? nearest : "");
     }
-    hone_key_enum cache;
-    hone_status status = find_cache(how->cache, &cache);
-    if (!status) status = hone_runner_open(runner, folder);
+    hone_key_enum cache = HONE_kv_cache_auto;
+    if (how->cache && hone_key_choose(&hone_key_table[HONE_KEY_kv_cache], "--kv-cache", how->cache, &cache)) return HONE_USAGE;
+    hone_status status = hone_runner_open(runner, folder);
     if (!status && product == AUTO) status = choose(runner, how, &product);
     runner->backend = how->backend;
     runner->model.product = known[product < KNOWN ? product : 0].dtype;

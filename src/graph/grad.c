@@ -78,48 +78,41 @@ static void grad_linear(context *c)
         c->of[x] = hone_graph_add(c->graph, HONE_OP_linear_dx, NULL, (hone_tid[]){ dy, w, c->of[x] }, NULL)->out[0];
 }
 
-// The linear that made t of the same rows x, or NULL.
-static const hone_node *made_of(const context *c, hone_tid t, hone_tid x)
+// The weight of the linear that made t of the same rows x, or NONE.
+static hone_tid made_by(const context *c, hone_tid t, hone_tid x)
 {
     const hone_node *node = c->graph->now->node;
     for (int64_t n = c->index - 1; n >= 0; n--)
-        if (node[n].out[0] == t) return node[n].op == HONE_OP_linear && node[n].in[0] == x ? &node[n] : NULL;
-    return NULL;
+        if (node[n].out[0] == t) return node[n].op == HONE_OP_linear && node[n].in[0] == x ? node[n].in[1] : HONE_NONE;
+    return HONE_NONE;
 }
 
-// y = x (W + s B A)^T, t = x A^T: with dt = s dy B, dB += s dy^T t, dA += dt^T x, dx = dy (W + s B A).
-static void grad_folded(context *c, hone_tid a)
+// W + s B A
+static hone_tid changed_weight(context *c, hone_tid a)
 {
-    const hone_tid x = in(c, 0), w = in(c, 1), t = in(c, 2), b = in(c, 3), dy = dout(c, 0);
     hone_attr attr = c->node.attr;
-    hone_graph_add(c->graph, HONE_OP_lora_dw, &attr, (hone_tid[]){ dy, t }, (hone_tid[]){ gradient_of_param(c, b) });
-    const hone_tid dt = hone_graph_add(c->graph, HONE_OP_lora_dt, &attr, (hone_tid[]){ dy, b }, NULL)->out[0];
-    hone_graph_add(c->graph, HONE_OP_linear_dw, NULL, (hone_tid[]){ dt, x }, (hone_tid[]){ gradient_of_param(c, a), HONE_NONE });
-    contribute(c, in(c, 5), dy);
-    if (!wanted(c, x)) return;
     attr.dtype = hone_at(c->graph, a)->dtype;
-    const hone_tid changed = hone_graph_add(c->graph, HONE_OP_pack, &attr, (hone_tid[]){ w, b, a }, NULL)->out[0];
-    c->of[x] = hone_graph_add(c->graph, HONE_OP_linear_dx, NULL, (hone_tid[]){ dy, changed, c->of[x] }, NULL)->out[0];
+    return hone_graph_add(c->graph, HONE_OP_pack, &attr, (hone_tid[]){ in(c, 1), in(c, 3), a }, NULL)->out[0];
 }
 
-// y = x W^T + s t B^T: dt = s dy B, dB += s dy^T t; t's own gradient goes on to A and x by the linear that made it.
+// y = x W^T + s t B^T: dt = s dy B, dB += s dy^T t; t's own gradient goes on to A and x by the linear that made it. Folded, that is done
+// here, with one product for both ways to x: dA += dt^T x, dx = dy (W + s B A).
 static void grad_lora_linear(context *c)
 {
-    const hone_node *low = c->node.attr.fold ? made_of(c, in(c, 2), in(c, 0)) : NULL;
-    if (low) {
-        grad_folded(c, low->in[1]);
-        return;
-    }
-    hone_tid x = in(c, 0), w = in(c, 1), t = in(c, 2), b = in(c, 3), bias = in(c, 4), dy = dout(c, 0);
+    hone_tid x = in(c, 0), w = in(c, 1), t = in(c, 2), b = in(c, 3), bias = in(c, 4), dy = dout(c, 0), dt = HONE_NONE;
+    const hone_tid a = c->node.attr.fold ? made_by(c, t, x) : HONE_NONE;
     HONE_ASSERT(!wanted(c, bias) || wanted(c, w), "%s is trained but its weight is not", hone_at(c->graph, bias)->name);
     if (wanted(c, w))
         hone_graph_add(c->graph, HONE_OP_linear_dw, NULL, (hone_tid[]){ dy, x },
                        (hone_tid[]){ gradient_of_param(c, w), gradient_if_trained(c, bias) });
     if (wanted(c, b)) hone_graph_add(c->graph, HONE_OP_lora_dw, &c->node.attr, (hone_tid[]){ dy, t }, (hone_tid[]){ gradient_of_param(c, b) });
-    if (wanted(c, t)) contribute(c, t, hone_graph_add(c->graph, HONE_OP_lora_dt, &c->node.attr, (hone_tid[]){ dy, b }, NULL)->out[0]);
+    if (wanted(c, t)) dt = hone_graph_add(c->graph, HONE_OP_lora_dt, &c->node.attr, (hone_tid[]){ dy, b }, NULL)->out[0];
+    if (a == HONE_NONE) contribute(c, t, dt);
+    else hone_graph_add(c->graph, HONE_OP_linear_dw, NULL, (hone_tid[]){ dt, x }, (hone_tid[]){ gradient_of_param(c, a), HONE_NONE });
     contribute(c, in(c, 5), dy);
-    if (wanted(c, x))
-        c->of[x] = hone_graph_add(c->graph, HONE_OP_linear_dx, NULL, (hone_tid[]){ dy, w, c->of[x] }, NULL)->out[0];
+    if (!wanted(c, x)) return;
+    const hone_tid through = a == HONE_NONE ? w : changed_weight(c, a);
+    c->of[x] = hone_graph_add(c->graph, HONE_OP_linear_dx, NULL, (hone_tid[]){ dy, through, c->of[x] }, NULL)->out[0];
 }
 
 static void grad_dropout(context *c)

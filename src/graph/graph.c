@@ -293,11 +293,6 @@ hone_tid hone_add(hone_graph *graph, hone_tid a, hone_tid b)
     return hone_graph_add(graph, HONE_OP_add, NULL, (hone_tid[]){ a, b }, NULL)->out[0];
 }
 
-hone_tid hone_pack(hone_graph *graph, hone_tid w, hone_form form, hone_dtype dtype)
-{
-    return hone_graph_add(graph, HONE_OP_pack, &(hone_attr){ .form = form, .dtype = dtype }, (hone_tid[]){ w, HONE_NONE, HONE_NONE }, NULL)->out[0];
-}
-
 bool hone_is_transient(const hone_tensor *tensor)
 {
     static const bool persistent[] = {

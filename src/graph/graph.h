@@ -80,7 +80,6 @@ hone_node *hone_graph_add(hone_graph *graph, hone_op op, const hone_attr *attr, 
 hone_tid hone_embed(hone_graph *graph, hone_tid ids, hone_tid table, hone_tid addend);
 hone_tid hone_linear(hone_graph *graph, hone_tid x, hone_tid w, hone_tid bias, hone_tid residual);
 hone_tid hone_add(hone_graph *graph, hone_tid a, hone_tid b);
-hone_tid hone_pack(hone_graph *graph, hone_tid w, hone_form form, hone_dtype dtype);
 
 // Binds every symbol of a node to its value (bounds). Fails with a message naming node, operand and sizes that disagree.
 hone_status hone_node_bind(const hone_graph *graph, const hone_node *node, hone_binding *binding);

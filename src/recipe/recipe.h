@@ -54,6 +54,8 @@ extern const hone_key hone_key_table[HONE_KEY_COUNT];
 const char *hone_choice_name(hone_choice choice);
 bool hone_choice_of(const hone_key *key, hone_choice choice);                // is it one of this key's?
 const char *hone_key_group(hone_key_id key);                                 // the heading that it stands below
+// The choice that a text names; `called` starts the message: the key itself, or the option that takes its values.
+hone_status hone_key_choose(const hone_key *key, const char *called, const char *text, hone_key_enum *chosen);
 hone_status hone_key_print_kind(const hone_key *key, hone_buffer *out);      // "int [1,)", "cosine|linear|constant"
 
 // Where something was written: for messages.

@@ -68,19 +68,19 @@ static hone_status fail_range(const hone_key *key, const char *text)
     return hone_fail("%s is %s%s%s; it must lie in %s", key->name, text, key->unit[0] ? " " : "", key->unit, key->range);
 }
 
-static hone_status set_enum(hone_recipe *recipe, const hone_key *key, const char *text)
+hone_status hone_key_choose(const hone_key *key, const char *called, const char *text, hone_key_enum *chosen)
 {
     const char *name[HONE_CHOICE_COUNT];
     int count = 0;
     for (int c = 0; c < HONE_CHOICE_COUNT; c++) {
         if (!hone_choice_of(key, (hone_choice)c)) continue;
         name[count++] = hone_choice_name((hone_choice)c);
-        if (strcmp(text, name[count - 1]) == 0) { *(int *)hone_value_at(recipe, key) = c; return HONE_OK; }
+        if (strcmp(text, name[count - 1]) == 0) { *chosen = c; return HONE_OK; }
     }
     hone_buffer choices = { 0 };
     if (hone_key_choices(key, ", ", &choices) != HONE_OK) return HONE_FAILED;
     const char *near = hone_nearest(text, name, count);
-    hone_fail("%s: '%s' is not one of %s%s%s%s", key->name, text, choices.data, near ? "; did you mean " : "", near ? near : "",
+    hone_fail("%s: '%s' is not one of %s%s%s%s", called, text, choices.data, near ? "; did you mean " : "", near ? near : "",
               near ? "?" : "");
     hone_buffer_release(&choices);
     return HONE_FAILED;
@@ -135,7 +135,7 @@ hone_status hone_value_set(hone_recipe *recipe, const hone_key *key, const char 
         return HONE_OK;
     }
     case HONE_TYPE_enum:
-        return set_enum(recipe, key, text);
+        return hone_key_choose(key, key->name, text, at);
     case HONE_TYPE_list:
         hone_value_release(recipe, key);
         return text[0] ? hone_value_append(recipe, key, text) : HONE_OK;

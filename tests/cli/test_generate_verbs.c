@@ -279,7 +279,7 @@ static void test_what_cannot_be_done_is_said_and_nothing_is_printed(void **state
         { 1, "/nowhere.jsonl", "generate '" MODEL "' --input /nowhere.jsonl" },
         { 1, "backend", "generate '" MODEL "' --prompt x --backend nosuch" },
         { 2, "give f32, bf16, fp16, int8 or auto; did you mean int8", "generate '" MODEL "' --prompt x --precision in8" },
-        { 2, "--kv-cache f16: give auto|f32|bf16|int8", "generate '" MODEL "' --prompt x --kv-cache f16" },
+        { 2, "--kv-cache: 'f16' is not one of auto, f32, bf16, int8; did you mean bf16?", "generate '" MODEL "' --prompt x --kv-cache f16" },
         { 2, "--input FILE", "score '" MODEL "'" },
         { 1, "/nowhere.jsonl", "score '" MODEL "' --input /nowhere.jsonl" },
         { 2, "--data PATH", "eval '" MODEL "'" },

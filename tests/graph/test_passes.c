@@ -364,7 +364,7 @@ static void pass_store_bf16(hone_graph *graph, hone_tid w)
         hone_node node = before.node[n];
         graph->phase = node.phase;
         if ((node.op == HONE_OP_linear || node.op == HONE_OP_linear_dx) && node.in[1] == w)
-            node.in[1] = hone_pack(graph, w, HONE_FORM_PLAIN, HONE_bf16);
+            node.in[1] = hone_graph_add(graph, HONE_OP_pack, &(hone_attr){ .dtype = HONE_bf16 }, (hone_tid[]){ w, HONE_NONE, HONE_NONE }, NULL)->out[0];
         assert_int_equal(hone_grow(&program->node, program->count, &program->capacity, sizeof node), HONE_OK);
         program->node[program->count++] = node;
     }
