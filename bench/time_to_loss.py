@@ -10,8 +10,8 @@ in the same windows (the last tokens that no whole batch of the peer covers are 
 
     peer      llama-15m, 16 x 256, shuffled, compiled, cosine over exactly the steps that fit into the budget of train_seconds;
               f32 and bf16, the faster by tokens/s with each learning rate of --rates, the other with the best of them unless it is
-              slower by half. Its time is the lesser of what the run took and its steps at the pace of a short run made first, so that
-              only the short one wants a quiet machine
+              slower by half. Its time is the least of what the run took, its steps at its own median and at the pace of a short run
+              made first: other work on the machine does not make it slow
     default   the same with nanoGPT's: learning rate 6e-4, beta2 0.95, decay 0.1, warm-up 2,000 steps or a tenth of the run
     target    the lowest held-out bits per byte of the tuned runs
     hone      runs of so many steps that the model folder, read again by `hone eval`, is at the target or below: from a guess, then
@@ -172,7 +172,8 @@ def tuned_peer(state, folder, data, a):
     default = state.once(f"peer default, {steps} steps", lambda: peer_run(folder, data, steps, 6e-4, fast, "--warmup", min(2000, max(1, steps // 10))))
 
     def timed(row):
-        return dict(row, train_seconds=min(row["train_seconds"], row["steps"] * ROWS * T / paces[row["bf16"]][1]))
+        pace = min(row["seconds_per_step"], ROWS * T / paces[row["bf16"]][1])
+        return dict(row, train_seconds=round(min(row["train_seconds"], row["steps"] * pace), 1))
     best, rate = min(runs, key=lambda r: r[0]["bits_per_byte"])
     return (timed(best), rate), timed(default)
 
