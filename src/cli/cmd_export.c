@@ -158,7 +158,7 @@ static hone_status export_folder(job *j, const char *model, const char *output)
     const hone_hf_tokenizer tokenizer = { r->tokenizer ? model : NULL, r->tokenizer };
     if (hone_dir_exists(output)) return hone_fail("%s: is there already; remove it or give another name", output);
     char *part = hone_format("%s.part", output);
-    hone_status status = part ? hone_hf_save(&r->model, part, &tokenizer, place, &r->session) : HONE_FAILED;
+    hone_status status = part ? hone_hf_save(&r->model, part, &tokenizer, place, NULL, &r->session) : HONE_FAILED;
     if (!status) printf("export  %s  Hugging Face folder\n", output);
     if (!status) status = score_again(j, part, 0, "f32");
     if (!status && r->tokenizer) status = compare_tokenizer(j, part);

@@ -19,7 +19,7 @@ static hone_status merge(const char *folder, const hone_cli_model *how, const ch
     if (!status) status = hone_merge_read_ids(&runner, data, &ids);
     if (!status) status = hone_merge_adapter(&runner, &ids, &m);
     const hone_hf_tokenizer tokenizer = { runner.tokenizer ? folder : NULL, runner.tokenizer };
-    if (!status) status = hone_hf_save(&runner.model, output, &tokenizer, place, &runner.session);
+    if (!status) status = hone_hf_save(&runner.model, output, &tokenizer, place, NULL, &runner.session);
     if (!status) {
         printf("merge  %" PRId64 " matrices of %s, rank %" PRId64 ", into %s\n", runner.model.lora.n_module, how->adapter, runner.model.lora.rank, output);
         if (runner.adapter->base_blocks && runner.adapter->base_blocks[0])

@@ -22,5 +22,8 @@ void hone_moves_wait(hone_session *session, const hone_node *node);    // for th
 void hone_moves_join(hone_session *session);              // for all; on streams, so that what is asked of `compute` next runs behind them
 hone_status hone_moves_check(const hone_session *session);      // the first that failed says why; only files fail
 bool hone_moves_on_streams(const hone_session *session);
+// Where the host reads and writes a parked tensor between runs, until the next is borrowed or a program runs: in pinned memory its home, else
+// the place of one of its staging tensors, from which it then goes home. What fails is told by hone_moves_check().
+void *hone_moves_borrow(hone_session *session, hone_tid tensor);
 // Bytes of a parked tensor at home, between runs. Any thread.
 hone_status hone_moves_carry(const hone_session *session, hone_tid tensor, size_t first, size_t size, void *data, bool store);

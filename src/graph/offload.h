@@ -15,6 +15,9 @@
 // Gradients: where a step has one micro-batch, each begins as zeros in micro (a fetch without a home) and is forgotten once the
 // update took it: it goes to the disk once and comes back once. Its share of the norm is taken before it is parked.
 //
+// Weights: fetched where a form of them is made, in the forward, in the backward, in every clone, and in the programs that evaluate; those that
+// are trained go home from update. What loads them borrows the place of a stage (moves.h), what saves them reads the home.
+//
 // Activations: what the forward makes and the backward reads much later goes home behind the forward's last use and comes back where else
 // it would be made again, written by the pass that chooses between the two (recompute.h). Its home is a parked tensor of its own.
 #pragma once

@@ -146,6 +146,11 @@ void *hone_session_data(const hone_session *session, hone_tid tensor)
     return data;
 }
 
+void *hone_session_borrow(hone_session *session, hone_tid tensor)
+{
+    return hone_at(session->graph, tensor)->parked ? hone_moves_borrow(session, tensor) : hone_session_data(session, tensor);
+}
+
 // --- nodes ---------------------------------------------------------------------------------------------------------------
 
 hone_status hone_session_settle(hone_session *session)

@@ -50,6 +50,9 @@ hone_status hone_session_run_part(hone_session *session, const char *program, in
 void hone_session_run_node(hone_session *session, int program, int64_t node);
 hone_status hone_session_settle(hone_session *session);      // waits for all moves; fails where one has
 void *hone_session_data(const hone_session *session, hone_tid tensor);   // where the host reads and writes it (mirror.h); NULL: it is parked
+// The same for setting up, where a parked one has a place as well, until the next is borrowed or a program runs (moves.h); what fails is told
+// by hone_session_settle() or the run.
+void *hone_session_borrow(hone_session *session, hone_tid tensor);
 // Bytes [first, first + size) of a persistent tensor, wherever its home is, between runs. Any thread.
 hone_status hone_session_read(const hone_session *session, hone_tid tensor, size_t first, size_t size, void *data);
 hone_status hone_session_write(hone_session *session, hone_tid tensor, size_t first, size_t size, const void *data);

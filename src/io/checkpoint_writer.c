@@ -88,7 +88,7 @@ static hone_status write_state_of_model(hone_checkpoint_writer *w, const char *f
         moments_open = true;
     }
     status = model->lora.rank ? hone_peft_write_factors(model, &weights, w->options.data, w->options.context)
-                              : hone_hf_write_weights(&w->map, &weights, w->options.data, w->options.context, w->scratch, SCRATCH_BYTES);
+                              : hone_hf_write_weights(&w->map, &weights, w->options.data, w->options.carry, w->options.context, w->scratch, SCRATCH_BYTES);
     if (status) goto out;
     if ((status = hone_writer_flush(&weights))) goto out;   // the two take turns with the buffer
     if (moments_open && (status = hone_safetensors_write(&moments, w->spec, w->n_moment, moment_source, w, w->scratch, SCRATCH_BYTES))) goto out;

@@ -292,7 +292,7 @@ out:
 
 // Saving --------------------------------------------------------------------------------------------------------------
 
-typedef struct { const hone_hf_map *map; hone_place_fn data; void *context; } weights;
+typedef struct { const hone_hf_map *map; hone_place_fn data; hone_carry_fn carry; void *context; } weights;
 
 // Blocks of file rows: pieces of four cache lines are read, whole lines are written, by squares of 4 x 4 in registers: a save takes
 // its time from the training beside it.
@@ -323,13 +323,28 @@ static void turn_rows(float *restrict y, const float *const *part, int64_t colum
             turn_block(y + at + j, part[at / out] + j * in + i, columns, in, rows, j + TURN_COLUMNS <= out ? TURN_COLUMNS : out - j);
 }
 
+// What has no place in memory, part by part.
+static const void *carry_parts(const weights *w, const hone_hf_entry *entry, int64_t first, int64_t count, float *y)
+{
+    const int64_t each = (entry->rank == 2 ? entry->dim[0] * entry->dim[1] : entry->dim[0]) / entry->parts;
+    HONE_ASSERT(!entry->transposed && w->carry, "%s is in no memory", entry->name);
+    for (int64_t k = 0, n; k < count; k += n) {
+        const int64_t at = (first + k) % each;
+        n = count - k < each - at ? count - k : each - at;
+        if (w->carry(w->context, entry->param[(first + k) / each], (size_t)at * sizeof *y, (size_t)n * sizeof *y, y + k, false)) return NULL;
+    }
+    return y;
+}
+
 // Plain f32 goes to the file from where it lies; a transposed piece is turned in scratch.
 static const void *weights_source(void *weights_pointer, int64_t index, int64_t first, int64_t count, void *scratch)
 {
     const weights *w = weights_pointer;
     const hone_hf_entry *entry = &w->map->entry[index];
     float *y = scratch;
-    if (!entry->transposed && entry->parts == 1) return (const float *)w->data(w->context, entry->param[0]) + first;
+    const float *plain = w->data(w->context, entry->param[0]);
+    if (!plain) return carry_parts(w, entry, first, count, scratch);
+    if (!entry->transposed && entry->parts == 1) return plain + first;
     int64_t columns = entry->transposed ? entry->dim[1] : entry->rank == 2 ? entry->dim[0] * entry->dim[1] : entry->dim[0];
     int64_t out = columns / entry->parts, in = entry->transposed ? entry->dim[0] : 1;   // untransposed: one long row of parts
     const float *part[HONE_HF_PARTS] = { 0 };
@@ -350,22 +365,22 @@ static const void *weights_source(void *weights_pointer, int64_t index, int64_t 
     return scratch;
 }
 
-hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, hone_place_fn data, void *context, void *scratch,
-                                  size_t scratch_bytes)
+hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, hone_place_fn data, hone_carry_fn carry, void *context,
+                                  void *scratch, size_t scratch_bytes)
 {
     hone_safetensor_spec *spec = hone_alloc((size_t)map->count + 1, sizeof *spec);
     if (!spec) return HONE_FAILED;
     for (int64_t i = 0; i < map->count; i++)
         spec[i] = (hone_safetensor_spec){ .name = map->entry[i].name, .dtype = HONE_f32, .rank = map->entry[i].rank,
                                           .dim = { map->entry[i].dim[0], map->entry[i].dim[1] } };
-    weights w = { map, data, context };
+    weights w = { map, data, carry, context };
     hone_status status = hone_safetensors_write(writer, spec, map->count, weights_source, &w, scratch, scratch_bytes);
     hone_free(spec);
     return status;
 }
 
 hone_status hone_hf_save(const hone_model *model, const char *folder, const hone_hf_tokenizer *tokenizer, hone_place_fn data,
-                         void *context)
+                         hone_carry_fn carry, void *context)
 {
     static const atomic_bool hurry;   // never: nobody waits for it but its own process, whose memory limit may have no room for the page cache
     hone_hf_map map = { 0 };
@@ -379,7 +394,7 @@ hone_status hone_hf_save(const hone_model *model, const char *folder, const hone
     status = HONE_FAILED;
     if (!(scratch = hone_alloc(SCRATCH_BYTES, 1)) || !(direct = hone_pages_alloc(DIRECT_BYTES)) || !(path = hone_path_join(folder, "model.safetensors"))) goto out;
     if ((status = hone_writer_open_direct(&writer, path, direct, DIRECT_BYTES, &hurry))) goto out;
-    status = hone_hf_write_weights(&map, &writer, data, context, scratch, SCRATCH_BYTES);
+    status = hone_hf_write_weights(&map, &writer, data, carry, context, scratch, SCRATCH_BYTES);
     if (!status) status = hone_writer_commit(&writer);
     else hone_writer_abort(&writer);
 out:

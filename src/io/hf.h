@@ -35,9 +35,10 @@ bool hone_hf_has_tokenizer(const char *path);
 // misshapen. Call hone_model_fill_constants afterwards.
 hone_status hone_hf_load(const hone_model *model, const char *folder, hone_place_fn data, void *context);
 
-// The weights as the content of a model.safetensors, into an open writer. scratch holds a transposed piece.
-hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, hone_place_fn data, void *context, void *scratch,
-                                  size_t scratch_bytes);
+// The weights as the content of a model.safetensors, into an open writer. scratch holds a transposed piece, or one that `carry` brings where data()
+// is NULL (of families whose files have matrices transposed none is; NULL: nowhere).
+hone_status hone_hf_write_weights(const hone_hf_map *map, hone_writer *writer, hone_place_fn data, hone_carry_fn carry, void *context,
+                                  void *scratch, size_t scratch_bytes);
 
 // A tokenizer's files: path is tokenizer.json, vocab.json (merges.txt beside it) or a folder that holds either, as
 // hone_tokenizer_load takes it, or a GGUF file; NULL: none. loaded: the same, if the caller has it in memory (else it is loaded if needed).
@@ -51,4 +52,4 @@ hone_status hone_hf_save_about(const hone_model *model, const char *folder, cons
 
 // The whole folder; made if absent. Each file appears whole; the weights come last.
 hone_status hone_hf_save(const hone_model *model, const char *folder, const hone_hf_tokenizer *tokenizer, hone_place_fn data,
-                         void *context);
+                         hone_carry_fn carry, void *context);

@@ -12,7 +12,8 @@
 typedef struct {
     hone_job *job;
     hone_program *micro, *update;
-    hone_program original[2];        // the two as they were built, with nodes of their own
+    hone_program original[8];        // all as they were built, with nodes of their own
+    int n_original;
     int64_t n_tensor, n_norm;        // likewise
     hone_tid *candidate;             // storages that may be parked: persistent ones in their order, behind them activations in theirs
     int64_t n_candidate, n_activation;
@@ -46,13 +47,29 @@ static hone_status copy_program(hone_program *to, const hone_program *from)
     return HONE_OK;
 }
 
-// Moments are touched once a step, gradients with each micro-batch. Within a class the largest first: few long moves.
+// Moments are touched once a step, gradients with each micro-batch, weights twice with each and by all that evaluates. -1: stays.
+static int rank_of(const hone_tensor *t)
+{
+    return t->cls == HONE_CLASS_moment ? 0 : t->cls == HONE_CLASS_grad ? 1 : t->cls == HONE_CLASS_param ? 2 : -1;
+}
+
+// Within a class the largest first: few long moves.
 static int parked_before(const hone_graph *graph, hone_tid a, hone_tid b)
 {
     const hone_tensor *x = hone_at(graph, a), *y = hone_at(graph, b);
-    if (x->cls != y->cls) return x->cls == HONE_CLASS_moment;
+    if (x->cls != y->cls) return rank_of(x) < rank_of(y);
     const int64_t more = hone_tensor_bytes(x) - hone_tensor_bytes(y);
     return more > 0 || (more == 0 && a < b);
+}
+
+// A weight of the model itself, which is saved from its home piece by piece: not of families whose files have matrices transposed.
+static bool is_weight(const hone_model *model, hone_tid id)
+{
+    bool own = false;
+    for (int r = 0; r < model->config.family->n_row; r++)
+        if (model->config.family->row[r].transposed) return false;
+    for (int64_t i = 0; i < model->n_param && !own; i++) own = hone_storage(model->graph, model->param[i]) == id;
+    return own;
 }
 
 static void find_persistent(fitter *f)
@@ -60,8 +77,8 @@ static void find_persistent(fitter *f)
     const hone_graph *graph = f->job->graph;
     for (hone_tid id = 0; id < graph->n_tensor; id++) {
         const hone_tensor *t = hone_at(graph, id);
-        const bool wanted = (t->cls == HONE_CLASS_moment || t->cls == HONE_CLASS_grad) && t->base == HONE_NONE && t->rank == 2;
-        if (!wanted || hone_tensor_bytes(t) < LEAST_PARKED_BYTES) continue;
+        if (rank_of(t) < 0 || t->base != HONE_NONE || t->rank != 2 || hone_tensor_bytes(t) < LEAST_PARKED_BYTES) continue;
+        if (t->cls == HONE_CLASS_param && !is_weight(&f->job->model, id)) continue;
         int64_t at = f->n_candidate++;
         for (; at > 0 && parked_before(graph, id, f->candidate[at - 1]); at--) f->candidate[at] = f->candidate[at - 1];
         f->candidate[at] = id;
@@ -87,7 +104,7 @@ static double idle_area(const hone_program *micro, const hone_graph *graph, hone
 static hone_status find_activations(fitter *f)
 {
     const hone_graph *graph = f->job->graph;
-    const hone_program *micro = &f->original[0];
+    const hone_program *micro = &f->original[f->micro - graph->program];
     hone_recompute r;
     double *area = hone_alloc((size_t)graph->n_tensor, sizeof *area);
     if (!area || hone_recompute_open(&r, graph, micro)) {
@@ -137,26 +154,29 @@ static void close_choice(fitter *f)
     f->built = (hone_program){ 0 };
 }
 
-// Both programs as they were built, rewritten for the first `parked` candidates; nothing recomputed yet but what is cheap (or
+// All programs as they were built, rewritten for the first `parked` candidates; nothing recomputed yet but what is cheap (or
 // what gradient_checkpointing says).
 static hone_status open_choice(fitter *f, int64_t parked)
 {
     hone_job *job = f->job;
     hone_graph *graph = job->graph;
+    hone_status status = HONE_OK;
     close_choice(f);
-    hone_free(f->micro->node);
-    hone_free(f->update->node);
-    f->micro->node = f->update->node = NULL;
     graph->n_tensor = f->n_tensor;
     job->update.n_norm = f->n_norm;
-    hone_status status = copy_program(f->micro, &f->original[0]);
-    if (!status) status = copy_program(f->update, &f->original[1]);
+    for (int p = 0; p < f->n_original && !status; p++) {
+        hone_free(graph->program[p].node);
+        graph->program[p].node = NULL;
+        status = copy_program(&graph->program[p], &f->original[p]);
+    }
     const int64_t persistent = f->n_candidate - f->n_activation;
     for (int64_t i = 0; i < persistent; i++) hone_offload_set(graph, f->candidate[i], is_chosen(f, i, parked));
     if (!status && parked) status = hone_offload_move_norms(graph, f->micro, f->update, &job->update.n_norm);
-    if (!status) status = hone_pass_offload(graph, f->micro, job->fresh_grads);
-    if (!status) status = hone_pass_offload(graph, f->update, job->fresh_grads);
-    if (!status) status = hone_pass_overlap(graph, f->update, job->update.n_norm);
+    for (int p = 0; p < f->n_original && !status; p++) {
+        hone_program *program = &graph->program[p];
+        status = hone_pass_offload(graph, program, job->fresh_grads);
+        if (!status && program != f->micro) status = hone_pass_overlap(graph, program, program == f->update ? job->update.n_norm : 0);
+    }
     if (!status) status = copy_program(&f->built, f->micro);
     if (!status) status = hone_recompute_open(&f->recompute, graph, &f->built);
     if (status) return status;
@@ -170,7 +190,7 @@ static hone_status open_choice(fitter *f, int64_t parked)
 static void close_fitter(fitter *f)
 {
     close_choice(f);
-    for (int i = 0; i < 2; i++) hone_free(f->original[i].node);
+    for (int p = 0; p < f->n_original; p++) hone_free(f->original[p].node);
     hone_free(f->candidate);
 }
 
@@ -179,8 +199,11 @@ static hone_status open_fitter(fitter *f, hone_job *job)
     hone_graph *graph = job->graph;
     *f = (fitter){ .job = job, .micro = hone_graph_program(graph, "micro"), .update = hone_graph_program(graph, "update"), .n_tensor = graph->n_tensor,
                    .n_norm = job->update.n_norm };
-    hone_status status = copy_program(&f->original[0], f->micro);
-    if (!status) status = copy_program(&f->original[1], f->update);
+    hone_status status = HONE_OK;
+    while (f->n_original < graph->n_program && !status) {
+        status = copy_program(&f->original[f->n_original], &graph->program[f->n_original]);
+        f->n_original++;
+    }
     if (!status) status = find_candidates(f);
     return status ? status : open_choice(f, 0);
 }

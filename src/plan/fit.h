@@ -6,7 +6,7 @@
 //     memory                    the cheapest set with which the whole process fits (graph/budget.h)
 //     memory, offload           the cheapest of several numbers of parked tensors (graph/offload.h), each with its cheapest set: from as
 //                               few as fit with blocks recomputed to as many as make that unnecessary; once moments first, then
-//                               gradients, the largest first, then blocks' outputs, the first first; once these before the others
+//                               gradients, then weights, the largest first, then blocks' outputs, the first first; once these before the others
 //
 // The simulated peak that budget.h keeps to knows no gaps between places. So the arena is planned with each choice, and
 // where it is too large the choice is made again for as many bytes less.

@@ -48,6 +48,7 @@ hone_status hone_job_open_data(hone_job *job, const hone_recipe *recipe); // tok
 hone_status hone_job_open(hone_job *job, const hone_recipe *recipe);
 void hone_job_close(hone_job *job);
 void *hone_job_place(void *job, hone_tid id);      // hone_place_fn, once the session is allocated
+void *hone_job_borrow(void *job, hone_tid id);     // the same where weights are loaded: of parked ones, too, until the next or a run (hone_session_borrow)
 hone_status hone_job_carry(void *job, hone_tid id, size_t first, size_t size, void *data, bool store); // hone_carry_fn
 
 static inline int64_t hone_job_step_tokens(const hone_job *job) { return job->rows * job->T * job->accumulation; }

@@ -221,7 +221,7 @@ static hone_status run_passes(timing *t)
 {
     hone_job *job = t->job;
     hone_status status = HONE_OK;
-    hone_model_init(&job->model, 1, hone_job_place, job);
+    hone_model_init(&job->model, 1, hone_job_borrow, job);
     for (int pass = 0; pass < MOST_PASSES && t->spent_s < t->budget_s && !status; pass++) {
         status = fill_micro(t);
         if (!status) time_program(t, "micro");

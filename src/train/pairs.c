@@ -71,7 +71,7 @@ static uint64_t chain(uint64_t hash, uint64_t next) { return hone_hash64((uint64
 
 static char *reference_path(hone_job *job, const char *folder)
 {
-    uint64_t hash = chain(hone_model_hash(&job->model, hone_job_place, job), (uint64_t)job->model.product);
+    uint64_t hash = chain(hone_model_hash(&job->model, hone_job_borrow, job), (uint64_t)job->model.product);
     for (int64_t i = 0; i < job->model.n_param; i++) hash = chain(hash, (uint64_t)hone_at(job->graph, job->model.param[i])->dtype);
     hone_loader *loader;
     for (int64_t i = 0; (loader = hone_job_loader(job, i)); i++)

@@ -62,8 +62,8 @@ static hone_status load_base(hone_run *run)
 {
     hone_model *model = &run->job.model;
     const char *path = run->recipe->model_name_or_path;
-    hone_status status = hone_hf_load(model, path, hone_job_place, &run->job);
-    return status || !model->lora.rank ? status : hone_peft_note_base(model, path, hone_job_place, &run->job);
+    hone_status status = hone_hf_load(model, path, hone_job_borrow, &run->job);
+    return status || !model->lora.rank ? status : hone_peft_note_base(model, path, hone_job_borrow, &run->job);
 }
 
 // The model that the run starts from, ready to run; of pairs, what it says of them.
@@ -72,7 +72,7 @@ static hone_status load_start(hone_run *run)
     hone_status status = load_base(run);
     if (status) return status;
     hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
-    hone_lora_init(&run->job.model, (uint64_t)run->recipe->seed, hone_job_place, &run->job);
+    hone_lora_init(&run->job.model, (uint64_t)run->recipe->seed, hone_job_borrow, &run->job);
     return run->job.pairs ? hone_run_open_pairs(run) : HONE_OK;
 }
 
@@ -83,7 +83,7 @@ hone_status hone_run_resume(hone_run *run, const char *path)
     if (status) return status;
     status = check_resumed(run, &state, path);
     if (!status && (run->job.model.lora.rank || run->job.pairs)) status = load_start(run);
-    if (!status) status = hone_checkpoint_load(path, &run->job.model, hone_job_place, hone_job_carry, &run->job, NULL);
+    if (!status) status = hone_checkpoint_load(path, &run->job.model, hone_job_borrow, hone_job_carry, &run->job, NULL);
     hone_model_fill_constants(&run->job.model, hone_job_place, &run->job);
     run->loop.step = run->first_step = state.step;
     if (strcmp(run->recipe->resume, "auto") == 0) run->saved_step = run->good_step = state.step;   // else it lies elsewhere
@@ -188,7 +188,7 @@ static hone_status load_weights(hone_run *run, const char *from)
     const hone_recipe *r = run->recipe;
     if (from) return hone_run_resume(run, from);
     if (!r->model_name_or_path[0]) {
-        hone_model_init(&run->job.model, (uint64_t)r->seed, hone_job_place, &run->job);
+        hone_model_init(&run->job.model, (uint64_t)r->seed, hone_job_borrow, &run->job);
         return HONE_OK;
     }
     return load_start(run);
@@ -237,7 +237,7 @@ static hone_status open_run(hone_run *run)
     run->loop.stop = hone_stop_asked;
     run->loop.before_update = wait_for_writer;
     run->loop.context = run;
-    if ((status = load_weights(run, from))) goto out;
+    if ((status = load_weights(run, from)) || (status = hone_session_settle(&job->session))) goto out;   // what is parked is at home
     status = hone_checkpoint_open(&run->writer, &(hone_checkpoint_options){
         .model = &job->model, .data = hone_job_place, .carry = hone_job_carry, .context = job, .folder = run->recipe->output_dir, .tokenizer = { job->tokenizer_path, job->tokenizer },
         .save_total_limit = run->recipe->save_total_limit, .keep_best = run->recipe->keep_best });
@@ -351,8 +351,8 @@ static hone_status adopt_average(hone_run *run)
         hone_tid mean = hone_graph_find(job->graph, name);
         size_t bytes = (size_t)hone_tensor_bytes(hone_at(job->graph, id));
         const void *from = mean == HONE_NONE ? NULL : hone_job_place(job, mean);
-        if (from) memcpy(hone_job_place(job, id), from, bytes);
-        else if (mean != HONE_NONE) status = hone_job_carry(job, mean, 0, bytes, hone_job_place(job, id), false);
+        if (from) memcpy(hone_job_borrow(job, id), from, bytes);
+        else if (mean != HONE_NONE) status = hone_job_carry(job, mean, 0, bytes, hone_job_borrow(job, id), false);
     }
     return status;
 }
@@ -366,7 +366,7 @@ static hone_status end(hone_run *run)
     char *model = hone_path_join(run->recipe->output_dir, adapter ? "adapter" : "model");
     if (!model) status = HONE_FAILED;
     if (!status && adapter) status = hone_peft_save(&run->job.model, model, hone_job_place, &run->job);
-    if (!status && !adapter) status = hone_hf_save(&run->job.model, model, &(hone_hf_tokenizer){ run->job.tokenizer_path, run->job.tokenizer }, hone_job_place, &run->job);
+    if (!status && !adapter) status = hone_hf_save(&run->job.model, model, &(hone_hf_tokenizer){ run->job.tokenizer_path, run->job.tokenizer }, hone_job_place, hone_job_carry, &run->job);
     if (!status) {
         int64_t peak = hone_memory_peak_bytes();
         json_t *row = json_pack("{s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:s}", "step", (json_int_t)run->loop.step, "elapsed_seconds", hone_run_elapsed_s(run),

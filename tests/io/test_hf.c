@@ -22,7 +22,7 @@ static void test_every_family_comes_back_bit_by_bit(void **state)
             test_store_open(&b, &config, false);
             test_store_fill(&a, 1);
             assert_false(test_store_equal(&a, &b));
-            if (hone_hf_save(&a.model, folder, NULL, test_store_place, &a)) fail_msg("%s", hone_error());
+            if (hone_hf_save(&a.model, folder, NULL, test_store_place, NULL, &a)) fail_msg("%s", hone_error());
             if (hone_hf_load(&b.model, folder, test_store_place, &b)) fail_msg("%s", hone_error());
             assert_true(test_store_equal(&a, &b));
             char *path = hone_path_join(folder, "config.json");
@@ -44,7 +44,7 @@ static void test_gpt2_is_stored_transposed_and_fused(void **state)
     test_store_open(&a, &config, false);
     test_store_fill(&a, 2);
     const char *folder = test_path("gpt2_layout");
-    assert_int_equal(hone_hf_save(&a.model, folder, NULL, test_store_place, &a), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, folder, NULL, test_store_place, NULL, &a), HONE_OK);
     assert_int_equal(hone_safetensors_open_folder(&set, folder), HONE_OK);
     assert_null(hone_safetensors_find(&set, "lm_head.weight"));
     const hone_safetensor *w = hone_safetensors_find(&set, "transformer.h.1.attn.c_attn.weight"), *b = hone_safetensors_find(&set, "transformer.h.1.attn.c_attn.bias");
@@ -154,7 +154,7 @@ static void test_a_tied_head_that_differs_is_refused(void **state)
     test_store_open(&a, &untied, false);
     test_store_open(&b, &tied, false);
     test_store_fill(&a, 3);
-    assert_int_equal(hone_hf_save(&a.model, test_path("untied"), NULL, test_store_place, &a), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("untied"), NULL, test_store_place, NULL, &a), HONE_OK);
     assert_int_equal(hone_hf_load(&b.model, test_path("untied"), test_store_place, &b), HONE_FAILED);
     assert_says(hone_error(), "set tie_word_embeddings to false");
     test_store_close(&a);
@@ -182,16 +182,16 @@ static void test_tokenizer_files_come_along(void **state)
     test_store_open(&a, &config, false);
     assert_int_equal(hone_dir_create(test_path("tok")), HONE_OK);
     assert_int_equal(hone_file_write(test_path("tok/tokenizer.json"), tokenizer, sizeof tokenizer - 1), HONE_OK);
-    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("tok"), NULL }, test_store_place, &a), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("tok"), NULL }, test_store_place, NULL, &a), HONE_OK);
     assert_has(test_path("with/tokenizer.json"), tokenizer);
     assert_has(test_path("with/tokenizer_config.json"), "\"bos_token\": \"<|begin|>\"");
     assert_has(test_path("with/tokenizer_config.json"), "\"eos_token\": \"<|end|>\"");
     assert_has(test_path("with/tokenizer_config.json"), "\"unk_token\": \"<unk>\"");
     assert_has(test_path("with/generation_config.json"), "\"eos_token_id\": 2");
     assert_int_equal(hone_file_write(test_path("tok/tokenizer_config.json"), "{\"mine\": 1}", 11), HONE_OK);
-    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("tok/tokenizer.json"), NULL }, test_store_place, &a), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("tok/tokenizer.json"), NULL }, test_store_place, NULL, &a), HONE_OK);
     assert_has(test_path("with/tokenizer_config.json"), "mine");
-    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("nothing"), NULL }, test_store_place, &a), HONE_FAILED);
+    assert_int_equal(hone_hf_save(&a.model, test_path("with"), &(hone_hf_tokenizer){ test_path("nothing"), NULL }, test_store_place, NULL, &a), HONE_FAILED);
     assert_says(hone_error(), "nothing");
     test_store_close(&a);
 }
@@ -208,14 +208,14 @@ static void test_generation_config_comes_along(void **state)
     assert_int_equal(hone_file_write(test_path("tok3/tokenizer.json"), tokenizer, sizeof tokenizer - 1), HONE_OK);
     static const char ours[] = "{\"do_sample\": true, \"temperature\": 0.6, \"eos_token_id\": [4, 2]}", other[] = "{\"temperature\": 0.6, \"eos_token_id\": [4, 3]}";
     assert_int_equal(hone_file_write(test_path("tok3/generation_config.json"), ours, sizeof ours - 1), HONE_OK);
-    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, &a), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, NULL, &a), HONE_OK);
     assert_has(test_path("drawn/generation_config.json"), "\"temperature\": 0.6");
     assert_has(test_path("drawn/generation_config.json"), "4");
     assert_int_equal(hone_file_write(test_path("tok3/generation_config.json"), other, sizeof other - 1), HONE_OK);
-    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, &a), HONE_OK);
+    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, NULL, &a), HONE_OK);
     assert_has(test_path("drawn/generation_config.json"), "\"eos_token_id\": 2");
     assert_int_equal(hone_file_write(test_path("tok3/generation_config.json"), "{", 1), HONE_OK);
-    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, &a), HONE_FAILED);
+    assert_int_equal(hone_hf_save(&a.model, test_path("drawn"), &there, test_store_place, NULL, &a), HONE_FAILED);
     assert_says(hone_error(), "tok3/generation_config.json");
     test_store_close(&a);
 }
@@ -237,8 +237,8 @@ static void test_gpt2_tokenizer_files_come_along(void **state)
     test_store store;
     test_store_open(&store, &config, false);
     const hone_hf_tokenizer by_vocab = { HONE_SOURCE_DIR "/../shared/data/tokenizers/gpt2/vocab.json", NULL }, by_folder = { source, NULL };
-    assert_int_equal(hone_hf_save(&store.model, test_path("gpt2_tokenizer"), &by_vocab, test_store_place, &store), HONE_OK);
-    assert_int_equal(hone_hf_save(&store.model, test_path("gpt2_tokenizer"), &by_folder, test_store_place, &store), HONE_OK);
+    assert_int_equal(hone_hf_save(&store.model, test_path("gpt2_tokenizer"), &by_vocab, test_store_place, NULL, &store), HONE_OK);
+    assert_int_equal(hone_hf_save(&store.model, test_path("gpt2_tokenizer"), &by_folder, test_store_place, NULL, &store), HONE_OK);
     assert_has(test_path("gpt2_tokenizer/tokenizer_config.json"), "\"eos_token\": \"<|endoftext|>\"");
     assert_int_equal(hone_tokenizer_load(source, &a), HONE_OK);
     if (hone_tokenizer_load(test_path("gpt2_tokenizer"), &b)) fail_msg("%s", hone_error());
@@ -255,9 +255,9 @@ static void test_a_folder_that_cannot_be_written_is_named(void **state)
     test_store a;
     test_store_open(&a, &config, false);
     assert_int_equal(hone_file_write(test_path("file"), "x", 1), HONE_OK);
-    assert_int_equal(hone_hf_save(&a.model, test_path("file"), NULL, test_store_place, &a), HONE_FAILED);
+    assert_int_equal(hone_hf_save(&a.model, test_path("file"), NULL, test_store_place, NULL, &a), HONE_FAILED);
     assert_says(hone_error(), test_path("file"));
-    assert_int_equal(hone_hf_save(&a.model, "/proc/hone", NULL, test_store_place, &a), HONE_FAILED);
+    assert_int_equal(hone_hf_save(&a.model, "/proc/hone", NULL, test_store_place, NULL, &a), HONE_FAILED);
     assert_says(hone_error(), "/proc/hone");
     test_store_close(&a);
 }
@@ -312,7 +312,7 @@ static void test_transformers_loads_without_a_warning(void **state)
             char name[64];
             snprintf(name, sizeof name, "torch/%s-%d", families[f], variant);
             const char *folder = test_path(name);
-            if (hone_hf_save(&a.model, folder, &(hone_hf_tokenizer){ test_path("tok2"), NULL }, test_store_place, &a)) fail_msg("%s", hone_error());
+            if (hone_hf_save(&a.model, folder, &(hone_hf_tokenizer){ test_path("tok2"), NULL }, test_store_place, NULL, &a)) fail_msg("%s", hone_error());
             test_store_close(&a);
         }
     assert_int_equal(test_python(HONE_SOURCE_DIR "/tests/io/check_hf.py", test_path("torch")), 0);

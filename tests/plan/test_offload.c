@@ -1,4 +1,4 @@
-// test_offload.c: moments, gradients and activations in a file. Nothing but places changes: every step has the bits of a run that keeps all in
+// test_offload.c: moments, gradients, weights and activations in a file. Nothing but places changes: every step has the bits of a run that keeps all in
 // memory, through saves and resumes; a disk that is full, in memory or failing is told, and the last checkpoint stands.
 #include "base/file.h"
 #include "base/scratch.h"
@@ -103,7 +103,7 @@ static void compare(const char *more)
     run_rig plain, parked;
     open_rig(&plain, more, 0);
     open_rig(&parked, more, least_memory(more));
-    assert_true(count_parked(&parked.job, HONE_CLASS_moment) > 0 && count_parked(&parked.job, HONE_CLASS_grad) > 0);
+    for (hone_class cls = HONE_CLASS_param; cls <= HONE_CLASS_moment; cls++) assert_true(count_parked(&parked.job, cls) > 0);
     assert_int_equal(count_parked(&plain.job, HONE_CLASS_moment) + count_parked(&plain.job, HONE_CLASS_grad), 0);
     for (int i = 0; i < 3; i++) {
         hone_step a, b;
@@ -219,7 +219,7 @@ static void test_less_memory_parks_more(void **state)
     if (SANITIZED) skip();
     const char *more = "per_device_train_batch_size: 4\n";
     int64_t least = least_memory(more), last = INT64_MAX;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         hone_recipe recipe;
         hone_job job;
         hone_plan plan;
@@ -232,6 +232,7 @@ static void test_less_memory_parks_more(void **state)
                       (double)plan.offload.written_bytes / 0x1p20);
         assert_true(plan.process_bytes <= memory);
         assert_true(plan.offload.file_bytes <= last);
+        assert_int_equal(plan.offload.class_bytes[HONE_CLASS_param] > 0, i < 1);     // the last to go
         last = plan.offload.file_bytes;
         hone_plan_release(&plan);
         hone_job_close(&job);
@@ -277,6 +278,34 @@ static void test_saves_and_resumes_are_those_of_a_run_in_memory(void **state)
     hone_free(names);
     for (int i = 0; i < 3; i++) hone_free(out[i]);
     hone_free(back), hone_free(out3), hone_free(refusal), hone_free(path), hone_free(memory), hone_free(offload), hone_free(resume);
+}
+
+// Of a model with adapters nearly all that is left are frozen matrices: loaded to the file, whatever they are kept in, and read from it alone.
+static void test_frozen_matrices_stay_in_the_file(void **state)
+{
+    (void)state;
+    if (SANITIZED) skip();
+    static const char *const how[] = { "finetuning_type: lora\nuse_dora: true\n", "finetuning_type: lora\nprecision: bf16\nlora_dropout: 0.1\ngradient_accumulation_steps: 2\n",
+                                       "finetuning_type: qlora\nquantization_type: q8_0\nprecision: int8\n", "finetuning_type: full\naverage_ratio: 0.5\n" };
+    char *start = run_rig_recipe_file(folder, "max_steps: 1\nrun_store: none\n"), *base = hone_format("output_dir=%s/base", folder);
+    char *offload = hone_format("offload=%s", folder);
+    verb_must("", (const char *[]){ "pretrain", start, WIDE, DEEP, MLP, base, NULL });
+    for (int h = 0; h < 4; h++) {
+        char *more = hone_format("model_name_or_path: %s/base/model\nmax_steps: 3\nsave_steps: 2\nrun_store: none\neval_tokens: 300\n%s", folder, how[h]);
+        char *path = run_rig_recipe_file(folder, more), *refusal;
+        assert_int_equal(verb(&refusal, (const char *[]){ "plan", path, offload, "memory=8MiB", NULL }), 1);
+        assert_says(strstr(refusal, "  offloaded "), "weights ");
+        char *memory = hone_format("memory=%lld", (long long)find_least(refusal));
+        for (int i = 0; i < 2; i++) {
+            char *out = hone_format("output_dir=%s/tuned%d.%d", folder, h, i);
+            verb_must("", (const char *[]){ "tune", path, out, i ? memory : "memory=0", i ? offload : NULL, NULL });
+            hone_free(out);
+        }
+        const char *file = h == 3 ? "model/model.safetensors" : "adapter/adapter_model.safetensors";
+        assert_true(test_hash("%s/tuned%d.1/%s", folder, h, file) == test_hash("%s/tuned%d.0/%s", folder, h, file));
+        hone_free(more), hone_free(path), hone_free(refusal), hone_free(memory);
+    }
+    hone_free(start), hone_free(base), hone_free(offload);
 }
 
 static int64_t calls_of_step(run_rig *r, unsigned kind)
@@ -389,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_a_dropped_step_leaves_no_gradient),
         cmocka_unit_test(test_less_memory_parks_more),
         cmocka_unit_test(test_saves_and_resumes_are_those_of_a_run_in_memory),
+        cmocka_unit_test(test_frozen_matrices_stay_in_the_file),
         cmocka_unit_test(test_a_failing_disk_is_told_by_the_step),
         cmocka_unit_test(test_the_key_wants_memory_and_a_folder),
     };

@@ -77,7 +77,7 @@ void run_rig_start(hone_job *job, const hone_recipe *recipe)
     for (int64_t i = 0; i < job->train.n_sources; i++) job->train.source[i].loader.data.eos = RUN_RIG_EOS;
     for (int64_t i = 0; i < job->n_held; i++) job->held[i].loader.data.eos = RUN_RIG_EOS;
     if (hone_session_allocate(&job->session) != HONE_OK) fail_msg("%s", hone_error());
-    hone_model_init(&job->model, (uint64_t)recipe->seed, hone_job_place, job);
+    hone_model_init(&job->model, (uint64_t)recipe->seed, hone_job_borrow, job);
 }
 
 void run_rig_open(run_rig *r, const char *folder, const char *more)
