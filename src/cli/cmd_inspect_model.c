@@ -32,7 +32,7 @@ static void print_attention(const hone_config *c)
     if (c->rope_local > 0) printf(", of blocks with a window %g", c->rope_local);
     if (hone_config_rotated(c) < c->head_dim) printf(", %" PRId64 " of %" PRId64 " columns turn", hone_config_rotated(c), c->head_dim);
     if (c->qk_norm) printf("; q and k normalised");
-    if (c->value_embeddings) printf("; values with rows of %" PRId64 " tables in the first and last %" PRId64 " blocks", c->value_embeddings, c->value_embeddings);
+    if (c->value_embeddings) printf("; %" PRId64 " value embedding%s, each of two blocks", c->value_embeddings, c->value_embeddings > 1 ? "s" : "");
     if (c->qkv_bias) printf("; biases");
     if (c->attention_cap > 0) printf("; scores within %g", c->attention_cap);
     if (c->window) printf("; window of %" PRId64 " tokens from block %" PRId64 " on", c->window, c->window_from);
