@@ -3,9 +3,11 @@
 
 For each tokenizer (a tokenizer.json or GPT-2's folder) a small random model is made and extended. The folder that comes out
 must load, give hone's ids, keep every old weight, and begin each new token at its old pieces' mean. Exit code 1 otherwise.
+A table of value embeddings, as model_type hone has them, lies beside the model's tensors and is extended likewise.
 """
 import json, os, subprocess, sys, tempfile
 import torch, transformers
+from safetensors.torch import load_file, save_file
 from compare_tokenizers import hone, load
 
 transformers.logging.set_verbosity_error()
@@ -17,6 +19,8 @@ def check(program, source, path, folder, dtype, tied):
     rows = max(old.get_vocab().values()) + 1 + 7  # padded, as many models are
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=rows, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, tie_word_embeddings=tied)).to(dtype)
     model.save_pretrained(folder)
+    table = {"model.embed_values.0.weight": torch.randn(rows, 4).to(dtype)}
+    save_file(load_file(f"{folder}/model.safetensors") | table, f"{folder}/model.safetensors", metadata={"format": "pt"})
     old.save(f"{folder}/tokenizer.json")
     out = folder + ".out"
     subprocess.run([program, "tokenizer", "transplant", "--add", "300", "--output", out, folder, source], check=True, stdout=subprocess.DEVNULL)
@@ -30,8 +34,10 @@ def check(program, source, path, folder, dtype, tied):
     if hone(program, "encode", out, [{"text": text}])[0]["ids"] != ids: wrong.append("ids differ")
     if [p for i in ids for p in pieces.get(i, [i])] != old.encode(text, add_special_tokens=False).ids: wrong.append("new tokens are not rows of old ones")
     if len(ids) >= len(old.encode(text, add_special_tokens=False).ids): wrong.append("no fewer tokens")
-    for name, a in model.state_dict().items():
-        b = after.state_dict()[name]
+    extended = after.state_dict() | {name: load_file(f"{out}/model.safetensors")[name] for name in table}
+    for name, a in (model.state_dict() | table).items():
+        b = extended[name]
+        if name in table and b.shape == a.shape: wrong.append(f"{name} was not extended")
         if a.shape == b.shape:
             if not torch.equal(a, b): wrong.append(f"{name} changed")
             continue

@@ -77,6 +77,9 @@ MODELS = {
                                                    tie_word_embeddings=True, sliding_window=16, query_pre_attn_scalar=20, pad_token_id=None, rope_parameters={
                                                        "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0},
                                                        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
+    "unet": (transformers.Qwen3Config, dict(SIZES, num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=1, **rope(), tie_word_embeddings=True)),
+    "values": (transformers.Qwen3Config, dict(SIZES, num_hidden_layers=5, num_attention_heads=2, num_key_value_heads=1, head_dim=16, intermediate_size=32,
+                                              **rope(), tie_word_embeddings=False)),
 }
 
 
@@ -88,16 +91,53 @@ def cap_logits(module, inputs, out):
     return out
 
 
-def say_capped(path):
+def cap(model):
+    model.register_forward_hook(cap_logits)
+
+
+def add_skips(model):
+    """Layer i of the last half gets skip_gain * (what layer L - 1 - i put out) on top of its input."""
+    layers, put_out = model.model.layers, {}
+    for i, layer in enumerate(layers):
+        layer.register_forward_hook(lambda module, inputs, out, i=i: put_out.__setitem__(i, out))
+        if i < len(layers) - len(layers) // 2:
+            continue
+        layer.skip_gain = torch.nn.Parameter(torch.ones(model.config.hidden_size))
+        layer.register_forward_pre_hook(lambda module, inputs, i=i: (inputs[0] + module.skip_gain * put_out[len(layers) - 1 - i], *inputs[1:]))
+
+
+def add_values(model, tables):
+    """The first and the last `tables` layers get value_gain * (the token's row of a table) on top of what v_proj makes."""
+    layers, width, ids = model.model.layers, model.config.num_key_value_heads * model.config.head_dim, []
+    model.model.embed_values = torch.nn.ModuleList([torch.nn.Embedding(V, width) for _ in range(tables)])
+    for table in model.model.embed_values:
+        torch.nn.init.normal_(table.weight, std=0.2)
+    model.model.embed_tokens.register_forward_hook(lambda module, inputs, out: ids.__setitem__(slice(None), inputs[:1]))
+    for i, k in [(k, k) for k in range(tables)] + [(len(layers) - tables + k, k) for k in range(tables)]:
+        attention = layers[i].self_attn
+        attention.value_gain = torch.nn.Parameter(torch.full((width,), 0.5))
+        attention.v_proj.register_forward_hook(
+            lambda module, inputs, out, gain=attention, table=model.model.embed_values[k]: out + gain.value_gain * table(ids[0]))
+
+
+# Of no family: what is done to a model of transformers, and the keys that say so.
+OWN = {
+    "capped": (cap, dict(final_logit_softcapping=CAP)),
+    "unet": (add_skips, dict(skip_connections=True)),
+    "values": (lambda model: (add_skips(model), add_values(model, 2)), dict(skip_connections=True, value_embeddings=2)),
+}
+
+
+def say_own(path, keys):
     config = json.loads(path.read_text())
-    config.update(model_type="hone", architectures=["HoneForCausalLM"], norm_eps=config.pop("rms_norm_eps"), qk_norm=True,
-                  final_logit_softcapping=CAP)
+    config.update(model_type="hone", architectures=["HoneForCausalLM"], norm_eps=config.pop("rms_norm_eps"), qk_norm=True, **keys)
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
-def make_model(config):
+def make_model(config, change):
     kind = "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"   # sdpa leaves the bound of the scores out
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=kind).eval()
+    change(model)
     with torch.no_grad():
         for p in model.parameters():
             if p.dim() == 1:
@@ -155,12 +195,12 @@ def make(name, config_class, keys, seed):
     generator = torch.Generator().manual_seed(seed)
     folder = ROOT / name
     shutil.rmtree(folder, ignore_errors=True)
-    model = make_model(config_class(**keys))
+    change, own = OWN.get(name, (lambda model: None, None))
+    model = make_model(config_class(**keys), change)
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
-    if name == "capped":
-        say_capped(folder / "config.json")
-        model.register_forward_hook(cap_logits)
+    if own:
+        say_own(folder / "config.json", own)
     model = model.double()
     start = {k: v.clone() for k, v in model.state_dict().items()}
 

@@ -32,6 +32,7 @@ static void print_attention(const hone_config *c)
     if (c->rope_local > 0) printf(", of blocks with a window %g", c->rope_local);
     if (hone_config_rotated(c) < c->head_dim) printf(", %" PRId64 " of %" PRId64 " columns turn", hone_config_rotated(c), c->head_dim);
     if (c->qk_norm) printf("; q and k normalised");
+    if (c->value_embeddings) printf("; %" PRId64 " value embedding%s, each of two blocks", c->value_embeddings, c->value_embeddings > 1 ? "s" : "");
     if (c->qkv_bias) printf("; biases");
     if (c->attention_cap > 0) printf("; scores within %g", c->attention_cap);
     if (c->window) printf("; window of %" PRId64 " tokens from block %" PRId64 " on", c->window, c->window_from);
@@ -60,9 +61,12 @@ static void print_model(const char *path, const hone_runner *r)
     printf("  parameters   %s", hone_units_grouped(all).s);
     printf(": blocks %s", hone_units_count((double)blocks).s);
     printf(", embedding %s", hone_units_count((double)embedding).s);
-    if (head) printf(", head %s\n", hone_units_count((double)head).s);
-    else printf(", which is the head, too\n");
-    printf("  blocks       %" PRId64 " x %" PRId64 ", MLP %" PRId64 " (%s), %s norms\n", c->layers, c->width, c->mlp_width, mlp_name[c->mlp], norm_name[c->norm]);
+    if (head) printf(", head %s", hone_units_count((double)head).s);
+    else printf(", which is the head, too");
+    if (c->value_embeddings) printf("; value embeddings %s", hone_units_count((double)(c->value_embeddings * c->vocab * c->kv_heads * c->head_dim)).s);
+    printf("\n");
+    printf("  blocks       %" PRId64 " x %" PRId64 ", MLP %" PRId64 " (%s), %s norms%s\n", c->layers, c->width, c->mlp_width, mlp_name[c->mlp], norm_name[c->norm],
+           c->skip_connections ? "; the last half takes in what the first put out" : "");
     print_attention(c);
     printf("  positions    %s\n", hone_units_grouped(c->max_positions).s);
     print_tokens(r);

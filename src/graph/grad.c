@@ -214,6 +214,15 @@ static void grad_linear_xent(context *c)
     contribute(c, in(c, 0), c->node.out[1]);
 }
 
+// x may be z: both are of one shape then.
+static void grad_blend(context *c)
+{
+    const hone_tid z = in(c, 1), g = in(c, 2), dy = dout(c, 0);
+    contribute(c, in(c, 0), dy);
+    if (!wanted(c, z) && !wanted(c, g)) return;
+    contribute(c, z, hone_graph_add(c->graph, HONE_OP_blend_back, &c->node.attr, (hone_tid[]){ dy, z, g }, (hone_tid[]){ gradient_if_trained(c, g) })->out[0]);
+}
+
 typedef void (*rule_fn)(context *);
 #define GRAD(name) grad_##name
 #define NONE(name) NULL

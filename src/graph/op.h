@@ -15,7 +15,7 @@ enum { HONE_MAX_IN = 8, HONE_MAX_OUT = 5, HONE_MAX_PARTS = 3 };
 // A node's constants. One flat struct: an op reads what its row in ops.def names and ignores the rest (zero).
 typedef struct hone_attr {
     int32_t heads, kv_heads, head_dim;  // H, G, D
-    int32_t q_col, k_col, v_col;        // attention, kv_write: first column of each part
+    int32_t q_col, k_col, v_col;        // attention, kv_write: first column of each part; v_col: blend
     int32_t window;                     // attention: 0 = unbounded
     int32_t group_rows;                 // attention: rows come in groups of this many that share no keys (T of training); 0 = one group
     int32_t block;                      // attention: keys a block of the table holds

@@ -27,6 +27,18 @@ static void store_half(hone_graph *graph, const hone_tid *id, int n, const bool 
     }
 }
 
+// A node that may work in place hands a stream on: what it takes is as wide as what it gives, so that a residual stream stays in f32
+// where it passes such a node. Behind mark_wide(), from the last node to the first.
+static void keep_streams_wide(const hone_graph *graph, const hone_program *program, bool *wide)
+{
+    for (int64_t n = program->count - 1; n >= 0; n--) {
+        const hone_node *node = &program->node[n];
+        const int flags = hone_op_get(node->op)->flags, k = flags & 0xff;
+        if (!(flags & 1 << 8) || node->in[k] == HONE_NONE || node->out[0] == HONE_NONE) continue;
+        if (wide[hone_storage(graph, node->out[0])]) wide[hone_storage(graph, node->in[k])] = true;
+    }
+}
+
 hone_status hone_pass_storage(hone_graph *graph, hone_program *program, hone_dtype half)
 {
     if (graph->failed) return hone_fail("out of memory while the graph was built");
@@ -38,6 +50,7 @@ hone_status hone_pass_storage(hone_graph *graph, hone_program *program, hone_dty
         mark_wide(graph, node->in, info->in, node->n_in, wide);
         mark_wide(graph, node->out, info->out, node->n_out, wide);
     }
+    keep_streams_wide(graph, program, wide);
     for (int64_t n = 0; n < program->count; n++) store_half(graph, program->node[n].out, program->node[n].n_out, wide, half);
     hone_free(wide);
     return HONE_OK;

@@ -52,7 +52,7 @@ hone_status hone_hf_map_build(hone_hf_map *map, const hone_model *model)
         while (layered && behind < family->n_row && hone_weight_is_layered(family->row[behind].file_name)) behind++;
         for (int64_t layer = 0; layer < (layered ? model->config.layers : 1) && !status; layer++)
             for (int i = r; i < behind && !status; i++)
-                if (family->row[i].param && hone_config_has(&model->config, family->row[i].when))
+                if (family->row[i].param && hone_config_has(&model->config, family->row[i].when, layer))
                     status = add_entry(map, &capacity, model, &family->row[i], layer);
         r = behind;
     }

@@ -3,6 +3,7 @@
 #include "io/transplant.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "model/config.h"
 #include "io/safetensors.h"
 
 #include <inttypes.h>
@@ -22,6 +23,7 @@ typedef struct job {
 static bool is_vocabulary(const hone_safetensor *t, int64_t rows)
 {
     size_t length = strlen(t->name);
+    if (hone_weight_matches("model.embed_values.{layer}.weight", t->name)) return t->rank == 2 && t->dim[0] == rows;
     for (size_t i = 0; i < sizeof vocabulary_tensors / sizeof *vocabulary_tensors; i++) {
         size_t tail = strlen(vocabulary_tensors[i]);
         if (t->rank == 2 && t->dim[0] == rows && length >= tail && strcmp(t->name + length - tail, vocabulary_tensors[i]) == 0) return true;

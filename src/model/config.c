@@ -45,7 +45,7 @@ hone_tid hone_weight_find(const hone_graph *graph, const char *pattern, int64_t 
     return hone_graph_find(graph, name);
 }
 
-bool hone_config_has(const hone_config *config, const char *when)
+bool hone_config_has(const hone_config *config, const char *when, int64_t layer)
 {
     if (!when[0]) return true;
     if (strcmp(when, "qkv_bias") == 0) return config->qkv_bias;
@@ -56,6 +56,9 @@ bool hone_config_has(const hone_config *config, const char *when)
     if (strcmp(when, "gated") == 0) return hone_config_gated(config);
     if (strcmp(when, "gate_bias") == 0) return hone_config_gated(config) && config->mlp_bias;
     if (strcmp(when, "untied") == 0) return !config->tied;
+    if (strcmp(when, "value_table") == 0) return layer < config->value_embeddings;
+    if (strcmp(when, "value_gain") == 0) return hone_config_value_table(config, layer) >= 0;
+    if (strcmp(when, "skip_gain") == 0) return hone_config_skip_from(config, layer) >= 0;
     HONE_ASSERT(false, "families.def: no switch is called %s", when);
     return false;
 }
@@ -82,6 +85,18 @@ static hone_status check_sizes(const hone_config *c, const char *where)
         return hone_fail("%s: head size %" PRId64 " is odd; rotary embedding turns pairs, choose an even one", where, c->head_dim);
     if (!(c->rope_part >= 0 && c->rope_part < 1) || (c->rope_part > 0 && (hone_config_rotated(c) < 2 || hone_config_rotated(c) % 2 != 0)))
         return hone_fail("%s: partial_rotary_factor %g of head size %" PRId64 " is not an even number of columns from 2 on", where, c->rope_part, c->head_dim);
+    return HONE_OK;
+}
+
+// What is between layers needs enough of them.
+static hone_status check_layers(const hone_config *c, const char *where)
+{
+    if (c->value_embeddings < 0 || c->value_embeddings > c->layers / 2)
+        return hone_fail("%s: value_embeddings is %" PRId64 ", but the first layers and the last share so many tables, and there are %" PRId64
+                         " layers; it must be from 0 to %" PRId64, where, c->value_embeddings, c->layers, c->layers / 2);
+    if (c->skip_connections && c->layers < 2)
+        return hone_fail("%s: skip_connections is true, but they lead from the first half of the layers to the last, and there is one layer; "
+                         "set it to false, or num_hidden_layers to 2 at least", where);
     return HONE_OK;
 }
 
@@ -153,7 +168,7 @@ hone_status hone_config_read(hone_config *config, const json_t *json, const char
                              HONE_KEY_OF(config, heads), config->heads);
         config->head_dim = config->width / config->heads;
     }
-    if ((status = check_sizes(config, where))) return status;
+    if ((status = check_sizes(config, where)) || (status = check_layers(config, where))) return status;
     return check_numbers(config, where);
 }
 
@@ -180,7 +195,7 @@ static const char *first_difference(const hone_config *a, const hone_config *b)
     DIFFERS(rope_factor); DIFFERS(rope_low); DIFFERS(rope_high); DIFFERS(rope_original); DIFFERS(window); DIFFERS(window_from);
     DIFFERS(tied); DIFFERS(qkv_bias); DIFFERS(out_bias); DIFFERS(mlp_bias); DIFFERS(qk_norm); DIFFERS(qk_whole); DIFFERS(norms); DIFFERS(attention_cap); DIFFERS(embed_root); DIFFERS(full_every); DIFFERS(init_scaled);
     DIFFERS(softcap); DIFFERS(rope_part); DIFFERS(rope_local); DIFFERS(embed_scale); DIFFERS(residual_scale); DIFFERS(logit_scale); DIFFERS(attention_scale);
-    DIFFERS(norm_base); DIFFERS(own); DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
+    DIFFERS(value_embeddings); DIFFERS(skip_connections); DIFFERS(norm_base); DIFFERS(own); DIFFERS(heads_divide_width); DIFFERS(bos); DIFFERS(pad); DIFFERS(n_eos);
     for (int64_t i = 0; i < a->n_eos; i++) DIFFERS(eos[i]);
 #undef DIFFERS
     return NULL;
@@ -194,7 +209,7 @@ hone_status hone_config_check(const hone_config *config, const char *where)
     hone_config again;
     if (config->n_eos < 0 || config->n_eos > HONE_MAX_EOS)
         return hone_fail("%s: %" PRId64 " end tokens; hone keeps up to %d", where, config->n_eos, HONE_MAX_EOS);
-    if ((status = check_sizes(config, where)) || (status = check_numbers(config, where))) return status;
+    if ((status = check_sizes(config, where)) || (status = check_layers(config, where)) || (status = check_numbers(config, where))) return status;
     if ((status = hone_config_write(config, where, &json))) return status;
     status = hone_config_read(&again, json, where);
     json_decref(json);

@@ -32,6 +32,8 @@ typedef struct hone_config {
     int64_t full_every;             // of so many layers with a window each last one has none; 0: all have
     bool tied, qkv_bias, out_bias, mlp_bias, qk_norm;
     bool qk_whole;                  // qk_norm: over all of q and all of k, not head by head
+    int64_t value_embeddings;       // tables whose rows are added to v, see hone_config_value_table; 0: none
+    bool skip_connections;          // the last half of the layers take in what the first half put out, see hone_config_skip_from
     bool own;                       // of no family of transformers: only hone reads such a folder
     bool init_scaled;               // o and down start with init_std / sqrt(2 L) (Radford et al. 2019)
     bool heads_divide_width;        // transformers refuses C % H != 0 in this family, even with head_dim given
@@ -52,12 +54,25 @@ static inline int64_t hone_config_window(const hone_config *config, int64_t laye
     return layer >= config->window_from && !full ? config->window : 0;
 }
 
+// The table that this layer adds to its values, or -1: the first layers and the last share the tables, in turn.
+static inline int64_t hone_config_value_table(const hone_config *config, int64_t layer)
+{
+    const int64_t K = config->value_embeddings, last = config->layers - K;
+    return layer < K ? layer : layer >= last ? layer - last : -1;
+}
+
+// The layer whose output is added to this layer's input, or -1: the last with the first, inwards.
+static inline int64_t hone_config_skip_from(const hone_config *config, int64_t layer)
+{
+    return config->skip_connections && layer >= config->layers - config->layers / 2 ? config->layers - 1 - layer : -1;
+}
+
 // The MLP has gate and up.
 static inline bool hone_config_gated(const hone_config *config) { return config->mlp == HONE_MLP_SWIGLU || config->mlp == HONE_MLP_GEGLU; }
 
 // One key of config.json <-> one field. Kinds: families.def.
 typedef enum {
-    HONE_KEY_SIZE, HONE_KEY_REAL, HONE_KEY_CAP, HONE_KEY_ROOT, HONE_KEY_FLAG, HONE_KEY_TOKEN, HONE_KEY_TOKENS, HONE_KEY_ROPE, HONE_KEY_LOCAL_BASE, HONE_KEY_WINDOW,
+    HONE_KEY_SIZE, HONE_KEY_WHOLE, HONE_KEY_REAL, HONE_KEY_CAP, HONE_KEY_ROOT, HONE_KEY_FLAG, HONE_KEY_TOKEN, HONE_KEY_TOKENS, HONE_KEY_ROPE, HONE_KEY_LOCAL_BASE, HONE_KEY_WINDOW,
     HONE_KEY_LAYER_WINDOW, HONE_KEY_PATTERN_WINDOW, HONE_KEY_CHOICE, HONE_KEY_FIXED, HONE_KEY_NOTE
 } hone_key_kind;
 
@@ -102,5 +117,6 @@ hone_status hone_config_check(const hone_config *config, const char *where); // 
 hone_status hone_config_read(hone_config *config, const json_t *json, const char *where);
 hone_status hone_config_write(const hone_config *config, const char *where, json_t **json);   // json_decref() it
 
-// A weight row's switch: "", "qkv_bias", "out_bias", "mlp_bias", "gated", "gate_bias", "norm_bias", "qk_norm", "untied".
-bool hone_config_has(const hone_config *config, const char *when);
+// A weight row's switch: "", "qkv_bias", "out_bias", "mlp_bias", "gated", "gate_bias", "norm_bias", "qk_norm", "untied"; and those that some
+// layers alone have: "value_table" (`layer` counts tables), "value_gain", "skip_gain".
+bool hone_config_has(const hone_config *config, const char *when, int64_t layer);

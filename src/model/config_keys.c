@@ -37,6 +37,14 @@ static hone_status read_size(int64_t *field, const hone_key_row *row, const json
     return HONE_OK;
 }
 
+static hone_status read_count(int64_t *field, const hone_key_row *row, const json_t *json, const char *where)
+{
+    *field = (int64_t)row->fallback;
+    const hone_status status = hone_json_int(json, row->key, where, false, field);
+    if (status) return status;
+    return *field >= 0 && *field <= INT32_MAX ? HONE_OK : hone_fail("%s: %s is %" PRId64 "; it must be from 0 to %d", where, row->key, *field, INT32_MAX);
+}
+
 // A token id that the vocabulary lacks can never be met: some configs keep a default of another model, so it means none.
 static hone_status read_token(const hone_config *config, const char *key, const json_t *value, const char *where, int64_t *out)
 {
@@ -267,6 +275,7 @@ hone_status hone_config_read_key(hone_config *config, const hone_key_row *row, c
     const json_t *value = json_object_get(json, row->key);
     switch (row->kind) {
     case HONE_KEY_SIZE: return read_size(int_field(config, row), row, json, where);
+    case HONE_KEY_WHOLE: return read_count(int_field(config, row), row, json, where);
     case HONE_KEY_REAL:
         *real_field(config, row) = row->fallback;
         return hone_json_real(json, row->key, where, false, real_field(config, row));
@@ -370,6 +379,7 @@ hone_status hone_config_write_key(const hone_config *config, const hone_key_row 
     const char *field = (const char *)config + row->field;
     int bad = 0;
     switch (row->kind) {
+    case HONE_KEY_WHOLE:
     case HONE_KEY_SIZE: bad = json_object_set_new(json, row->key, json_integer(*(const int64_t *)field)); break;
     case HONE_KEY_REAL: bad = json_object_set_new(json, row->key, json_real(*(const double *)field)); break;
     case HONE_KEY_FLAG: bad = json_object_set_new(json, row->key, json_boolean(*(const bool *)field)); break;

@@ -1,7 +1,7 @@
 // decoder.c: the three programs of a decoder, built from one description of a block, so that training, scoring and
 // decoding run the same operations on the same storages.
 //
-//     ids, pos -> embed -> [ (norm1) - qkv - (qk_norm) - (rope) - attention - o - (post1) + residual
+//     ids, pos -> embed -> [ (+ skip) - (norm1) - qkv - (qk_norm) - (rope) - (+ values) - attention - o - (post1) + residual
 //                            (norm2) - up  - activation         - down          - (post2) + residual ] x L -> norm -> head
 //
 // What differs: micro and score read keys from the fused qkv rows of their own run; decode writes them to a paged cache
@@ -13,7 +13,7 @@
 typedef struct {
     hone_model *model;
     hone_graph *graph;
-    hone_tid pos, lo, hi;                // of this program
+    hone_tid ids, pos, lo, hi;           // of this program
     hone_tid cs, cs_local;               // RoPE's angles, HONE_NONE without; those of layers with a window
     int64_t T;                           // rows that may share keys (training); 0 in decode
     hone_tid noise;                      // key of the noise that embeddings get, HONE_NONE without
@@ -67,6 +67,31 @@ static hone_tid build_embedding(builder *b, hone_tid ids)
     return h;
 }
 
+// x with gain z added to its columns from `column` on.
+static hone_tid blend(builder *b, hone_tid x, hone_tid z, hone_tid gain, int64_t column)
+{
+    return node1(b, HONE_OP_blend, &(hone_attr){ .v_col = (int32_t)column }, x, z, gain);
+}
+
+// Value embeddings (Jordan et al. 2024, the speed-runs of modded-nanogpt): what a token is goes to the values, past all layers before. A
+// table's rows are looked up once for the two layers that share it.
+static hone_tid add_values(builder *b, int layer, hone_tid qkv)
+{
+    const hone_config *c = &b->model->config;
+    const int64_t table = hone_config_value_table(c, layer);
+    if (table < 0) return qkv;
+    hone_block *shared = &b->model->block[table];
+    if (table == layer) shared->looked_up = hone_embed(b->graph, b->ids, shared->values, HONE_NONE);
+    return blend(b, qkv, shared->looked_up, b->model->block[layer].value_gain, (c->heads + c->kv_heads) * c->head_dim);
+}
+
+// The same speed-runs' U-net: the last layers take in what the first put out, the outermost the first.
+static hone_tid add_skip(builder *b, int layer, hone_tid h)
+{
+    const int64_t from = hone_config_skip_from(&b->model->config, layer);
+    return from < 0 ? h : blend(b, h, b->model->block[from].put_out, b->model->block[layer].skip_gain, 0);
+}
+
 // (N, H*D): what the queries of qkv (N, P) see.
 static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
 {
@@ -82,6 +107,7 @@ static hone_tid build_attention(builder *b, int layer, hone_tid qkv)
         qkv = node1(b, HONE_OP_qk_norm, c->qk_whole ? &whole : &by_head, qkv, w->q_norm, w->k_norm);
     }
     if (b->cs != HONE_NONE) qkv = node1(b, HONE_OP_rope, &attr, qkv, attr.window ? b->cs_local : b->cs, HONE_NONE);
+    qkv = add_values(b, layer, qkv);
     hone_tid in[HONE_MAX_IN] = { qkv, qkv, b->lo, b->hi, HONE_NONE, HONE_NONE, HONE_NONE, HONE_NONE };
     const hone_decode_io *d = b->decode;
     const bool codes = d && b->model->cache == HONE_int8;
@@ -115,6 +141,7 @@ static hone_tid build_block(builder *b, int layer, hone_tid h)
     const hone_config *c = &b->model->config;
     const hone_block *w = &b->model->block[layer];
     g->layer = layer;
+    h = add_skip(b, layer, h);
     hone_tid qkv = hone_linear(g, norm(b, h, w->norm1_g, w->norm1_b), w->qkv, w->qkv_b, HONE_NONE);
     hone_tid seen = build_attention(b, layer, qkv);
     if (b->decode && layer == c->layers - 1) {
@@ -130,8 +157,9 @@ static hone_tid build_block(builder *b, int layer, hone_tid h)
 // The normalised hidden rows that the head reads.
 static hone_tid build_body(builder *b, hone_tid ids)
 {
+    b->ids = ids;
     hone_tid h = build_embedding(b, ids);
-    for (int layer = 0; layer < b->model->config.layers; layer++) h = build_block(b, layer, h);
+    for (int layer = 0; layer < b->model->config.layers; layer++) b->model->block[layer].put_out = h = build_block(b, layer, h);
     b->graph->layer = -1;
     const double divisor = b->model->config.logit_scale;
     return scale(b, norm(b, h, b->model->final_g, b->model->final_b), divisor > 0 ? 1 / divisor : 0);

@@ -2,12 +2,14 @@
 //
 //   h = embed(ids) (+ wpe[pos])
 //   each block:  h = h + O attention(rope(qk_norm(QKV norm1(h))));  h = h + D act(U norm2(h))
+//   with value_embeddings v of QKV norm1(h) is v + value_gain embed.values.K(ids); with skip_connections h is h + skip_gain (an earlier h) first
 //   with norms behind (OLMo 2):  h = h + post1(O attention(... h)) ...; around (Gemma 2): both
 //   logprob = linear_xent(norm(h), head); for pairs of replies with weights of pair_loss(linear_logprob(norm(h), head))
 //
 // Logical parameters (names are the program's contract with io/ and optim/):
 //   embed.tokens (V,C)  embed.positions (P,C)  layers.N.norm1.g/.b (C)  layers.N.q (H*D,C)  .k .v (G*D,C)  .o (C,H*D)
 //   layers.N.q.b ...bias of q; .q_norm .k_norm (D)  layers.N.norm2.g/.b  .post1.g .post2.g  layers.N.gate .up (F,C)  .down (C,F)
+//   layers.N.skip_gain (C)  layers.N.value_gain (G*D)  embed.values.K (V,G*D)
 //   GPT-2's MLP has .up and .down only.  norm.g/.b (C)  head (V,C) where not tied.
 // q, k, v are views of one storage layers.N.qkv (H*D+2*G*D, C), gate and up of layers.N.gate_up (2*F, C), likewise biases.
 //
@@ -24,6 +26,8 @@ typedef struct hone_block {
     hone_tid norm1_g, norm1_b, qkv, qkv_b, q_norm, k_norm, o, o_b;
     hone_tid norm2_g, norm2_b, up, up_b, down, down_b;   // up: gate and up in one storage where the MLP is gated
     hone_tid post1_g, post1_b, post2_g, post2_b;         // of norms behind attention and MLP
+    hone_tid values, value_gain, skip_gain;              // block k: table k; gains of what is added to v, and to the block's input
+    hone_tid looked_up, put_out;                         // of the program built last: rows of `values`, the block's output
 } hone_block;
 
 typedef struct hone_model {

@@ -48,6 +48,22 @@ static float std_of(const hone_model *model, const char *name)
     return (float)(residual && config->init_scaled ? std / sqrt(2.0 * (double)config->layers) : std);
 }
 
+// Value embeddings start at half of what they are (as in the speed-runs), skips whole; gains of norms at one.
+static float start_of_vector(const hone_model *model, const char *name)
+{
+    if (ends_with(name, ".b")) return 0;
+    if (ends_with(name, ".value_gain")) return 0.5f;
+    if (ends_with(name, ".skip_gain")) return 1;
+    return 1.0f - (float)model->config.norm_base;   // of norms, q_norm and k_norm
+}
+
+// The padding token's row of a table.
+static void clear_padding(const hone_model *model, hone_tid table, hone_place_fn data, void *context)
+{
+    const hone_tensor *t = hone_at(model->graph, table);
+    if (!hone_is_kept_narrow(t)) memset((float *)data(context, table) + model->config.pad * t->dim[1], 0, (size_t)t->dim[1] * sizeof(float));
+}
+
 void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data, void *context)
 {
     const hone_config *c = &model->config;
@@ -60,13 +76,15 @@ void hone_model_init(const hone_model *model, uint64_t seed, hone_place_fn data,
         if (t->rank == 2) {
             fill_normal(w, count, std_of(model, t->name), seed, t->name);
         } else {
-            float value = ends_with(t->name, ".b") ? 0.0f : 1.0f - (float)c->norm_base; // of norms, q_norm and k_norm
+            const float value = start_of_vector(model, t->name);
             for (int64_t k = 0; k < count; k++) w[k] = value;
         }
     }
     // transformers keeps the padding row at zero in the families whose embedding knows it (all but those with learned positions).
-    if (c->pad >= 0 && c->pad < c->vocab && model->positions == HONE_NONE && !hone_is_kept_narrow(hone_at(model->graph, model->embed)))
-        memset((float *)data(context, model->embed) + c->pad * c->width, 0, (size_t)c->width * sizeof(float));
+    if (c->pad >= 0 && c->pad < c->vocab && model->positions == HONE_NONE) {
+        clear_padding(model, model->embed, data, context);
+        for (int64_t k = 0; k < c->value_embeddings; k++) clear_padding(model, model->block[k].values, data, context);
+    }
     hone_model_fill_constants(model, data, context);
 }
 

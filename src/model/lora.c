@@ -60,9 +60,9 @@ static hone_tid find_param(const hone_graph *graph, const hone_weight_row *row, 
     return id;
 }
 
-static bool is_module_row(const hone_model *model, const hone_weight_row *row)
+static bool is_module_row(const hone_model *model, const hone_weight_row *row, int layer)
 {
-    return row->param && row->part == 0 && hone_weight_is_layered(row->file_name) && hone_config_has(&model->config, row->when);
+    return row->param && row->part == 0 && hone_weight_is_layered(row->file_name) && hone_config_has(&model->config, row->when, layer);
 }
 
 // The module that begins at a row; rows behind it of the same file name are its further parts.
@@ -99,7 +99,7 @@ static hone_status refuse_target(const hone_model *model, const char *target)
     hone_buffer known = { 0 };
     for (int r = 0; r < family->n_row; r++) {
         int64_t first;
-        if (!is_module_row(model, &family->row[r]) || !hone_at(model->graph, find_param(model->graph, &family->row[r], 0, &first))->hidden) continue;
+        if (!is_module_row(model, &family->row[r], 0) || !hone_at(model->graph, find_param(model->graph, &family->row[r], 0, &first))->hidden) continue;
         char *name = module_name(&family->row[r], 0);
         const char *tail = name ? strstr(name, ".0.") : NULL;
         if (tail) hone_buffer_print(&known, "%s%s", known.size ? ", " : "", tail + 3);
@@ -118,7 +118,7 @@ static hone_status find_modules(hone_model *model, const hone_lora_options *opti
     hone_status status = used ? HONE_OK : HONE_FAILED;
     for (int layer = 0; layer < model->config.layers && !status; layer++)
         for (int r = 0; r < family->n_row && !status; r++)
-            if (is_module_row(model, &family->row[r])) status = add_module(model, &family->row[r], layer, options, used, &capacity);
+            if (is_module_row(model, &family->row[r], layer)) status = add_module(model, &family->row[r], layer, options, used, &capacity);
     for (int64_t i = 0; i < options->n_target && !status; i++)
         if (!used[i]) status = refuse_target(model, options->target[i]);
     hone_free(used);

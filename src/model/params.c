@@ -76,11 +76,13 @@ static void declare_block(declaration *d, int layer)
     snprintf(prefix, sizeof prefix, "layers.%d.", layer);
     d->model->graph->layer = layer;
 
+    b->skip_gain = hone_config_skip_from(c, layer) >= 0 ? declare_one(d, prefix, "skip_gain", C, 0) : HONE_NONE;
     declare_norm(d, before, prefix, "norm1", &b->norm1_g, &b->norm1_b);
     b->qkv = declare(d, prefix, "qkv", "", C, 3, qkv);
     b->qkv_b = c->qkv_bias ? declare(d, prefix, "qkv", ".b", 0, 3, qkv) : HONE_NONE;
     b->q_norm = c->qk_norm ? declare_one(d, prefix, "q_norm", c->qk_whole ? HD : c->head_dim, 0) : HONE_NONE;
     b->k_norm = c->qk_norm ? declare_one(d, prefix, "k_norm", c->qk_whole ? GD : c->head_dim, 0) : HONE_NONE;
+    b->value_gain = hone_config_value_table(c, layer) >= 0 ? declare_one(d, prefix, "value_gain", GD, 0) : HONE_NONE;
     b->o = declare_one(d, prefix, "o", C, HD);
     b->o_b = c->out_bias ? declare_one(d, prefix, "o.b", C, 0) : HONE_NONE;
     declare_norm(d, behind, prefix, "post1", &b->post1_g, &b->post1_b);
@@ -90,6 +92,17 @@ static void declare_block(declaration *d, int layer)
     b->down = declare_one(d, prefix, "down", C, F);
     b->down_b = c->mlp_bias ? declare_one(d, prefix, "down.b", C, 0) : HONE_NONE;
     declare_norm(d, behind, prefix, "post2", &b->post2_g, &b->post2_b);
+}
+
+// Of no layer, like the tokens' table: what looks rows up is no matrix of a product.
+static void declare_values(declaration *d)
+{
+    const hone_config *c = &d->model->config;
+    for (int64_t k = 0; k < c->value_embeddings; k++) {
+        char name[32];
+        snprintf(name, sizeof name, "values.%d", (int)k);
+        d->model->block[k].values = declare_one(d, "embed.", name, c->vocab, c->kv_heads * c->head_dim);
+    }
 }
 
 hone_status hone_model_declare(hone_model *model, hone_graph *graph, const hone_config *config)
@@ -107,6 +120,7 @@ hone_status hone_model_declare(hone_model *model, hone_graph *graph, const hone_
     graph->layer = -1;
     model->final_g = declare_one(&d, "", "norm.g", C, 0);
     if (config->norm == HONE_NORM_LAYER) model->final_b = declare_one(&d, "", "norm.b", C, 0);
+    declare_values(&d);
     model->head = config->tied ? model->embed : declare_one(&d, "", "head", V, C);
     if (config->rope != HONE_ROPE_NONE)
         model->rope_freq = hone_graph_tensor(graph, HONE_CLASS_state, HONE_f32, HONE_DIMS(hone_config_rotated(config) / 2), "rope.freq");

@@ -200,6 +200,8 @@ static const row_case cases[] = {
     { HONE_OP_gelu, { { 'n', C } }, { { 'n', C } } },
     { HONE_OP_gelu_back, { { 'n', C }, { 'n', C } }, { { 'n', C } } },
     { HONE_OP_scale, { { 'n', C } }, { { 'n', C } } },
+    { HONE_OP_blend, { { 'n', C }, { 'n', C }, { 'v', C } }, { { 'n', C } } },
+    { HONE_OP_blend_back, { { 'n', C }, { 'n', C }, { 'v', C } }, { { 'n', C } } },
     { HONE_OP_add, { { 'n', C }, { 'n', C } }, { { 'n', C } } },
     { HONE_OP_adamw, { { 'v', 5 }, { 'v', 2 } }, { { 'n', C }, { 'n', C }, { 'n', C }, { 'n', C } } },
     { HONE_OP_momentum, { { 'v', 5 }, { 'v', 2 } }, { { 'n', C }, { 'n', C }, { 'n', C } } },

@@ -21,6 +21,11 @@ static void test_sizes_are_told_without_weights(void **state)
     assert_int_equal(run.code, 0);
     assert_non_null(strstr(run.out, "6 of 12 columns turn"));
     assert_non_null(strstr(run.out, "layer norms"));
+    static const char *const own[] = { "34,056: blocks", "; value embeddings 4.19k\n", "RMS norms; the last half takes in what the first put out\n",
+                                       "; 2 value embeddings, each of two blocks\n" };
+    hone_test_hone(&run, "inspect model '%s/tests/golden/values'", HONE_SOURCE_DIR);
+    assert_int_equal(run.code, 0);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) if (!strstr(run.out, own[i])) fail_msg("'%s' is not in %s", own[i], run.out);
 }
 
 static void test_the_json_is_the_config(void **state)

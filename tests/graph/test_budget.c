@@ -169,12 +169,12 @@ static double cheapest(const choice *all, int n, size_t most)
     return least;
 }
 
-// Two blocks hold 8 to 12 stored outputs: all choices can be looked at. (With norms around they hold 19: too many.)
+// Two blocks hold 8 to 12 stored outputs: all choices can be looked at. (With norms around they hold 19, with skips 18: too many.)
 static void test_the_choice_is_near_the_cheapest_of_all(void **state)
 {
     (void)state;
     for (int kind = 0; kind < RIG_KINDS; kind += SANITIZED ? 3 : 1) {
-        if (rig_config(kind).norms != HONE_NORMS_BEFORE) continue;
+        if (rig_config(kind).norms != HONE_NORMS_BEFORE || rig_config(kind).skip_connections) continue;
         bench b;
         bench_open(&b, kind, 2, "cpu");
         int64_t stored[64];

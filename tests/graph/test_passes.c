@@ -334,7 +334,8 @@ static void test_storage_in_bf16_leaves_the_residual_stream(void **state)
         int half[HONE_OP_COUNT] = { 0 };
         for (int64_t n = 0; n < r.graph->now->count; n++) {
             const hone_node *node = &r.graph->now->node[n];
-            const bool stream = node->op == HONE_OP_embed || node->op == HONE_OP_add || node->op == HONE_OP_rmsnorm_back || node->op == HONE_OP_layernorm_back
+            const bool skip = node->op == HONE_OP_blend && node->attr.v_col == 0;
+            const bool stream = node->op == HONE_OP_embed || skip || node->op == HONE_OP_blend_back || node->op == HONE_OP_add || node->op == HONE_OP_rmsnorm_back || node->op == HONE_OP_layernorm_back
                              || (node->op == HONE_OP_linear && node->in[3] != HONE_NONE);
             for (int i = 0; i < node->n_out; i++) {
                 if (node->out[i] == HONE_NONE) continue;
@@ -347,6 +348,7 @@ static void test_storage_in_bf16_leaves_the_residual_stream(void **state)
         }
         assert_true(!before || (half[HONE_OP_linear] == 2 * config.layers && half[HONE_OP_linear_dx] == 4 * config.layers));
         assert_true(half[HONE_OP_linear_xent] == 1);
+        assert_int_equal(half[HONE_OP_blend], 2 * config.value_embeddings);
         assert_true(half[HONE_OP_attention] == config.layers && half[HONE_OP_attention_back] == config.layers);
         assert_int_equal(hone_graph_validate(r.graph, r.graph->now), HONE_OK);
         hone_graph_free(r.graph);

@@ -59,7 +59,7 @@ static void test_every_family_survives_saving_and_loading(void **state)
         if (i == 1) { a.qkv_bias = a.out_bias = a.mlp_bias = true; }
         if (i == 2) a.window = 16;
         if (windowed) { a.window = 16; a.window_from = 1; }
-        if (own) { a.softcap = 15; a.mlp = HONE_MLP_RELU2; a.norm = HONE_NORM_LAYER; a.qk_norm = true; }
+        if (own) { a.softcap = 15; a.mlp = HONE_MLP_RELU2; a.norm = HONE_NORM_LAYER; a.qk_norm = true; a.value_embeddings = 1; a.skip_connections = true; }
         if (hone_config_save(&a, path)) fail_msg("%s: %s", every_family[i], hone_error());
         assert_int_equal(hone_config_load(&b, path), HONE_OK);
         assert_ptr_equal(b.family, hone_family_find(every_family[i]));
@@ -79,6 +79,7 @@ static void test_every_family_survives_saving_and_loading(void **state)
         assert_int_equal(b.norm, a.norm);
         assert_true(b.softcap == (own ? 15 : gemma2 ? 30 : 0));
         assert_int_equal(b.own, own);
+        assert_true(b.value_embeddings == own && b.skip_connections == own);
         assert_int_equal(hone_config_window(&b, 0), i == 2 ? 16 : gemma ? 4096 : 0);
         assert_int_equal(hone_config_window(&b, 1), i == 2 || windowed ? 16 : gemma3 ? 4096 : 0);
         assert_int_equal(hone_config_window(&b, 2), i == 2 || windowed ? 16 : gemma ? 4096 : 0);
@@ -160,6 +161,27 @@ static void test_layers_slide_where_layer_types_says(void **state)
     assert_int_equal(c.window, 0); // 28 full layers come first by default, and there are 3
 }
 
+// The first and the last layers share tables in turn; the last half takes in the first, outermost to outermost.
+static void test_layers_share_tables_and_skip_in_pairs(void **state)
+{
+    (void)state;
+    static const int table[3][5] = { { 0, 1, -1, 0, 1 }, { 0, -1, -1, 0 }, { 0, 1, 0, 1 } }, from[2][5] = { { -1, -1, -1, 1, 0 }, { -1, -1, 1, 0 } };
+    for (int i = 0; i < 3; i++) {
+        const hone_config c = { .layers = i == 0 ? 5 : 4, .value_embeddings = i == 1 ? 1 : 2, .skip_connections = i < 2 };
+        for (int l = 0; l < c.layers; l++) {
+            assert_int_equal(hone_config_value_table(&c, l), table[i][l]);
+            assert_int_equal(hone_config_skip_from(&c, l), i < 2 ? from[i][l] : -1);
+        }
+    }
+    const hone_config none = { .layers = 4 };
+    for (int l = 0; l < 4; l++) assert_true(hone_config_value_table(&none, l) == -1 && hone_config_skip_from(&none, l) == -1);
+    hone_config one;
+    assert_int_equal(load_changed(&one, "hone", "num_hidden_layers", "1"), HONE_OK);
+    one.skip_connections = true;
+    assert_int_equal(hone_config_check(&one, "here"), HONE_FAILED);
+    assert_non_null(strstr(hone_error(), "skip_connections is true, but they lead from the first half of the layers to the last, and there is one layer"));
+}
+
 static void test_each_missing_size_is_named(void **state)
 {
     (void)state;
@@ -205,6 +227,10 @@ static void test_each_bad_value_is_named_with_its_key(void **state)
     assert_refused("granite", "attention_bias", "true", "attention_bias");
     assert_refused("phi3", "rope_scaling", "{\"type\": \"longrope\"}", "longrope");
     assert_refused("hone", "final_logit_softcapping", "-1", "final_logit_softcapping");
+    assert_refused("hone", "value_embeddings", "2", "value_embeddings is 2, but the first layers and the last share so many tables, and there are 3 layers; it must be from 0 to 1");
+    assert_refused("hone", "value_embeddings", "-1", "value_embeddings is -1; it must be from 0");
+    assert_refused("hone", "value_embeddings", "1.5", "value_embeddings");
+    assert_refused("hone", "skip_connections", "1", "skip_connections");
     assert_refused("hone", "hidden_act", "\"relu\"", "relu2");
     assert_refused("hone", "norm", "\"group\"", "layer");
     assert_refused("gemma2", "attn_logit_softcapping", "-1", "attn_logit_softcapping is -1");
@@ -263,6 +289,8 @@ static void test_what_a_family_cannot_say_is_not_saved(void **state)
     assert_non_null(strstr(hone_error(), word)); assert_false(hone_file_exists(path)); } while (0)
     REFUSES(c.window = 16, "window");
     REFUSES(c.qk_norm = true, "qk_norm");
+    REFUSES(c.value_embeddings = 1, "value_embeddings");
+    REFUSES(c.skip_connections = true, "skip_connections");
     REFUSES(c.out_bias = true, "_bias");
     REFUSES(c.norm = HONE_NORM_LAYER, "norm");
     REFUSES(c.layers = 0, "num_hidden_layers");
@@ -331,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_absent_keys_take_the_defaults_of_transformers),
         cmocka_unit_test(test_both_styles_of_rope_scaling_mean_the_same),
         cmocka_unit_test(test_layers_slide_where_layer_types_says),
+        cmocka_unit_test(test_layers_share_tables_and_skip_in_pairs),
         cmocka_unit_test(test_each_missing_size_is_named),
         cmocka_unit_test(test_each_bad_value_is_named_with_its_key),
         cmocka_unit_test(test_each_unsupported_rope_is_named),

@@ -230,6 +230,43 @@ static void test_initial_weights_are_those_of_transformers(void **state)
     }
 }
 
+// Tables are drawn as the tokens' is, each its own, padding zeros; gains are 1/2 of values, 1 of skips. Neither is Muon's.
+static void test_value_embeddings_and_skips_start_as_documented(void **state)
+{
+    (void)state;
+    hone_config config = llama_15m;
+    config.vocab = 515; config.width = 96; config.mlp_width = 250; config.layers = 5; config.heads = 4; config.kv_heads = 2; config.head_dim = 24;
+    config.pad = 7; config.value_embeddings = 2; config.skip_connections = true;
+    hone_graph *graph = hone_graph_new();
+    hone_model model;
+    assert_int_equal(hone_model_declare(&model, graph, &config), HONE_OK);
+    void **data = allocate(graph);
+    hone_model_init(&model, 3, heap_place, data);
+    int tables = 0, values = 0, skips = 0;
+    for (int64_t p = 0; p < model.n_param; p++) {
+        const hone_tensor *t = hone_at(graph, model.param[p]);
+        const float *w = data[model.param[p]];
+        const bool table = !strncmp(t->name, "embed.values.", 13), value = strstr(t->name, "value_gain") != NULL, skip = strstr(t->name, "skip_gain") != NULL;
+        if (!table && !value && !skip) continue;
+        tables += table, values += value, skips += skip;
+        assert_int_equal(t->dim[0], table ? 515 : value ? 48 : 96);
+        assert_true(!t->hidden && t->decayed == table && t->trained);
+        double mean, std;
+        moments(w, hone_tensor_count(t), &mean, &std);
+        if (table) {
+            assert_true(fabs(std / 0.02 - 1) < 5 / sqrt(2.0 * 515 * 48) + 0.002);   // as above; one row in 515 of zeros
+            for (int c = 0; c < 48; c++) assert_true(w[7 * 48 + c] == 0 && w[8 * 48 + c] != 0);
+        } else {
+            assert_true(std == 0 && mean == (value ? 0.5 : 1));
+        }
+    }
+    assert_true(tables == 2 && values == 4 && skips == 2);
+    assert_memory_not_equal(data[model.block[0].values], data[model.block[1].values], 64);
+    release(graph, data);
+    hone_model_release(&model);
+    hone_graph_free(graph);
+}
+
 // zero_outputs: what a block adds to the residual stream is zero, all else as without it.
 static void test_zero_outputs_change_o_and_down_alone(void **state)
 {
@@ -264,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_all_programs_of_every_family_validate), cmocka_unit_test(test_flops_per_token_match_the_nodes),
         cmocka_unit_test(test_rope_frequencies_are_those_of_transformers),
         cmocka_unit_test(test_initial_weights_are_those_of_transformers),
+        cmocka_unit_test(test_value_embeddings_and_skips_start_as_documented),
         cmocka_unit_test(test_zero_outputs_change_o_and_down_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

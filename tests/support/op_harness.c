@@ -163,6 +163,13 @@ static void poison_operand(op_trial *t, int i)
     }
 }
 
+static bool reads_results(const hone_op_info *back, const hone_op_info *forward)
+{
+    bool reads = false;
+    for (int i = 0; i < forward->n_out; i++) reads |= op_operand_named(back, forward->out[i].name) >= 0;
+    return reads;
+}
+
 // What "<op>_back" reads of <op>'s results is made by running <op> on operands of the same names.
 static void fill_from_forward(op_trial *t)
 {
@@ -177,6 +184,7 @@ static void fill_from_forward(op_trial *t)
             info = other, forward.op = (hone_op)op;
     }
     HONE_ASSERT(info, "%s has no forward op", t->info->name);
+    if (!reads_results(t->info, info)) return;
     for (int i = 0; i < info->n_in; i++) {
         int same = op_operand_named(t->info, info->in[i].name);
         if (same >= 0) forward.in[i] = *op_trial_operand(t, same);

@@ -132,6 +132,14 @@ static bool fill_scale(op_trial *t)
     return true;
 }
 
+// The columns at the beginning, at the end, and in between.
+static bool fill_blend(op_trial *t)
+{
+    const int32_t spare = (int32_t)(op_symbol(t, "P") - op_symbol(t, "Q"));
+    t->args.attr.v_col = (int32_t[]){ 0, spare, spare / 3 }[t->variant.kind];
+    return t->variant.kind == 0 || spare > 0;
+}
+
 static bool fill_rope(op_trial *t)
 {
     t->args.attr.inverse = t->variant.kind;
@@ -365,6 +373,8 @@ const struct op_hook op_hook[HONE_OP_COUNT] = {
     [HONE_OP_rope_table] = { 1, fill_rope_table },
     [HONE_OP_rope] = { 2, fill_rope },
     [HONE_OP_scale] = { 2, fill_scale },
+    [HONE_OP_blend] = { 3, fill_blend },
+    [HONE_OP_blend_back] = { 3, fill_blend },
     [HONE_OP_linear] = { PRODUCTS + FP8, fill_product },
     [HONE_OP_linear_dx] = { PRODUCTS + FP8, fill_product },
     [HONE_OP_linear_dw] = { PRODUCTS + FP8, fill_product },

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const char *const names[RIG_KINDS] = { "gpt2-like", "llama-like", "llama3-like, tied", "mistral-like, window", "qwen3-like", "gemma2-like" };
+static const char *const names[RIG_KINDS] = { "gpt2-like", "llama-like", "llama3-like, tied", "mistral-like, window", "qwen3-like", "gemma2-like",
+                                               "values and skips" };
 const char *rig_name(int kind) { return names[kind]; }
 
 hone_config rig_config(int kind)
@@ -30,6 +31,7 @@ hone_config rig_config(int kind)
         c.norms = HONE_NORMS_AROUND; c.norm_base = 1; c.mlp = HONE_MLP_GEGLU; c.attention_cap = 1.5; c.softcap = 2.5; c.embed_root = c.tied = true;
         c.window = 16; c.full_every = 2; c.qk_norm = c.qk_whole = true;
         break;
+    case 6: c.layers = 3; c.value_embeddings = 1; c.skip_connections = c.qk_norm = true; break;
     default: break;
     }
     return c;

@@ -117,6 +117,23 @@ static void test_qlora_is_lora_on_what_the_blocks_say(void **state)
     assert_true(tune("lora8", "finetuning_type=lora", "quantization_bit=8", NULL) == before);     // LLaMA-Factory's way to say it
 }
 
+// Tables of values are kept as the embedding is, gains in f32.
+static void test_a_model_with_value_embeddings_and_skips_is_kept_so_as_well(void **state)
+{
+    (void)state;
+    char *llama = base, *init = run_rig_recipe_file(folder, "run_store: none\nper_device_train_batch_size: 2\n"), *out = hone_format("output_dir=%s/own", folder);
+    verb_must("model", (const char *[]){ "pretrain", init, out, "model.model_type=hone", "model.hidden_size=64", "model.intermediate_size=64",
+                                         "model.value_embeddings=1", "model.skip_connections=true", "max_steps=12", NULL });
+    base = hone_format("%s/own/model", folder);
+    write_recipe();
+    char *rounded = write_rounded("own_nf4", HONE_BLOCKS_nf4, HONE_BLOCKS_bf16), *model = hone_format("model_name_or_path=%s", rounded);
+    assert_true(tune("own_q", "precision=bf16", NULL, NULL) == tune("own_l", "finetuning_type=lora", "precision=bf16", model));
+    hone_free(base);
+    base = llama;
+    write_recipe();
+    hone_free(init), hone_free(out), hone_free(rounded), hone_free(model);
+}
+
 static void test_products_of_bf16_and_recomputation_see_the_same_numbers(void **state)
 {
     (void)state;
@@ -206,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_qlora_is_lora_on_what_the_blocks_say),
+        cmocka_unit_test(test_a_model_with_value_embeddings_and_skips_is_kept_so_as_well),
         cmocka_unit_test(test_products_of_bf16_and_recomputation_see_the_same_numbers),
         cmocka_unit_test(test_gone_on_is_bit_identical),
         cmocka_unit_test(test_a_gguf_base_keeps_its_blocks),

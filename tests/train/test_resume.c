@@ -57,9 +57,9 @@ static bool stop_three_times(const char *recipe, const char *key, const char *pa
 }
 
 // name: of the two folders; key: what this training has that others have not
-static void check_stopped_three_times(const char *name, const char *key)
+static void check_recipe_stopped_three_times(const char *name, const char *text, const char *key)
 {
-    char *recipe = run_rig_recipe_file(folder, more), *whole = hone_format("output_dir=%s/%s-whole", folder, name), *output;
+    char *recipe = run_rig_recipe_file(folder, text), *whole = hone_format("output_dir=%s/%s-whole", folder, name), *output;
     char *parts = hone_format("output_dir=%s/%s-parts", folder, name);
     assert_int_equal(verb(&output, (const char *[]){ "pretrain", recipe, key, whole, NULL }), 0);
     hone_free(output);
@@ -80,10 +80,21 @@ static void check_stopped_three_times(const char *name, const char *key)
     hone_free(parts);
 }
 
+static void check_stopped_three_times(const char *name, const char *key) { check_recipe_stopped_three_times(name, more, key); }
+
 static void test_stopped_three_times_is_bit_identical(void **state) { (void)state; check_stopped_three_times("adamw", "optimizer=adamw"); }
 static void test_bf16_moments_stopped_three_times_are_bit_identical(void **state) { (void)state; check_stopped_three_times("bf16", "optimizer_state=bf16"); }
 static void test_int8_moments_stopped_three_times_are_bit_identical(void **state) { (void)state; check_stopped_three_times("int8", "optimizer_state=int8"); }
 static void test_muon_stopped_three_times_is_bit_identical(void **state) { (void)state; check_stopped_three_times("muon", "optimizer=muon"); }
+
+// Tables that two layers share, and gains that some layers have, are parameters like the others: saved, stepped, read back.
+static void test_value_embeddings_and_skips_stopped_three_times_are_bit_identical(void **state)
+{
+    (void)state;
+    char *text = hone_format("%smodel_name_or_path: %s/tests/golden/values\n", more, HONE_SOURCE_DIR);
+    check_recipe_stopped_three_times("values", text, "optimizer=muon");
+    hone_free(text);
+}
 
 // 24 steps: warm-ups that a stop falls into, a mean that begins before the last one.
 static void test_warm_ups_and_the_mean_stopped_three_times_are_bit_identical(void **state)
@@ -134,6 +145,7 @@ int main(void)
         cmocka_unit_test(test_bf16_moments_stopped_three_times_are_bit_identical),
         cmocka_unit_test(test_int8_moments_stopped_three_times_are_bit_identical),
         cmocka_unit_test(test_muon_stopped_three_times_is_bit_identical),
+        cmocka_unit_test(test_value_embeddings_and_skips_stopped_three_times_are_bit_identical),
         cmocka_unit_test(test_warm_ups_and_the_mean_stopped_three_times_are_bit_identical),
         cmocka_unit_test(test_comparison_notices_a_different_run),
         cmocka_unit_test(test_a_run_does_not_go_on_with_another_order),

@@ -92,6 +92,25 @@ static void test_lengths_of_rows_learn_and_merge(void **state)
     hone_free(out), hone_free(adapter), hone_free(merged), hone_free(data), hone_free(output), hone_free(from), hone_free(again);
 }
 
+// Adapters are of the matrices in blocks: the tables of values and the gains stay as they are.
+static void test_a_model_with_value_embeddings_and_skips_learns_and_merges(void **state)
+{
+    (void)state;
+    const char *const model = HONE_SOURCE_DIR "/tests/golden/values";
+    char *text = hone_format("%s", more), *merged = hone_format("%s/values_merged", folder), *data = hone_format("%s/held.u16", folder), *output;
+    char *at = strstr(text, "golden/llama\n"), *own = hone_format("%.*sgolden/values\n%s", (int)(at - text), text, at + strlen("golden/llama\n"));
+    char *path = run_rig_recipe_file(folder, own), *out = hone_format("output_dir=%s/values", folder), *adapter = hone_format("%s/values/adapter", folder);
+    verb_must("values/adapter", (const char *[]){ "tune", path, out, NULL });
+    const double before = loss_of(model, NULL), after = loss_of(model, adapter);
+    assert_true(after < before - 0.05);
+    assert_int_equal(verb(&output, (const char *[]){ "merge", model, "--adapter", adapter, "--output", merged, "--data", data, NULL }), 0);
+    assert_true(fabs(number_behind(output, "merged     ")) < 1e-7);
+    assert_true(fabs(loss_of(merged, NULL) - after) < 1e-5);
+    hone_free(text), hone_free(own), hone_free(path), hone_free(out), hone_free(adapter), hone_free(merged), hone_free(data), hone_free(output);
+    hone_free(recipe);
+    recipe = run_rig_recipe_file(folder, more);
+}
+
 static void test_adapters_of_another_base_are_refused(void **state)
 {
     (void)state;
@@ -205,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adapters_learn_and_merge_into_their_base),
         cmocka_unit_test(test_lengths_of_rows_learn_and_merge),
+        cmocka_unit_test(test_a_model_with_value_embeddings_and_skips_learns_and_merges),
         cmocka_unit_test(test_adapters_of_another_base_are_refused),
         cmocka_unit_test(test_what_tune_cannot_do_is_refused),
         cmocka_unit_test(test_checkpoints_hold_factors_alone),

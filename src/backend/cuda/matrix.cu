@@ -26,11 +26,11 @@ HONE_KERNEL(finish, 256)
 // Gradients of biases and gains: sums over all rows, one for each column. Blocks (x: 32 columns, y: PART_ROWS rows) write partial
 // sums, which column_total adds in order: deterministic, without atomics.
 //   a_c = sum_n dy z    b_c = sum_n dy       z by n[0]: 0 none (a is not made), 1 x rstd, 2 (x - mean) s, 3 qk_norm: head by head, 4 x
-//   in: dy (N, C), x (N, C), stats   work: (parts, 2, C) f32   n: kind, columns; of kind 3 columns of a head of k
+//   in: dy (N, C), x (N, C) (kind 4: each of a width of its own), stats   work: (parts, 2, C) f32   n: kind, columns; of kind 3 columns of a head of k
 
 HONE_DEVICE float normalised(const hone_cuda_call *c, int64_t n, int64_t column)
 {
-    const int64_t i = n * c->in[0].cols + column;
+    const int64_t i = n * c->in[1].cols + column;
     if (c->n[0] == 4) return get(&c->in[1], i);
     if (c->n[0] == 1) return get(&c->in[1], i) * get(&c->in[2], n);
     if (c->n[0] == 2) return (get(&c->in[1], i) - get(&c->in[2], 2 * n)) * get(&c->in[2], 2 * n + 1);

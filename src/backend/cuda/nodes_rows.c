@@ -38,6 +38,7 @@ BY_ELEMENTS(softcap, in[0])
 BY_ELEMENTS(scale, in[0])
 BY_ELEMENTS(dropout, in[0])
 BY_ELEMENTS(noise, in[0])
+BY_ELEMENTS(blend, in[0])
 BY_ELEMENTS(dora, in[0])
 BY_ROWS(dora_norm, out[0])
 BY_ELEMENTS(scale_loss, out[0])
@@ -151,6 +152,22 @@ void hone_cuda_node_qk_norm_back(const hone_cuda_node *node)
     add_parts(node, false, 0, q, columns, call.in[0].rows, &call.out[1], call.work);
     add_parts(node, false, q, columns, columns, call.in[0].rows, &call.out[2], call.work);
     hone_cuda_blocks(node, HONE_CUDA_qk_norm_back, call.in[0].rows, 1, 0, &call);
+}
+
+// --- blend ----------------------------------------------------------------------------------------------------------------
+
+size_t hone_cuda_scratch_blend_back(const hone_cuda_node *node) { return hone_cuda_column_bytes(&node->args->in[1]); }
+
+// dz may be z's place, so the sums over rows come first: of dy from its column v_col on.
+void hone_cuda_node_blend_back(const hone_cuda_node *node)
+{
+    const hone_cuda_call call = hone_cuda_call_of(node);
+    const int64_t Q = call.in[1].cols;
+    hone_cuda_view columns = call.in[0];
+    columns.data = (char *)columns.data + (size_t)call.v_col * hone_dtype_bytes(columns.dtype);
+    if (call.out[1].data) make_parts(node, 4, Q, &columns, &call.in[1], &(hone_cuda_view){ 0 }, call.work);
+    add_parts(node, false, 0, Q, Q, call.in[0].rows, &call.out[1], call.work);
+    hone_cuda_elements(node, HONE_CUDA_blend_back, call.in[1].rows * Q, &call);
 }
 
 // --- lengths of rows ------------------------------------------------------------------------------------------------------

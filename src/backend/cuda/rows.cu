@@ -375,3 +375,24 @@ HONE_KERNEL(dropout, 256)
         put(&c.out[0], i, hone_drop_keeps(row, i % K, threshold) ? get(&c.in[0], i) / (1 - c.rate) : 0);
     }
 }
+
+// --- blend ---------------------------------------------------------------------------------------------------------------
+
+//   in: x (N, P), z (N, Q), g (Q,)   out: y (N, P), which may be x
+HONE_KERNEL(blend, 256)
+{
+    const int64_t P = c.out[0].cols, Q = c.in[1].cols;
+    for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step()) {
+        const int64_t column = i % P - c.v_col;
+        const bool within = column >= 0 && column < Q;
+        put(&c.out[0], i, get(&c.in[0], i) + (within ? get(&c.in[2], column) * get(&c.in[1], i / P * Q + column) : 0));
+    }
+}
+
+// dg is made by column_parts.      in: dy (N, P), z, g (Q,)   out: dz (N, Q), which may be z
+HONE_KERNEL(blend_back, 256)
+{
+    const int64_t P = c.in[0].cols, Q = c.out[0].cols;
+    for (int64_t i = first_element(); i < count(&c.out[0]); i += element_step())
+        put(&c.out[0], i, get(&c.in[0], i / Q * P + c.v_col + i % Q) * get(&c.in[2], i % Q));
+}
