@@ -29,10 +29,10 @@ import run as bench  # noqa: E402
 HELD = ("Stevenson", "Ward")
 ROWS, T, VOCAB = 16, 256, 8192
 RECIPE = dict(  # chosen on two other novels: docs/ablations.md
-    model=dict(model_type="qwen3", vocab_size=VOCAB, hidden_size=384, intermediate_size=1008, num_hidden_layers=6, num_attention_heads=6,
-               num_key_value_heads=6, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True),
+    model=dict(model_type="qwen3", vocab_size=VOCAB, hidden_size=256, intermediate_size=688, num_hidden_layers=3, num_attention_heads=4,
+               num_key_value_heads=4, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True),
     precision="auto", zero_init_outputs=True, optimizer="muon", muon_learning_rate=0.02, learning_rate=6e-3, warmup_steps=10,
-    lr_scheduler_type="wsd", decay_ratio=0.6, min_lr_ratio=0.0, per_device_train_batch_size=8)
+    lr_scheduler_type="wsd", decay_ratio=0.6, min_lr_ratio=0.0, per_device_train_batch_size=16)
 
 
 class State:
