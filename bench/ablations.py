@@ -9,15 +9,15 @@ A small decoder of 5.2 M parameters, 204,800 tokens of the novels of ../shared/d
 Stevenson's and Ward's, which bench/time_to_loss.py keeps for its result. Every row names another and what it changes of that.
 Finished runs are kept in OUT/state.json.
 """
-import argparse, glob, json, os, statistics, sys
+import argparse, json, os, statistics, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import run as bench  # noqa: E402
 import time_to_loss as measure  # noqa: E402
 
-HELD, KEPT, HELD_TOKENS, T, VOCAB = ("Forster", "Gissing"), ("Stevenson", "Ward"), 131072, 256, 8192
+HELD, KEPT, HELD_TOKENS = ("Forster", "Gissing"), measure.HELD, 131072
 BASE = dict(
-    model=dict(model_type="hone", vocab_size=VOCAB, hidden_size=256, intermediate_size=688, num_hidden_layers=4, num_attention_heads=4,
+    model=dict(model_type="hone", vocab_size=measure.VOCAB, hidden_size=256, intermediate_size=688, num_hidden_layers=4, num_attention_heads=4,
                num_key_value_heads=4, head_dim=64, max_position_embeddings=1024, tie_word_embeddings=True),
     precision="bf16", optimizer="adamw", learning_rate=3e-3, warmup_steps=10, lr_scheduler_type="wsd", decay_ratio=0.6, min_lr_ratio=0.0,
     per_device_train_batch_size=8)
@@ -53,23 +53,6 @@ def recipe_of(name, steps):
     return recipe, units * steps
 
 
-def prepare(folder):
-    texts = sorted(glob.glob(os.path.join(bench.SHARED, "data", "text", "novels", "[A-Z]*_*.txt")))
-    held = [p for p in texts if os.path.basename(p).startswith(HELD)]
-    if len(held) != len(HELD):
-        raise bench.Skip("no ../shared/data")
-    train = [p for p in texts if not os.path.basename(p).startswith(HELD + KEPT)]
-    model = os.path.join(folder, "peer")
-    tokenizer = os.path.join(model, "tokenizer.json")
-    os.makedirs(model, exist_ok=True)
-    bench.run(bench.HONE, "tokenizer", "train", "--vocab", VOCAB, "--output", tokenizer, *train)
-    bench.peer("tokens", "--tokenizer", tokenizer, "--eot", 0, "--out", os.path.join(folder, "train.u16"), "--text", *train)
-    path = os.path.join(folder, "held.u16")
-    said = bench.peer("tokens", "--tokenizer", tokenizer, "--out", path, "--text", *held)
-    os.truncate(path, 2 * (HELD_TOKENS + 1))
-    return dict(bytes_per_token=said["bytes_per_token"], held_tokens=HELD_TOKENS)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=100, help="of a row of one unit")
@@ -79,24 +62,22 @@ def main():
     a = parser.parse_args()
     os.makedirs(a.out, exist_ok=True)
     state = measure.State(a.out)
-    data = state.once("prepare", lambda: prepare(a.out))
+    data = state.once("prepare", lambda: measure.write_tokens(a.out, HELD, KEPT, HELD_TOKENS))
     rows = [r for r in ROWS if a.only in r[0]]
+
+    def measured(name, seed):
+        recipe, steps = recipe_of(name, a.steps)
+        return state.once(json.dumps([recipe, steps, seed], sort_keys=True), lambda: measure.hone_run(a.out, data, recipe, seed, max_steps=steps))
     for seed in a.seeds:
         for name, *_ in rows:
-            recipe, steps = recipe_of(name, a.steps)
-            key = json.dumps([recipe, steps, seed], sort_keys=True)
-            state.once(key, lambda: measure.hone_run(a.out, data, recipe, seed, max_steps=steps))
+            measured(name, seed)
     print(f"{HELD_TOKENS} tokens held out, {data['bytes_per_token']:.3f} bytes a token\n\n| | held out, bits/byte | mean | s in steps | parameters |\n|---|---|---|---|---|")
     for name, *_ in rows:
-        recipe, steps = recipe_of(name, a.steps)
-        seen = [state.rows[json.dumps([recipe, steps, seed], sort_keys=True)] for seed in a.seeds]
+        seen = [measured(name, seed) for seed in a.seeds]
         bits = [r["bits_per_byte"] for r in seen]
         print(f"| {name} | {', '.join(f'{b:.4f}' for b in bits)} | {statistics.mean(bits):.4f} | {statistics.median(r['seconds_in_steps'] for r in seen):.1f} | {seen[0]['params']:,} |")
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except bench.Skip as why:
-        sys.exit(f"skipped: {why}")
+    bench.finish(main)

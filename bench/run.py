@@ -30,6 +30,14 @@ class Skip(Exception):
     pass
 
 
+def finish(main):
+    """Ends a bench with what main() returns, or says why it was skipped."""
+    try:
+        sys.exit(main())
+    except Skip as why:
+        sys.exit(f"skipped: {why}")
+
+
 def python():
     for path in (os.environ.get("HONE_PYTHON"), os.path.join(BUILD, "venv", "bin", "python")):
         if path and os.path.exists(path):

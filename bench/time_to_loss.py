@@ -74,15 +74,15 @@ def metered(work):
     return row
 
 
-def prepare(folder):
+def write_tokens(folder, held_out, kept=(), most=1 << 40):
+    """A tokenizer and token files of the novels: train.u16 without the authors held out or kept back, held.u16 of whole batches, `most` tokens of it."""
     novels = sorted(glob.glob(os.path.join(bench.SHARED, "data", "text", "novels", "[A-Z]*_*.txt")))
-    held = [p for p in novels if os.path.basename(p).startswith(HELD)]
-    if len(held) != len(HELD):
+    held = [p for p in novels if os.path.basename(p).startswith(held_out)]
+    if len(held) != len(held_out):
         raise bench.Skip("no ../shared/data")
-    train = [p for p in novels if p not in held]
-    model, made = os.path.join(folder, "peer"), {}
-    bench.peer("init", "--shape", "llama-15m", "--out", model)
-    tokenizer = os.path.join(model, "tokenizer.json")
+    train = [p for p in novels if not os.path.basename(p).startswith(held_out + kept)]
+    tokenizer, made = os.path.join(folder, "peer", "tokenizer.json"), {}
+    os.makedirs(os.path.dirname(tokenizer), exist_ok=True)
     start = time.monotonic()
     bench.run(bench.HONE, "tokenizer", "train", "--vocab", VOCAB, "--output", tokenizer, *train)
     made["tokenizer_s"] = round(time.monotonic() - start, 2)
@@ -91,9 +91,14 @@ def prepare(folder):
     made["prepare_s"] = round(time.monotonic() - start, 2)
     path = os.path.join(folder, "held.u16")
     said = bench.peer("tokens", "--tokenizer", tokenizer, "--out", path, "--text", *held)
-    batches = (said["tokens"] - 1) // (ROWS * T)
-    os.truncate(path, 2 * (batches * ROWS * T + 1))
-    return dict(made, bytes_per_token=said["bytes_per_token"], held_tokens=batches * ROWS * T, left_away=said["tokens"] - 1 - batches * ROWS * T)
+    tokens = min(most, said["tokens"] - 1) // (ROWS * T) * ROWS * T
+    os.truncate(path, 2 * (tokens + 1))
+    return dict(made, bytes_per_token=said["bytes_per_token"], held_tokens=tokens, left_away=said["tokens"] - 1 - tokens)
+
+
+def prepare(folder):
+    bench.peer("init", "--shape", "llama-15m", "--out", os.path.join(folder, "peer"))
+    return write_tokens(folder, HELD)
 
 
 def peer_run(folder, data, steps, rate, bf16, *more):
@@ -231,7 +236,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except bench.Skip as why:
-        sys.exit(f"skipped: {why}")
+    bench.finish(main)

@@ -29,7 +29,7 @@ hone_program *hone_graph_program(hone_graph *graph, const char *name)
 {
     for (int i = 0; i < graph->n_program; i++)
         if (!strcmp(graph->program[i].name, name)) return graph->now = &graph->program[i];
-    HONE_ASSERT(graph->n_program < 8, "no room for program %s", name);
+    HONE_ASSERT(graph->n_program < HONE_PROGRAMS, "no room for program %s", name);
     hone_program *program = &graph->program[graph->n_program++];
     snprintf(program->name, sizeof program->name, "%s", name);
     graph->phase = HONE_PHASE_FORWARD;

@@ -32,10 +32,12 @@ typedef struct hone_program {
     int64_t count, capacity;
 } hone_program;
 
+enum { HONE_PROGRAMS = 8 };     // of a graph, at most
+
 typedef struct hone_graph {
     hone_tensor *tensor;        // (n_tensor,)
     int64_t n_tensor, capacity;
-    hone_program program[8];
+    hone_program program[HONE_PROGRAMS];
     int n_program;
     hone_program *now;          // where new nodes go
     hone_phase phase;           // what new nodes are marked with

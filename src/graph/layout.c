@@ -342,7 +342,7 @@ void hone_layout_release(hone_layout *layout)
     hone_free(layout->offset);
     hone_free(layout->bytes);
     hone_free(layout->home);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < HONE_PROGRAMS; i++) {
         hone_free(layout->workspace_offset[i]);
         hone_free(layout->workspace_bytes[i]);
     }

@@ -26,16 +26,16 @@ enum { HONE_ALIGN = 64, HONE_STAGE_ALIGN = HONE_SCRATCH_ALIGN };
 
 typedef struct hone_layout {
     size_t persistent_bytes, cache_bytes;
-    size_t transient_bytes[8];  // per program, with the caches where it touches them
-    size_t transient_base[8];   // where the program's transients begin
+    size_t transient_bytes[HONE_PROGRAMS];  // per program, with the caches where it touches them
+    size_t transient_base[HONE_PROGRAMS];   // where the program's transients begin
     size_t arena_bytes;
     int64_t n_tensor;
     size_t *offset;             // (n_tensor,) place of each tensor, HONE_NOWHERE if no program uses it
     size_t *bytes;              // (n_tensor,)
     size_t *home;               // (n_tensor,) parked: where it lies in the offload file, else HONE_NOWHERE
     size_t home_bytes;          // of that file
-    size_t *workspace_offset[8]; // per program: (count,) place of each node's workspace
-    size_t *workspace_bytes[8];
+    size_t *workspace_offset[HONE_PROGRAMS]; // per program: (count,) place of each node's workspace
+    size_t *workspace_bytes[HONE_PROGRAMS];
     size_t class_bytes[HONE_CLASS_COUNT]; // persistent: sum; transient: live at the peak of the largest program
     size_t workspace_peak_bytes;          // workspace live at that peak
     int peak_program; int64_t peak_node;

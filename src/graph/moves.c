@@ -18,10 +18,7 @@ struct hone_moves {
     hone_scratch *scratch;      // the offload file, or
     uint8_t *pinned;            // the host's memory; home_bytes
     lane lane[WAYS];            // of streams
-    hone_tid borrowed;          // a storage that lies at .place for the host; NONE
-    uint8_t *place;
-    bool failed;                // a borrowed one did not get here or home
-    char message[512];
+    hone_tid borrowed, stage;   // a storage that the host has in the place of this staging tensor of its; NONE
     int64_t *ticket;            // (n_tensor,) of a staging tensor's last move, of the last park of a home; 0 none. Streams: number << 1 | way
 };
 
@@ -118,49 +115,6 @@ void hone_moves_begin(hone_session *s, const hone_node *node)
     else m->ticket[stage] = m->ticket[home] = hone_scratch_begin_write(m->scratch, at, place, size);
 }
 
-// --- the host ------------------------------------------------------------------------------------------------------------
-
-static void note(hone_moves *m, hone_status status)
-{
-    if (status && !m->failed) snprintf(m->message, sizeof m->message, "%s", hone_error());
-    m->failed |= status != HONE_OK;
-}
-
-static void give_back(hone_session *s)
-{
-    hone_moves *m = s->moves;
-    if (m->borrowed != HONE_NONE) note(m, hone_scratch_write(m->scratch, (int64_t)s->layout.home[m->borrowed], m->place, s->layout.bytes[m->borrowed]));
-    m->borrowed = HONE_NONE;
-}
-
-static uint8_t *place_of_stage(const hone_session *s, hone_tid home)
-{
-    for (int p = 0; p < s->graph->n_program; p++)
-        for (int64_t n = 0; n < s->graph->program[p].count; n++) {
-            const hone_node *node = &s->graph->program[p].node[n];
-            if (node->op == HONE_OP_fetch && node->in[0] == home) return s->arena + s->layout.offset[node->out[0]];
-        }
-    HONE_ASSERT(false, "no program fetches %s", hone_at(s->graph, home)->name);
-    return NULL;
-}
-
-void *hone_moves_borrow(hone_session *s, hone_tid id)
-{
-    hone_moves *m = s->moves;
-    const hone_tid storage = hone_storage(s->graph, id);
-    const int64_t home = (int64_t)s->layout.home[storage], within = hone_at(s->graph, id)->offset_bytes;
-    if (m->pinned) return m->pinned + home + within;
-    if (m->borrowed != storage) {
-        give_back(s);
-        m->place = place_of_stage(s, storage);
-        m->borrowed = storage;
-        note(m, hone_scratch_read(m->scratch, home, m->place, s->layout.bytes[storage]));
-    }
-    return m->place + within;
-}
-
-// --- waiting -------------------------------------------------------------------------------------------------------------
-
 static void wait_for(hone_session *s, hone_tid id)
 {
     int64_t *ticket = &s->moves->ticket[id];
@@ -168,6 +122,54 @@ static void wait_for(hone_session *s, hone_tid id)
     else if (*ticket) hone_scratch_wait(s->moves->scratch, *ticket);
     *ticket = 0;
 }
+
+// --- the host ------------------------------------------------------------------------------------------------------------
+
+static hone_tid stage_of(const hone_session *s, hone_tid home)
+{
+    for (int p = 0; p < s->graph->n_program; p++)
+        for (int64_t n = 0; n < s->graph->program[p].count; n++) {
+            const hone_node *node = &s->graph->program[p].node[n];
+            if (node->op == HONE_OP_fetch && node->in[0] == home) return node->out[0];
+        }
+    HONE_ASSERT(false, "no program fetches %s", hone_at(s->graph, home)->name);
+    return HONE_NONE;
+}
+
+// The borrowed one's place fetched from its home or parked there, now.
+static void carry_borrowed(hone_session *s, hone_op op)
+{
+    const hone_moves *m = s->moves;
+    const bool fetch = op == HONE_OP_fetch;
+    const hone_node node = { .op = op, .n_in = 1, .n_out = 1, .in = { fetch ? m->borrowed : m->stage }, .out = { fetch ? m->stage : m->borrowed } };
+    hone_moves_begin(s, &node);
+    wait_for(s, m->stage);
+}
+
+static void give_back(hone_session *s)
+{
+    if (s->moves->borrowed != HONE_NONE) carry_borrowed(s, HONE_OP_park);
+    s->moves->borrowed = HONE_NONE;
+}
+
+static uint8_t *place_of_borrowed(const hone_session *s) { return s->arena + s->layout.offset[s->moves->stage]; }
+
+void *hone_moves_borrow(hone_session *s, hone_tid id)
+{
+    hone_moves *m = s->moves;
+    const hone_tid storage = hone_storage(s->graph, id);
+    const int64_t within = hone_at(s->graph, id)->offset_bytes;
+    if (m->pinned) return m->pinned + s->layout.home[storage] + within;
+    if (m->borrowed != storage) {
+        give_back(s);
+        m->borrowed = storage;
+        m->stage = stage_of(s, storage);
+        carry_borrowed(s, HONE_OP_fetch);
+    }
+    return place_of_borrowed(s) + within;
+}
+
+// --- waiting -------------------------------------------------------------------------------------------------------------
 
 void hone_moves_wait(hone_session *s, const hone_node *node)
 {
@@ -184,18 +186,14 @@ void hone_moves_join(hone_session *s)
     for (hone_tid id = 0; s->moves && id < s->graph->n_tensor; id++) wait_for(s, id);
 }
 
-hone_status hone_moves_check(const hone_session *s)
-{
-    if (s->moves && s->moves->failed) return hone_fail("%s", s->moves->message);
-    return s->moves && s->moves->scratch ? hone_scratch_check(s->moves->scratch) : HONE_OK;
-}
+hone_status hone_moves_check(const hone_session *s) { return s->moves && s->moves->scratch ? hone_scratch_check(s->moves->scratch) : HONE_OK; }
 
 hone_status hone_moves_carry(const hone_session *s, hone_tid id, size_t first, size_t size, void *data, bool store)
 {
     hone_moves *m = s->moves;
     const hone_tid storage = hone_storage(s->graph, id);
     const int64_t within = hone_at(s->graph, id)->offset_bytes + (int64_t)first, at = (int64_t)s->layout.home[storage] + within;
-    uint8_t *here = m->pinned ? m->pinned + at : m->borrowed == storage ? m->place + within : NULL;
+    uint8_t *here = m->pinned ? m->pinned + at : m->borrowed == storage ? place_of_borrowed(s) + within : NULL;
     if (!here) return store ? hone_scratch_write(m->scratch, at, data, size) : hone_scratch_read(m->scratch, at, data, size);
     memcpy(store ? here : data, store ? data : here, size);
     return HONE_OK;

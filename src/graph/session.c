@@ -116,7 +116,7 @@ hone_status hone_session_open(hone_session *session, hone_graph *graph, const ho
 
 void hone_session_release_arena(hone_session *session)
 {
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < HONE_PROGRAMS; i++) {
         hone_free(session->args[i]);
         hone_free(session->handle[i]);
         session->args[i] = NULL;

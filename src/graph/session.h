@@ -16,8 +16,8 @@ typedef struct hone_session {
     hone_layout_options options;
     hone_layout layout;
     uint8_t *arena;
-    hone_args *args[8];                // per program: (count,) operands resolved to pointers
-    void **handle[8];
+    hone_args *args[HONE_PROGRAMS];                // per program: (count,) operands resolved to pointers
+    void **handle[HONE_PROGRAMS];
     hone_mirror *mirror;               // mirror.h; NULL: the backend's memory is the host's
     hone_captures *captures;           // capture.h: what the backend replays instead of walking the list
     const char *offload;               // folder of the offload file, where tensors are parked and memory is the host's; borrowed

@@ -241,13 +241,6 @@ static json_t *target_modules(const hone_model *model)
     return out;
 }
 
-static bool any_transposed(const hone_family *family)
-{
-    for (int r = 0; r < family->n_row; r++)
-        if (family->row[r].transposed) return true;
-    return false;
-}
-
 static hone_status save_json(const char *folder, const char *name, json_t *value)
 {
     char *path = hone_path_join(folder, name);
@@ -264,7 +257,7 @@ hone_status hone_peft_save_about(const hone_model *model, const char *folder)
     json_t *alpha = lora->alpha == floor(lora->alpha) ? json_integer((json_int_t)lora->alpha) : json_real(lora->alpha);
     json_t *config = json_pack("{s:s, s:s, s:s, s:I, s:o, s:f, s:s, s:b, s:b, s:b, s:o, s:b}", "peft_type", "LORA", "task_type", "CAUSAL_LM",
                                "base_model_name_or_path", lora->base_path, "r", (json_int_t)lora->rank, "lora_alpha", alpha, "lora_dropout", lora->dropout,
-                               "bias", "none", "use_rslora", lora->rslora, "use_dora", lora->dora, "fan_in_fan_out", any_transposed(model->config.family),
+                               "bias", "none", "use_rslora", lora->rslora, "use_dora", lora->dora, "fan_in_fan_out", hone_family_transposes(model->config.family),
                                "target_modules", target_modules(model), "inference_mode", true);
     snprintf(hash, sizeof hash, "%016" PRIx64, lora->base_hash);
     hone_status status = save_json(folder, CONFIG, config);

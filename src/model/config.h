@@ -109,6 +109,7 @@ typedef struct hone_family {
 
 const hone_family *hone_family_find(const char *model_type);   // NULL if unknown
 const hone_family *hone_family_at(int index);                  // NULL behind the last
+bool hone_family_transposes(const hone_family *family);        // its files have some matrices (in, out)
 
 hone_status hone_config_load(hone_config *config, const char *path); // config.json; unknown family and bad sizes named
 hone_status hone_config_save(const hone_config *config, const char *path);

@@ -64,6 +64,13 @@ const hone_family *hone_family_at(int index)
     return index >= 0 && index < COUNT(families) ? &families[index] : NULL;
 }
 
+bool hone_family_transposes(const hone_family *family)
+{
+    for (int r = 0; r < family->n_row; r++)
+        if (family->row[r].transposed) return true;
+    return false;
+}
+
 const hone_family *hone_family_find(const char *model_type)
 {
     for (int i = 0; i < COUNT(families); i++)

@@ -12,7 +12,7 @@
 typedef struct {
     hone_job *job;
     hone_program *micro, *update;
-    hone_program original[8];        // all as they were built, with nodes of their own
+    hone_program original[HONE_PROGRAMS];        // all as they were built, with nodes of their own
     int n_original;
     int64_t n_tensor, n_norm;        // likewise
     hone_tid *candidate;             // storages that may be parked: persistent ones in their order, behind them activations in theirs
@@ -65,11 +65,10 @@ static int parked_before(const hone_graph *graph, hone_tid a, hone_tid b)
 // A weight of the model itself, which is saved from its home piece by piece: not of families whose files have matrices transposed.
 static bool is_weight(const hone_model *model, hone_tid id)
 {
-    bool own = false;
-    for (int r = 0; r < model->config.family->n_row; r++)
-        if (model->config.family->row[r].transposed) return false;
-    for (int64_t i = 0; i < model->n_param && !own; i++) own = hone_storage(model->graph, model->param[i]) == id;
-    return own;
+    if (hone_family_transposes(model->config.family)) return false;
+    for (int64_t i = 0; i < model->n_param; i++)
+        if (hone_storage(model->graph, model->param[i]) == id) return true;
+    return false;
 }
 
 static void find_persistent(fitter *f)

@@ -546,8 +546,7 @@ void *hone_job_place(void *job, hone_tid id)
 void *hone_job_borrow(void *job, hone_tid id)
 {
     hone_session *session = &((hone_job *)job)->session;
-    const hone_tensor *t = hone_at(session->graph, id);
-    return t->parked && t->cls == HONE_CLASS_param ? hone_session_borrow(session, id) : hone_job_place(job, id);
+    return hone_at(session->graph, id)->cls == HONE_CLASS_param ? hone_session_borrow(session, id) : hone_job_place(job, id);
 }
 
 hone_status hone_job_carry(void *job, hone_tid id, size_t first, size_t size, void *data, bool store)

@@ -103,7 +103,7 @@ void hone_speed_close(hone_speed *speed)
 {
     for (int64_t k = 0; k < speed->n_kind; k++) hone_free(speed->kind[k].key);
     hone_free(speed->kind);
-    for (int p = 0; p < 8; p++) hone_free(speed->kind_of[p]);
+    for (int p = 0; p < HONE_PROGRAMS; p++) hone_free(speed->kind_of[p]);
     *speed = (hone_speed){ 0 };
 }
 

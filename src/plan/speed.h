@@ -17,7 +17,7 @@ typedef struct hone_speed_kind {
 typedef struct hone_speed {
     hone_job *job;                      // borrowed
     hone_speed_kind *kind; int64_t n_kind, capacity;
-    int32_t *kind_of[8];                // per program (count,): NULL for those that are not timed (decode, refresh)
+    int32_t *kind_of[HONE_PROGRAMS];                // per program (count,): NULL for those that are not timed (decode, refresh)
     int32_t rows_kind;                  // a micro-batch's rows read from the data, counted and copied
     double peak_flops;                  // of this machine (peak.h), 0 unknown
     double watts;                       // that this machine took meanwhile, 0: not metered

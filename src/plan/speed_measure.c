@@ -28,7 +28,7 @@ typedef struct {
     hone_speed *speed;
     hone_job *job;
     tally *of;              // (n_kind,)
-    bool *chosen[8];        // per program (count,)
+    bool *chosen[HONE_PROGRAMS];        // per program (count,)
     int64_t few;            // nodes of a kind in each half of a program
     int32_t live;           // token rows that nodes run on
     double budget_s, spent_s;
@@ -244,7 +244,7 @@ hone_status hone_speed_measure(hone_speed *speed, bool quick)
     if (!status) status = run_passes(&t);
     if (metered && hone_power_read(NULL, &joules) && joules > before) speed->watts = (joules - before) / (hone_clock_s() - began);
     for (int64_t k = 0; k < speed->n_kind && !status; k++) speed->kind[k].seconds = mean(&t.of[k]);
-    for (int p = 0; p < 8; p++) hone_free(t.chosen[p]);
+    for (int p = 0; p < HONE_PROGRAMS; p++) hone_free(t.chosen[p]);
     hone_free(t.of);
     speed->measured_s = hone_clock_s() - start;
     return status;

@@ -352,6 +352,24 @@ static void test_a_failing_disk_is_told_by_the_step(void **state)
     shape = wide;
 }
 
+// Weights that are loaded go to the file one by one: what does not get there is told before a step.
+static void test_a_failing_disk_is_told_by_loading(void **state)
+{
+    (void)state;
+    if (SANITIZED) skip();
+    const int64_t least = least_memory("");
+    for (int way = 0; way < 2; way++) {
+        run_rig r;
+        open_rig(&r, "", least);
+        hone_test_fail(way ? HONE_CALL_WRITE : HONE_CALL_READ, 1);
+        hone_model_init(&r.job.model, 1, hone_job_borrow, &r.job);
+        hone_test_fail_end();
+        assert_int_equal(hone_session_settle(&r.job.session), HONE_FAILED);
+        assert_says(hone_error(), way ? "the offload file cannot be written" : "the offload file cannot be read");
+        run_rig_close(&r);
+    }
+}
+
 static void test_room_is_reserved_before_anything_runs(void **state)
 {
     (void)state;
@@ -420,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_saves_and_resumes_are_those_of_a_run_in_memory),
         cmocka_unit_test(test_frozen_matrices_stay_in_the_file),
         cmocka_unit_test(test_a_failing_disk_is_told_by_the_step),
+        cmocka_unit_test(test_a_failing_disk_is_told_by_loading),
         cmocka_unit_test(test_the_key_wants_memory_and_a_folder),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -11,7 +11,7 @@ typedef struct rig {
     hone_session session;
 } rig;
 
-// Six shapes that between them turn every switch of hone_config on and off (odd sizes, grouped heads, window, biases,
+// Shapes that between them turn every switch of hone_config on and off (odd sizes, grouped heads, window, biases,
 // qk-norm, tied and not, llama3 scaling, norms around, bounded scores, value embeddings, skips). kind: 0 <= kind < RIG_KINDS.
 enum { RIG_KINDS = 7 };
 hone_config rig_config(int kind);
